@@ -1,0 +1,1 @@
+"""The timing protocol, paired ratios, stored baselines and their gates."""

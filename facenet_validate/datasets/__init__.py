@@ -1,0 +1,1 @@
+"""Verification sets, alignment, synthetic faces, image loading."""

@@ -1,0 +1,1 @@
+"""What executes a recipe, and the cache that keeps what was built."""

@@ -1,0 +1,1 @@
+"""Verification, paired comparison and parity: pure mathematics on arrays."""

@@ -1,0 +1,1 @@
+"""Source model → prepared model → precision recipe."""

@@ -1,0 +1,80 @@
+"""The vocabulary of every check: verdicts, and the result of a gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The outcome of a gate. There is no silent pass: what was not judged says so."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NOT_EVALUATED = "not evaluated"
+
+
+_SEVERITY = (Verdict.PASS, Verdict.NOT_EVALUATED, Verdict.INCONCLUSIVE, Verdict.FAIL)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst verdict: fail, then inconclusive, then not evaluated, then pass.
+
+    Nothing at all is *not evaluated*.
+    """
+    return max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_EVALUATED)
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate saw and said.
+
+    Attributes
+    ----------
+    gate : str
+        ``suite.name``, as in ``baselines/gates.toml``: ``parity.cosine_min``.
+    verdict : Verdict
+        The outcome.
+    observed : float or None
+        The measured value, in the unit of ``limit``; None where nothing was measured.
+    limit : float or None
+        The threshold it was held against; None where none applies.
+    interval : tuple of float or None
+        Lower and upper confidence bounds of ``observed``; one-sided bounds use infinity.
+    detail : str
+        One line: why this verdict, or what else the reader should know.
+    """
+
+    gate: str
+    verdict: Verdict
+    observed: float | None
+    limit: float | None
+    interval: tuple[float, float] | None = None
+    detail: str = ""
+
+
+def at_least(gate: str, observed: float, limit: float, detail: str = "") -> GateResult:
+    """Pass if ``observed >= limit``; fail otherwise, NaN included."""
+    verdict = Verdict.PASS if observed >= limit else Verdict.FAIL
+    return GateResult(gate, verdict, observed, limit, detail=detail)
+
+
+def at_most(gate: str, observed: float, limit: float, detail: str = "") -> GateResult:
+    """Pass if ``observed <= limit``; fail otherwise, NaN included."""
+    verdict = Verdict.PASS if observed <= limit else Verdict.FAIL
+    return GateResult(gate, verdict, observed, limit, detail=detail)
+
+
+def not_evaluated(gate: str, reason: str, limit: float | None = None) -> GateResult:
+    """Return a gate that was not judged, with the reason a reader needs."""
+    return GateResult(gate, Verdict.NOT_EVALUATED, None, limit, detail=reason)
+
+
+def format_number(value: float | None) -> str:
+    """Format a value for tables: up to six significant digits, ``-`` for none."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if math.isfinite(value) else str(value)
