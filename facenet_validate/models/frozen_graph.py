@@ -147,7 +147,7 @@ class _Converter:
         return output
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
-        self.initializers[name] = np.ascontiguousarray(value)
+        self.initializers[name] = np.array(value, order="C")
         return name
 
     def alias(self, node: Any, name: str) -> None:

@@ -1,0 +1,220 @@
+"""Stored baselines: a file a configuration and machine, an accepted session a line.
+
+The files are committed and reviewed, so they are small and never rewritten beyond what is needed:
+lines that stay are kept byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from facenet_validate.benchmarking.sessions import Identity, Session, from_line, to_line
+from facenet_validate.errors import BaselineError
+
+MAXIMUM_SESSIONS = 20
+"""Most sessions a file holds."""
+
+FIRST_SESSIONS = 5
+"""The first sessions of an epoch: kept to the last, because slow creep is judged against them."""
+
+_CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+_NAME_PART = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE)
+
+
+def device_folder(name: str) -> str:
+    """Return the name of a device's folder: readable, safe, and different for different names.
+
+    Letters and digits are kept in lower case and whatever is between them becomes a hyphen; the
+    eight digits behind come from the SHA-256 of the name, so that ``A-B`` and ``A B`` differ.
+    Spaces are counted once, since CPUs pad their names with them.
+
+    Raises
+    ------
+    BaselineError
+        If the name is empty.
+
+    Examples
+    --------
+    >>> device_folder("Intel(R) Xeon(R) Processor")
+    'intel-xeon-processor-f94a4a25'
+    """
+    normal = " ".join(name.split())
+    if not normal:
+        msg = "the device has no name, so its baselines have no folder"
+        raise BaselineError(msg)
+    readable = re.sub(r"\((r|tm|c)\)", " ", normal.lower())
+    words = re.sub(r"[^a-z0-9]+", "-", readable).strip("-")[:60].strip("-") or "device"
+    return f"{words}-{hashlib.sha256(normal.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class _Line:
+    text: str
+    session: Session
+
+
+class BaselineStore:
+    """Reads and extends the baseline files below one folder.
+
+    Parameters
+    ----------
+    root : Path
+        The ``baselines`` folder; made when the first session is appended.
+    lock_timeout : float
+        Seconds to wait for another process that is writing the same file.
+    """
+
+    def __init__(self, root: Path, lock_timeout: float = 60.0) -> None:
+        self.root = root
+        self._lock_timeout = lock_timeout
+
+    def path_for(self, identity: Identity) -> Path:
+        """Return ``<root>/<device>/<backend>-<precision>-b<batch>.jsonl``.
+
+        Sessions that differ in target, shape, scope or protocol share a file; their identities
+        keep them apart.
+
+        Raises
+        ------
+        BaselineError
+            If backend or precision cannot be part of a file's name, or the device has no name.
+        """
+        for part in (identity.backend, identity.precision):
+            if not _NAME_PART.fullmatch(part):
+                msg = f"{part!r} cannot be part of a baseline file's name"
+                raise BaselineError(msg)
+        name = f"{identity.backend}-{identity.precision}-b{identity.batch}.jsonl"
+        return self.root / device_folder(identity.device) / name
+
+    def load(self, identity: Identity) -> tuple[Session, ...]:
+        """Return every session of the file that `identity` belongs to, oldest first.
+
+        Sessions of other identities are among them: `stored_gate` refuses those and says why. A
+        line that is there twice, as after a merge that kept both sides, counts once.
+
+        Raises
+        ------
+        BaselineError
+            If the file cannot be read, holds a merge conflict, a corrupt line or one of a newer
+            schema. The message names the file and the line.
+        """
+        return tuple(line.session for line in _read(self.path_for(identity)))
+
+    def append(self, session: Session) -> Path:
+        """Add a session to its file, and return the file.
+
+        Of more than `MAXIMUM_SESSIONS` the oldest are dropped, but not the first five of the
+        newest epoch of any identity, nor the one just added: one configuration keeps the first five
+        of its epoch and the newest fifteen. Only if that is not enough, because four or more
+        configurations share the file, the oldest of all go.
+
+        The file is replaced in one step under a lock (``.<name>.lock`` beside it, which stays), so
+        a process that is killed leaves either the old file or the new one, and two that append
+        lose nothing.
+
+        Raises
+        ------
+        BaselineError
+            If the file cannot be loaded, locked or written; it is then left as it was.
+        """
+        path = self.path_for(session.identity)
+        added = _Line(to_line(session), session)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(f".{path.name}.lock"), timeout=self._lock_timeout):
+                lines = [line for line in _read(path) if line.text != added.text]
+                kept = _trimmed(_ordered([*lines, added]), added)
+                _replace(path, "".join(f"{line.text}\n" for line in kept))
+        except Timeout as error:
+            msg = (
+                f"{path}: another process has held its lock for {self._lock_timeout:g} s; "
+                "wait for it to end and record again"
+            )
+            raise BaselineError(msg) from error
+        except OSError as error:
+            msg = f"{path}: cannot be written ({error.strerror or error}); nothing was changed"
+            raise BaselineError(msg) from error
+        return path
+
+
+def _read(path: Path) -> list[_Line]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror or error})"
+        raise BaselineError(msg) from error
+    lines: dict[str, _Line] = {}
+    # Not splitlines(): JSON text may hold the other characters that it splits at.
+    for number, raw in enumerate(content.split(b"\n"), start=1):
+        try:
+            text = raw.decode("utf-8").strip()
+            if text.startswith(_CONFLICT_MARKERS):
+                msg = (
+                    "this is a merge conflict; keep the lines of both sides, delete the marker "
+                    "lines and order the rest by recorded_at"
+                )
+                raise BaselineError(msg)
+            if text:
+                lines[text] = _Line(text, from_line(text))
+        except UnicodeDecodeError as error:
+            msg = f"{path}:{number}: this is not UTF-8; restore the file from version control"
+            raise BaselineError(msg) from error
+        except BaselineError as error:
+            msg = f"{path}:{number}: {error}"
+            raise BaselineError(msg) from error
+    return _ordered(list(lines.values()))
+
+
+def _ordered(lines: list[_Line]) -> list[_Line]:
+    return sorted(lines, key=lambda line: line.session.recorded())
+
+
+def _trimmed(lines: list[_Line], added: _Line) -> list[_Line]:
+    surplus = len(lines) - MAXIMUM_SESSIONS
+    if surplus <= 0:
+        return lines
+    by_identity: dict[Identity, list[_Line]] = {}
+    for line in lines:
+        by_identity.setdefault(line.session.identity, []).append(line)
+    protected = set()
+    for group in by_identity.values():
+        newest = max(line.session.epoch for line in group)
+        epoch = [line.text for line in group if line.session.epoch == newest]
+        protected.update(epoch[:FIRST_SESSIONS])
+    candidates = [line.text for line in lines if line is not added]
+    candidates.sort(key=protected.__contains__)  # stable: the oldest unprotected line is first
+    dropped = set(candidates[:surplus])
+    return [line for line in lines if line.text not in dropped]
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put `text` in the place of the file's content, all or nothing.
+
+    The temporary name is fixed: only the holder of the lock writes it, and what a killed process
+    left there is overwritten.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    # The new file is in place; a file system that cannot sync a folder does not undo that.
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

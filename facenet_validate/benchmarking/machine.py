@@ -1,0 +1,200 @@
+"""Which machine this is, and how busy it is.
+
+Everything is read from ``/proc`` and ``/sys`` on Linux, below a ``root`` that tests can replace;
+elsewhere py-cpuinfo answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
+
+
+@dataclass(frozen=True)
+class CpuIdentity:
+    """What about a CPU decides how fast it can be.
+
+    Attributes
+    ----------
+    name : str
+        The model name, single spaces.
+    family, model, stepping : int or None
+        As the CPU reports them; on ARM the architecture, the part number and
+        16 × variant + revision.
+    flags : frozenset of str
+        Instruction-set flags, of the first processor.
+    cores : int
+        Logical processors this process may run on.
+    quota : float or None
+        CPUs' worth of time the control group allows (``cpu.max``, cgroup v2); None if unlimited.
+    """
+
+    name: str
+    family: int | None
+    model: int | None
+    stepping: int | None
+    flags: frozenset[str]
+    cores: int
+    quota: float | None = None
+
+    def details(self) -> str:
+        """Return one line for a baseline's identity: everything but the name."""
+        text = (
+            f"family {self.family}, model {self.model}, stepping {self.stepping}, "
+            f"flags {flags_digest(self.flags)}, {self.cores} cores"
+        )
+        return text if self.quota is None else f"{text}, quota {self.quota:g}"
+
+
+@dataclass(frozen=True)
+class MachineState:
+    """How busy the machine is at one moment.
+
+    Attributes
+    ----------
+    load1 : float or None
+        Load average over one minute; None where the system has none.
+    steal_seconds : float or None
+        Processor seconds since boot that the hypervisor gave to others, summed over processors;
+        the difference of two snapshots counts. None outside Linux.
+    """
+
+    load1: float | None
+    steal_seconds: float | None
+
+
+def cpu_identity(root: Path = Path("/")) -> CpuIdentity:
+    """Identify the CPU.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds ``proc`` and ``sys``.
+
+    Returns
+    -------
+    CpuIdentity
+        From ``/proc/cpuinfo`` where there is one, from py-cpuinfo elsewhere.
+    """
+    try:
+        text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return _from_py_cpuinfo()
+    fields = _first_processor(text)
+    variant = _integer(fields.get("CPU variant"))
+    revision = _integer(fields.get("CPU revision"))
+    on_arm = None if revision is None else 16 * (variant or 0) + revision
+    name = fields.get("model name") or _arm_name(fields) or platform.machine()
+    return CpuIdentity(
+        name=" ".join(name.split()),
+        family=_integer(fields.get("cpu family", fields.get("CPU architecture"))),
+        model=_integer(fields.get("model", fields.get("CPU part"))),
+        stepping=_integer(fields["stepping"]) if "stepping" in fields else on_arm,
+        flags=frozenset((fields.get("flags") or fields.get("Features") or "").split()),
+        cores=_usable_cores(),
+        quota=_cgroup_quota(root),
+    )
+
+
+def has_vnni(flags: Iterable[str]) -> bool:
+    """Say whether the CPU multiplies and adds 8-bit integers without saturating in between.
+
+    On x86 that is ``avx512_vnni`` or ``avx_vnni``, on ARM the dot product ``asimddp``.
+    """
+    return not _VNNI_FLAGS.isdisjoint(flags)
+
+
+def flags_digest(flags: Iterable[str]) -> str:
+    """Return eight hexadecimal digits that stand for the set of flags, whatever its order."""
+    return hashlib.sha256(" ".join(sorted(set(flags))).encode()).hexdigest()[:8]
+
+
+def machine_state(root: Path = Path("/")) -> MachineState:
+    """Take a snapshot of load average and steal time."""
+    try:
+        load1: float | None = os.getloadavg()[0]
+    except OSError:
+        load1 = None
+    return MachineState(load1, _steal_seconds(root))
+
+
+def _first_processor(text: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in text.strip().splitlines():
+        if not line.strip():
+            break
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def _arm_name(fields: Mapping[str, str]) -> str | None:
+    if "CPU part" not in fields:
+        return None
+    return f"ARM implementer {fields.get('CPU implementer')} part {fields['CPU part']}"
+
+
+def _integer(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text, 0)
+    except ValueError:
+        return None
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_quota(root: Path) -> float | None:
+    """Return the tightest ``cpu.max`` of this process's control group and those above it."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    unified = next((line[3:] for line in lines if line.startswith("0::")), None)
+    if unified is None:
+        return None
+    top = root / "sys/fs/cgroup"
+    group = top / unified.strip("/")
+    quotas = []
+    for folder in (group, *group.parents):
+        try:
+            limit, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+        except (OSError, ValueError):
+            limit, period = "max", "1"
+        if limit != "max":
+            quotas.append(int(limit) / int(period))
+        if folder == top:
+            break
+    return min(quotas, default=None)
+
+
+def _steal_seconds(root: Path) -> float | None:
+    try:
+        first = (root / "proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
+        # cpu user nice system idle iowait irq softirq steal ..., in clock ticks: proc(5).
+        return int(first[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _from_py_cpuinfo() -> CpuIdentity:
+    from cpuinfo import get_cpu_info
+
+    found = get_cpu_info()
+    return CpuIdentity(
+        name=" ".join(str(found.get("brand_raw") or platform.machine()).split()),
+        family=found.get("family"),
+        model=found.get("model"),
+        stepping=found.get("stepping"),
+        flags=frozenset(found.get("flags", ())),
+        cores=_usable_cores(),
+    )

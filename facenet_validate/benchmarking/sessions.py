@@ -1,0 +1,269 @@
+"""One accepted measurement session, and its line of JSON.
+
+A line has sorted keys and no NaN or infinity, so that a diff of a baseline file is readable and any
+JSON parser reads it. Floats are written as ``repr`` writes them, which reads back bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from facenet_validate.errors import BaselineError
+
+SCHEMA = 1
+"""Version of a line's fields, written into each line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What must be equal for two sessions to be compared at all.
+
+    Attributes
+    ----------
+    device : str
+        CPU or GPU name.
+    device_details : str
+        The rest of the device: CPU family, model, stepping, flags digest and cores, or SM count,
+        compute capability, MIG and power limit.
+    precision : str
+        ``fp32``, ``fp16`` or ``int8``.
+    target : str
+        What the recipe is for: ``cpu``, ``cpu-vnni``, ``tensorrt``.
+    batch : int
+        Images in a block.
+    shape : tuple of int
+        Shape of the engine's input, the batch included.
+    backend : str
+        ``onnxruntime``, ``tensorrt`` or ``tensorrt-rtx``.
+    scope : str
+        What was timed: ``end-to-end`` (host to host) or ``device``.
+    protocol : int
+        Version of the timing protocol, `timing.PROTOCOL`.
+    """
+
+    device: str
+    device_details: str
+    precision: str
+    target: str
+    batch: int
+    shape: tuple[int, ...]
+    backend: str
+    scope: str
+    protocol: int
+
+    def differences(self, other: Identity) -> tuple[str, ...]:
+        """Name each field that differs, as ``field: this value → the other's``."""
+        return tuple(
+            f"{name}: {getattr(self, name)} → {getattr(other, name)}"
+            for name in (item.name for item in fields(self))
+            if getattr(self, name) != getattr(other, name)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """One measurement session.
+
+    Attributes
+    ----------
+    schema : int
+        `SCHEMA`.
+    recorded_at : str
+        ISO 8601, UTC, as `utc_now` writes it.
+    identity : Identity
+        What was measured, on what.
+    provenance : mapping of str to str
+        What may change without forbidding a comparison, but is named in its verdict: versions,
+        digests of model and engine, commit.
+    epoch : int
+        Sessions are compared within the newest epoch only; accepting a change begins a new one.
+    reason : str
+        Why the session was accepted.
+    latency_seconds : float
+        Median block, in seconds.
+    block_seconds : tuple of float
+        Every block, in seconds.
+    paired_ratio : float or None
+        Speed relative to the FP32 engine of the same run; None where it was not measured.
+    paired_interval : tuple of float or None
+        Bounds of `paired_ratio`; None where they are unbounded or it was not measured.
+
+    Raises
+    ------
+    BaselineError
+        If a time or ratio is not finite and positive, `recorded_at` is not a UTC time or `schema`
+        is another.
+    """
+
+    schema: int = SCHEMA
+    recorded_at: str
+    identity: Identity
+    provenance: Mapping[str, str] = field(hash=False)
+    epoch: int
+    reason: str
+    latency_seconds: float
+    block_seconds: tuple[float, ...]
+    paired_ratio: float | None = None
+    paired_interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "provenance", dict(self.provenance))
+        _refuse_schema(self.schema)
+        self.recorded()
+        numbers = {
+            "latency_seconds": (self.latency_seconds,),
+            "block_seconds": self.block_seconds,
+            "paired_ratio": () if self.paired_ratio is None else (self.paired_ratio,),
+            "paired_interval": self.paired_interval or (),
+        }
+        for name, values in numbers.items():
+            wrong = [value for value in values if not (math.isfinite(value) and value > 0.0)]
+            if wrong:
+                msg = f"{name} holds {wrong[0]}; a session stores finite numbers above zero"
+                raise BaselineError(msg)
+
+    def recorded(self) -> datetime:
+        """Return the time of recording."""
+        try:
+            moment = datetime.fromisoformat(self.recorded_at)
+        except ValueError:
+            moment = None
+        if moment is None or moment.utcoffset() != timedelta(0):
+            msg = f"recorded_at is {self.recorded_at!r}; expected a UTC time such as {utc_now()}"
+            raise BaselineError(msg)
+        return moment
+
+
+def utc_now() -> str:
+    """Return the time now as sessions store it: ``2026-01-31T12:00:00+00:00``."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def newest_epoch(sessions: Sequence[Session]) -> tuple[Session, ...]:
+    """Return the sessions of the highest epoch, in their order."""
+    newest = max((session.epoch for session in sessions), default=0)
+    return tuple(session for session in sessions if session.epoch == newest)
+
+
+def to_line(session: Session) -> str:
+    """Write a session as one line of JSON, without a line end."""
+    return json.dumps(asdict(session), sort_keys=True, allow_nan=False)
+
+
+def from_line(line: str) -> Session:
+    """Read a session from one line of JSON.
+
+    Raises
+    ------
+    BaselineError
+        If the line is no JSON object, has a newer schema, lacks a field, or has one that is unknown
+        or of the wrong kind. The message says which; the caller adds file and line number.
+    """
+    try:
+        found = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        msg = f"this is not a line of JSON ({error})"
+        raise BaselineError(msg) from error
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if not isinstance(schema, int):
+        msg = "this is not a session: it has no schema number"
+        raise BaselineError(msg)
+    _refuse_schema(schema)
+    values = _checked(found, _SESSION_FIELDS, "session")
+    identity = _checked(values["identity"], _IDENTITY_FIELDS, "identity")
+    identity["shape"] = tuple(identity["shape"])
+    values["identity"] = Identity(**identity)
+    values["block_seconds"] = tuple(map(float, values["block_seconds"]))
+    values["latency_seconds"] = float(values["latency_seconds"])
+    if values["paired_ratio"] is not None:
+        values["paired_ratio"] = float(values["paired_ratio"])
+    if values["paired_interval"] is not None:
+        values["paired_interval"] = tuple(map(float, values["paired_interval"]))
+    return Session(**values)
+
+
+def _refuse_schema(schema: int) -> None:
+    if schema != SCHEMA:
+        advice = "; upgrade facenet-validate" if schema > SCHEMA else ""
+        msg = f"its schema is {schema}, this version writes and reads {SCHEMA}{advice}"
+        raise BaselineError(msg)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
+
+
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _is_interval(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _is_numbers(value)
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, list) and all(map(_is_integer, value))
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+_IDENTITY_FIELDS: Mapping[str, Callable[[object], bool]] = {
+    "device": _is_text,
+    "device_details": _is_text,
+    "precision": _is_text,
+    "target": _is_text,
+    "batch": _is_integer,
+    "shape": _is_shape,
+    "backend": _is_text,
+    "scope": _is_text,
+    "protocol": _is_integer,
+}
+_SESSION_FIELDS: Mapping[str, Callable[[object], bool]] = {
+    "schema": _is_integer,
+    "recorded_at": _is_text,
+    "identity": lambda value: isinstance(value, dict),
+    "provenance": _is_texts,
+    "epoch": _is_integer,
+    "reason": _is_text,
+    "latency_seconds": _is_number,
+    "block_seconds": _is_numbers,
+    "paired_ratio": lambda value: value is None or _is_number(value),
+    "paired_interval": lambda value: value is None or _is_interval(value),
+}
+
+
+def _checked(
+    found: dict[str, Any], expected: Mapping[str, Callable[[object], bool]], what: str
+) -> dict[str, Any]:
+    missing = sorted(expected.keys() - found.keys())
+    unknown = sorted(found.keys() - expected.keys())
+    wrong = [name for name, is_right in expected.items() if not is_right(found.get(name))]
+    problems = {"lacks": missing, "has unknown": unknown, "has the wrong kind of": wrong}
+    for problem, names in problems.items():
+        if names:
+            msg = f"the {what} {problem} {', '.join(names)}"
+            raise BaselineError(msg)
+    return dict(found)
+
+
+def _refuse_constant(name: str) -> float:
+    msg = f"{name} is not a number"
+    raise ValueError(msg)

@@ -1,0 +1,230 @@
+"""Aligned faces of a verification set, aligned once and kept.
+
+A stored face is one file: a line of JSON with the digest of what follows, then a lossless PNG. It
+is written beside its place and renamed, so it is whole or absent; one whose digest is wrong is
+aligned again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.datasets.images import decode_image
+from facenet_validate.digests import inputs_digest
+from facenet_validate.errors import CacheError, DatasetError
+
+SIZE = 160
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class StoredFace:
+    """An encoded face and how many faces its photo showed (0: the centre crop was taken)."""
+
+    png: bytes
+    faces_found: int
+
+
+@dataclass(frozen=True)
+class FaceStore:
+    """Aligned faces on disk, by the photo's digest, for one aligner.
+
+    Attributes
+    ----------
+    folder : Path
+        ``<cache>/faces/<aligner>``.
+    """
+
+    folder: Path
+
+    def get(self, photo_digest: str) -> StoredFace | None:
+        """Return a face, or None if it is absent or damaged."""
+        try:
+            header, _, png = self._path(photo_digest).read_bytes().partition(b"\n")
+            values = json.loads(header)
+            if hashlib.sha256(png).hexdigest() == values["sha256"]:
+                return StoredFace(png, int(values["faces_found"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def put(self, photo_digest: str, face: StoredFace) -> None:
+        """Keep a face.
+
+        Raises
+        ------
+        CacheError
+            If it cannot be written.
+        """
+        header = json.dumps(
+            {"sha256": hashlib.sha256(face.png).hexdigest(), "faces_found": face.faces_found}
+        )
+        path = self._path(photo_digest)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(header.encode() + b"\n" + face.png)
+                os.replace(name, path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise CacheError(
+                f"aligned face {path} cannot be written ({error.strerror}). Free space or name "
+                "another folder with --facenet-cache."
+            ) from None
+
+    def _path(self, photo_digest: str) -> Path:
+        return self.folder / photo_digest[:2] / f"{photo_digest}.face"
+
+
+@dataclass(frozen=True)
+class AlignedFaces:
+    """Faces 160×160, read from files when asked for.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Photo names, in the order of rows.
+    digest : str
+        Of names, photos and aligner.
+    read : callable
+        Row → encoded image and its name for errors.
+    undetected : tuple of str
+        Photos in which no face was found: the centre crop was taken.
+    several : tuple of str
+        Photos with more than one face.
+    """
+
+    names: tuple[str, ...]
+    digest: str
+    read: Callable[[int], bytes]
+    undetected: tuple[str, ...] = ()
+    several: tuple[str, ...] = ()
+
+    def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Return faces ``(len(rows), 160, 160, 3)`` RGB uint8.
+
+        Raises
+        ------
+        DatasetError
+            If an image cannot be decoded or is not 160×160.
+        """
+        faces = np.empty((len(rows), SIZE, SIZE, 3), np.uint8)
+        for place, row in enumerate(rows):
+            name = self.names[row]
+            face = decode_image(self.read(int(row)), name=name)
+            if face.shape[:2] != (SIZE, SIZE):
+                raise DatasetError(
+                    f"{name}: {face.shape[1]}×{face.shape[0]} pixels in a set whose other faces "
+                    f"are already aligned to {SIZE}×{SIZE}. Align all photos or none."
+                )
+            faces[place] = face
+        return faces
+
+
+def is_aligned(photo: Path) -> bool:
+    """Return whether a photo is already a 160×160 face."""
+    return decode_image(photo.read_bytes(), name=photo.stem).shape[:2] == (SIZE, SIZE)
+
+
+def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFaces:
+    """Return faces of photos that are already aligned."""
+    digests = _digests(paths)
+    return AlignedFaces(
+        tuple(names),
+        inputs_digest({"aligner": "none", "photos": list(zip(names, digests, strict=True))}),
+        lambda row: paths[row].read_bytes(),
+    )
+
+
+def align_photos(
+    names: Sequence[str],
+    paths: Sequence[Path],
+    cache_root: Path,
+    *,
+    workers: int,
+    progress: Progress | None = None,
+) -> AlignedFaces:
+    """Align photos by MTCNN, taking from the cache what was aligned before.
+
+    Every face is kept as soon as it is found: an interrupted run continues where it stopped.
+
+    Raises
+    ------
+    DatasetError
+        If a photo cannot be read or decoded; it is named.
+    """
+    from facenet_validate.datasets.alignment import ALIGNER_ID
+
+    store = FaceStore(cache_root / "faces" / ALIGNER_ID)
+    digests = _digests(paths)
+    found: dict[str, int] = {}
+    todo: dict[str, Path] = {}
+    for digest, path in zip(digests, paths, strict=True):
+        known = store.get(digest)
+        if known is None:
+            todo[digest] = path
+        else:
+            found[digest] = known.faces_found
+    if todo:
+        for done, (digest, face) in enumerate(_align(todo, workers), start=1):
+            store.put(digest, face)
+            found[digest] = face.faces_found
+            if progress is not None:
+                progress(done, len(todo))
+
+    def read(row: int) -> bytes:
+        face = store.get(digests[row])
+        if face is None:
+            raise CacheError(
+                f"the aligned face of {names[row]} vanished from the cache {cache_root} during the "
+                "run. Run again."
+            )
+        return face.png
+
+    return AlignedFaces(
+        tuple(names),
+        inputs_digest({"aligner": ALIGNER_ID, "photos": list(zip(names, digests, strict=True))}),
+        read,
+        undetected=tuple(n for n, d in zip(names, digests, strict=True) if found[d] == 0),
+        several=tuple(n for n, d in zip(names, digests, strict=True) if found[d] > 1),
+    )
+
+
+def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFace]]:
+    from facenet_validate.datasets.alignment import align_all
+    from facenet_validate.datasets.mtcnn import installed_networks
+
+    by_name = {str(path): digest for digest, path in todo.items()}
+    photos = ((str(path), _read(path)) for path in todo.values())
+    for name, face in align_all(photos, installed_networks(), workers):
+        encoded, png = cv2.imencode(".png", cv2.cvtColor(face.pixels, cv2.COLOR_RGB2BGR))
+        if not encoded:
+            raise DatasetError(f"{name}: its aligned face cannot be encoded as PNG.")
+        yield by_name[name], StoredFace(png.tobytes(), face.faces_found)
+
+
+def _digests(paths: Sequence[Path]) -> list[str]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda path: hashlib.sha256(_read(path)).hexdigest(), paths))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None

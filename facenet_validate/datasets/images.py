@@ -1,0 +1,118 @@
+"""Encoded photos → pixels, and aligned faces → network inputs."""
+
+from __future__ import annotations
+
+import re
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.errors import DatasetError
+
+_JPEG_START = b"\xff\xd8\xff"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START_OF_SCAN, _JPEG_END = 0xDA, 0xD9
+# In a scan's data a marker is FF followed by neither a stuffed zero, a restart nor more padding.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+
+
+def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """Decode a JPEG or PNG.
+
+    Parameters
+    ----------
+    data : bytes
+        The encoded file.
+    name : str
+        What to call the photo in an error: its path or key.
+
+    Returns
+    -------
+    numpy.ndarray, shape (H, W, 3), uint8
+        RGB, upright by the orientation the file states; grey becomes RGB, alpha is dropped.
+
+    Raises
+    ------
+    DatasetError
+        If the data are empty, neither JPEG nor PNG, truncated, or cannot be decoded. OpenCV itself
+        decodes a truncated JPEG to grey rubble with a warning on standard error at most.
+    """
+    if not data:
+        raise DatasetError(
+            f"{name} is empty (0 bytes); expected a JPEG or PNG. Copy or download it again."
+        )
+    if data.startswith(_JPEG_START):
+        kind, complete = "JPEG", _is_complete_jpeg(data)
+    elif data.startswith(_PNG_START):
+        kind, complete = "PNG", _is_complete_png(data)
+    else:
+        raise DatasetError(
+            f"{name} is not an image this reads: it starts with {data[:4]!r}; expected a JPEG or "
+            "PNG. Convert it, or take it out of the data set."
+        )
+    if not complete:
+        raise DatasetError(
+            f"{name} is a truncated {kind}: its {len(data)} bytes stop before the end-of-image "
+            "marker. Copy or download it again."
+        )
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _undecodable(name, kind, len(data), f": {error.err}") from error
+    if decoded is None:
+        raise _undecodable(name, kind, len(data), "")
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded).astype(np.uint8, copy=False)
+
+
+def _undecodable(name: str, kind: str, size: int, reason: str) -> DatasetError:
+    return DatasetError(
+        f"{name} starts like a {kind} ({size} bytes) but cannot be decoded{reason}. It is damaged: "
+        "copy or download it again."
+    )
+
+
+def _is_complete_jpeg(data: bytes) -> bool:
+    """Say whether the end-of-image marker follows the scans; what comes after it does not matter.
+
+    The segments are walked because a thumbnail in the header has an end marker of its own.
+    """
+    position = 2
+    while (found := _NEXT_MARKER.search(data, position)) is not None:
+        marker, position = data[found.end() - 1], found.end()
+        if marker == _JPEG_END:
+            return True
+        # Every other marker heads a segment whose length counts itself; a scan's data follow it.
+        position += int.from_bytes(data[position : position + 2], "big")
+    return False
+
+
+def _is_complete_png(data: bytes) -> bool:
+    """Say whether the chunk list reaches ``IEND``."""
+    position = len(_PNG_START)
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind, position = data[position + 4 : position + 8], position + 12 + length
+        if kind == b"IEND":
+            return position <= len(data)
+    return False
+
+
+def standardize(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Turn aligned faces into a FaceNet input batch by (x − 127.5) / 128, exactly.
+
+    Parameters
+    ----------
+    faces : numpy.ndarray, shape (N, H, W, 3), uint8
+        RGB, usually 160×160.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 3, H, W), float32
+        C-contiguous, about −1..1.
+    """
+    count, height, width, _ = faces.shape
+    batch = np.empty((count, 3, height, width), dtype=np.float32)
+    np.subtract(faces.transpose(0, 3, 1, 2), np.float32(127.5), out=batch)
+    batch *= np.float32(1 / 128)
+    return batch

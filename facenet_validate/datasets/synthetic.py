@@ -1,0 +1,141 @@
+"""The embedded synthetic faces: the verification set of those who have no LFW.
+
+People are draws of a parametric face, photos are draws of pose, light, expression and camera. The
+set has the layout and the pairs file of LFW, so that everything behind it reads both alike. Its
+difficulty is close to LFW's, yet its figures are not LFW's: absolute LFW gates do not apply to it.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.datasets.face_parameters import Draws, Person, Photo
+from facenet_validate.datasets.face_renderer import draw_face
+from facenet_validate.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SYNTHETIC_VERSION = "synthetic-1"
+"""Names the pixels and pairs: it changes when any of them does."""
+
+EVALUATION_PEOPLE = 110
+"""People who appear in pairs, 11 to a fold."""
+
+PHOTOS_PER_PERSON = 8
+"""Photos of every person: 28 genuine pairs each, so 11 people have 308 for a fold's 300."""
+
+CALIBRATION_PEOPLE = 16
+"""Further people, in no pair, whose 128 photos are for calibration."""
+
+_SIZE = 160
+_FOLDS = 10
+_PAIRS_OF_A_KIND = 300
+_SEED = int.from_bytes(SYNTHETIC_VERSION.encode())
+_PERSON_STREAM, _PHOTO_STREAM, _PAIRS_STREAM = 1, 2, 3
+
+
+def render_photo(person: int, photo: int) -> NDArray[np.uint8]:
+    """Draw one photo of one synthetic person.
+
+    The pixels depend on the arguments and `SYNTHETIC_VERSION` alone: not on earlier calls, the
+    machine, or the versions of OpenCV and numpy.
+
+    Parameters
+    ----------
+    person
+        Zero-based number of the person; those below `EVALUATION_PEOPLE` appear in pairs, the
+        `CALIBRATION_PEOPLE` after them do not. Any larger number is one more person.
+    photo
+        Zero-based number of the photo.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        RGB picture, shape (160, 160, 3), aligned as a detector's crop with margin 32.
+
+    Raises
+    ------
+    ValueError
+        If an argument is negative.
+    """
+    if person < 0 or photo < 0:
+        msg = f"person and photo count from 0, not person {person}, photo {photo}"
+        raise ValueError(msg)
+    who = Person.drawn(Draws(_SEED, _PERSON_STREAM, person, 0))
+    how = Photo.drawn(Draws(_SEED, _PHOTO_STREAM, person, photo), _SIZE)
+    return draw_face(who, how, _SIZE)
+
+
+def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Write the whole set in the layout of LFW.
+
+    Photos are ``folder/<name>/<name>_0001.png`` and so on, 160×160 RGB; ``folder/pairs.txt`` holds
+    ten folds of 300 genuine and 300 impostor pairs, no two folds sharing a person. The calibration
+    people have folders too and are in no pair. ``pairs.txt`` is written last: where it is, the set
+    is complete.
+
+    Parameters
+    ----------
+    folder
+        Where to write; made if missing. Files of the same names are overwritten.
+    progress
+        Called as ``progress(done, total)`` after each photo.
+
+    Raises
+    ------
+    DatasetError
+        If a folder or file cannot be written.
+    """
+    people = EVALUATION_PEOPLE + CALIBRATION_PEOPLE
+    total = people * PHOTOS_PER_PERSON
+    try:
+        for person in range(people):
+            name = _name(person)
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for photo in range(PHOTOS_PER_PERSON):
+                path = folder / name / f"{name}_{photo + 1:04d}.png"
+                path.write_bytes(_png(render_photo(person, photo)))
+                if progress is not None:
+                    progress(person * PHOTOS_PER_PERSON + photo + 1, total)
+        (folder / "pairs.txt").write_text("\n".join(_pairs_lines()) + "\n", encoding="ascii")
+    except OSError as error:
+        msg = (
+            f"cannot write the synthetic faces to {folder}: {error}; give a folder with 50 MB free"
+        )
+        raise DatasetError(msg) from error
+
+
+def _name(person: int) -> str:
+    return f"Synthetic_{person + 1:04d}"
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
+
+
+def _pairs_lines() -> Iterator[str]:
+    """Yield the lines of ``pairs.txt``: per fold the genuine pairs, then the impostor pairs."""
+    yield f"{_FOLDS}\t{_PAIRS_OF_A_KIND}"
+    people_of_a_fold = EVALUATION_PEOPLE // _FOLDS
+    numbers = range(1, PHOTOS_PER_PERSON + 1)
+    for fold in range(_FOLDS):
+        people = range(fold * people_of_a_fold, (fold + 1) * people_of_a_fold)
+        genuine = [
+            f"{_name(person)}\t{first}\t{second}"
+            for person, (first, second) in product(people, combinations(numbers, 2))
+        ]
+        impostor = [
+            f"{_name(one)}\t{first}\t{_name(other)}\t{second}"
+            for (one, other), first, second in product(combinations(people, 2), numbers, numbers)
+        ]
+        for kind, candidates in enumerate((genuine, impostor)):
+            order = Draws(_SEED, _PAIRS_STREAM, fold, kind).order(len(candidates))
+            yield from (candidates[index] for index in sorted(order[:_PAIRS_OF_A_KIND]))

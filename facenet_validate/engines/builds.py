@@ -1,0 +1,155 @@
+"""Prepared model plus recipe → engine artefact → engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from facenet_validate.datasets.images import standardize
+from facenet_validate.digests import file_digest
+from facenet_validate.engines.cache import Cache
+from facenet_validate.engines.embedding import Faces
+from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.errors import EngineError
+from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
+from facenet_validate.models.recipes import Int8Recipe, Precision, Target, int8_recipe
+
+Progress = Callable[[int, int], None]
+
+MINIMUM_CALIBRATION_IMAGES = 100
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What an engine is loaded from.
+
+    Attributes
+    ----------
+    path : Path
+        ONNX file.
+    digest : str
+        SHA-256 of its bytes.
+    precision : str
+        What it is typed in.
+    recipe : str
+        How it was made, for people.
+    reason : str
+        Why the cache hit or missed, or that it came from the user.
+    """
+
+    path: Path
+    digest: str
+    precision: Precision
+    recipe: str
+    reason: str
+
+
+def build_artefact(
+    precision: Precision,
+    model: PreparedModel,
+    target: Target,
+    calibration: Callable[[], Faces],
+    cache: Cache,
+    *,
+    progress: Progress | None = None,
+) -> Artefact:
+    """Build an engine artefact of the prepared model, or take it from the cache.
+
+    Parameters
+    ----------
+    calibration : callable
+        Returns the calibration faces; called for INT8 only.
+    """
+    if precision == "fp32":
+        entry = model.entry
+        return Artefact(entry.path, entry.digest, "fp32", "the prepared model", entry.reason)
+    if precision == "fp16":
+        return _fp16(model, cache)
+    return _int8(model, int8_recipe(target), calibration(), cache, progress)
+
+
+def _fp16(model: PreparedModel, cache: Cache) -> Artefact:
+    from facenet_validate.models.precision import FP16_VERSION, to_fp16
+
+    inputs = {
+        "model": model.entry.digest,
+        "recipe": {"precision": "fp16", "version": FP16_VERSION},
+        "converter": f"onnxruntime {metadata.version('onnxruntime')}",
+    }
+
+    def build(path: Path) -> None:
+        converted = to_fp16(load_onnx(model.entry.path))
+        path.write_bytes(converted.SerializeToString(deterministic=True))
+
+    entry = cache.get_or_build("fp16", inputs, "model.onnx", build)
+    recipe = "typed FP16; bottleneck, batch norm and L2 norm in FP32"
+    return Artefact(entry.path, entry.digest, "fp16", recipe, entry.reason)
+
+
+def _int8(
+    model: PreparedModel,
+    recipe: Int8Recipe,
+    faces: Faces,
+    cache: Cache,
+    progress: Progress | None,
+) -> Artefact:
+    from facenet_validate.models.calibration import activation_ranges
+    from facenet_validate.models.precision import to_int8
+
+    count = len(faces.names)
+    if count < MINIMUM_CALIBRATION_IMAGES:
+        raise EngineError(
+            f"INT8 calibration has {count} images of people outside the evaluation pairs; expected "
+            f"at least {MINIMUM_CALIBRATION_IMAGES}. Put photos of other people beside the set's."
+        )
+    inputs = {
+        "model": model.entry.digest,
+        "recipe": {"precision": "int8", **recipe.inputs()},
+        "calibration": faces.digest,
+        "quantizer": f"onnxruntime {metadata.version('onnxruntime')}",
+    }
+
+    def build(path: Path) -> None:
+        prepared = load_onnx(model.entry.path)
+        images = standardize(faces.load(np.arange(count)))
+        ranges = activation_ranges(
+            prepared, images, percentile=recipe.percentile, progress=progress
+        )
+        quantized = to_int8(prepared, recipe, ranges)
+        path.write_bytes(quantized.SerializeToString(deterministic=True))
+
+    entry = cache.get_or_build("int8", inputs, "model.onnx", build)
+    text = (
+        f"INT8 for {recipe.target}: {recipe.why}; per-channel weights, percentile "
+        f"{recipe.percentile} over {count} images"
+    )
+    return Artefact(entry.path, entry.digest, "int8", text, entry.reason)
+
+
+def given_artefact(path: Path, precision: Precision) -> Artefact:
+    """Take an ONNX engine that was built elsewhere, after checking its contract.
+
+    Raises
+    ------
+    ModelError
+        If its input or output is not the contract's.
+    """
+    check_contract(load_onnx(path), str(path))
+    return Artefact(path, file_digest(path), precision, "built elsewhere", "given by the user")
+
+
+def load_engine(artefact: Artefact, *, device: str, threads: int) -> Engine:
+    """Load an artefact on ONNX Runtime's CPU provider."""
+    return OnnxRuntimeEngine(
+        artefact.path,
+        digest=artefact.digest,
+        precision=artefact.precision,
+        artefact=artefact.path.name if artefact.recipe == "built elsewhere" else artefact.recipe,
+        device=device,
+        threads=threads,
+    )

@@ -1,0 +1,181 @@
+"""Faces → embeddings, any number of them, and the cache of embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.datasets.images import standardize
+from facenet_validate.engines.cache import Cache
+from facenet_validate.engines.protocol import Engine
+
+Progress = Callable[[int, int], None]
+
+SAMPLE = 256
+"""How many images a cache hit embeds again."""
+
+AGREEMENT = 1e-4
+"""Largest cosine distance between a cached embedding and its repetition.
+
+Another batch composition changes the order of sums: 1e-7 in FP32, which can turn one INT8 rounding.
+"""
+
+_PREFETCH = 2
+
+
+class Faces(Protocol):
+    """Aligned faces, read when asked for."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Return faces ``(len(rows), 160, 160, 3)`` RGB."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings of a set of faces by one engine.
+
+    Attributes
+    ----------
+    values : ndarray of shape (N, D)
+        float32, one row a face, in the order of the faces' names.
+    origin : str
+        How they were come by, for the report.
+    """
+
+    values: NDArray[np.float32]
+    origin: str
+
+
+def embed(
+    engine: Engine,
+    faces: Faces,
+    batch_size: int,
+    *,
+    rows: NDArray[np.intp] | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Embed faces in batches, the last partial one included.
+
+    Decoding and standardization of the next batches run beside the engine.
+
+    Parameters
+    ----------
+    rows : ndarray of int, optional
+        Which faces, in which order; all by default.
+
+    Returns
+    -------
+    ndarray of shape (len(rows), D)
+        float32.
+    """
+    if rows is None:
+        rows = np.arange(len(faces.names))
+    chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    parts: list[NDArray[np.float32]] = []
+    done = 0
+    for batch in _prefetched(faces, chunks):
+        parts.append(engine.run(batch))
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(rows))
+    return np.concatenate(parts)
+
+
+def _prefetched(faces: Faces, chunks: list[NDArray[np.intp]]) -> Iterator[NDArray[np.float32]]:
+    def prepare(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        return standardize(faces.load(rows))
+
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        waiting: list[Future[NDArray[np.float32]]] = []
+        for chunk in chunks:
+            waiting.append(pool.submit(prepare, chunk))
+            if len(waiting) > _PREFETCH:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def cached_embeddings(
+    engine: Engine,
+    faces: Faces,
+    batch_size: int,
+    cache: Cache,
+    *,
+    cpu: str,
+    progress: Progress | None = None,
+) -> Embeddings:
+    """Return embeddings from the cache, proven on a sample, or compute them.
+
+    Parameters
+    ----------
+    cpu : str
+        CPU model and flags: other instructions round differently.
+    """
+    inputs = {
+        "faces": faces.digest,
+        "engine": engine.info.digest,
+        "runtime": engine.info.runtime,
+        "options": dict(engine.info.options),
+        "cpu": cpu,
+        "batch size": batch_size,
+    }
+
+    def build(path: Path) -> None:
+        values = embed(engine, faces, batch_size, progress=progress)
+        np.save(path, values, allow_pickle=False)
+
+    entry = cache.get_or_build("embeddings", inputs, "embeddings.npy", build)
+    values: NDArray[np.float32] = np.load(entry.path, allow_pickle=False)
+    if not entry.hit:
+        return Embeddings(values, f"embedded now ({entry.reason})")
+    rows = sample_rows(len(values), faces.digest)
+    disagreement = largest_cosine_distance(
+        values[rows], embed(engine, faces, batch_size, rows=rows)
+    )
+    if disagreement <= AGREEMENT:
+        return Embeddings(
+            values,
+            f"from the cache; {len(rows)} sampled images embedded again agree "
+            f"(largest cosine distance {disagreement:.1e})",
+        )
+    entry = replace(cache, rebuild=True).get_or_build(
+        "embeddings", inputs, "embeddings.npy", build
+    )
+    return Embeddings(
+        np.load(entry.path, allow_pickle=False),
+        f"embedded now: cached ones disagreed on a sample of {len(rows)} (largest cosine distance "
+        f"{disagreement:.1e}, expected at most {AGREEMENT:.0e})",
+    )
+
+
+def sample_rows(count: int, seed: str) -> NDArray[np.intp]:
+    """Return at most 256 sorted row numbers, the same for the same seed."""
+    digest = sha256(seed.encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return np.sort(generator.choice(count, size=min(SAMPLE, count), replace=False))
+
+
+def largest_cosine_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the largest of 1 − cosine over rows; infinity where a value is not finite."""
+    left, right = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distances = 1.0 - np.einsum("nd,nd->n", left, right) / norms
+    # NaN twice is agreement on a broken engine: the checks before any metric name it.
+    broken = ~np.isfinite(left).all(1) & ~np.isfinite(right).all(1)
+    distances[broken] = 0.0
+    return float(np.nan_to_num(distances, nan=np.inf).max())

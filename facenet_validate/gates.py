@@ -1,0 +1,126 @@
+"""``gates.toml``: the limits of every gate, by data set, precision and target."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facenet_validate.errors import BaselineError
+from facenet_validate.models.recipes import PRECISIONS, TARGETS
+
+SCHEMA = 1
+ANY = "any"
+DATASETS = ("lfw", "synthetic")
+
+GATES: Mapping[str, str] = {
+    "contract.signature": "names, dtypes and shapes that differ from the contract",
+    "contract.non_finite": "rows with NaN or infinity",
+    "contract.norm_error_max": "largest |‖e‖ − 1|",
+    "contract.batch_invariance": "largest cosine distance between batch sizes",
+    "contract.order_invariance": "largest cosine distance between orders in a batch",
+    "parity.cosine_min": "smallest row cosine to the reference",
+    "parity.cosine_p1": "1st percentile of row cosines",
+    "parity.cosine_mean": "mean row cosine",
+    "accuracy.acc": "accuracy over ten folds",
+    "accuracy.auc": "area under the ROC curve, pooled",
+    "accuracy.paired_drop": "accuracy lost at the reference's thresholds",
+    "performance.fp32_ratio": "speed in relation to FP32, paired",
+    "performance.stored": "latency in relation to stored sessions",
+}
+"""Every gate and what it observes, in the order of reports."""
+
+
+@dataclass(frozen=True)
+class GatesFile:
+    """Limits as written.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    require : tuple of str
+        Data sets whose gates must be evaluated.
+    tables : mapping
+        ``(data set, precision, target)`` → gate → limit.
+    """
+
+    path: Path
+    require: tuple[str, ...]
+    tables: Mapping[tuple[str, str, str], Mapping[str, float]]
+
+    def limits(self, dataset: str, precision: str, target: str) -> dict[str, float]:
+        """Return the limits in force; a named table goes before ``any``, from left to right."""
+        found: dict[str, float] = {}
+        keys = [(d, p, t) for d in (ANY, dataset) for p in (ANY, precision) for t in (ANY, target)]
+        for key in keys:
+            found |= self.tables.get(key, {})
+        return {gate: found[gate] for gate in GATES if gate in found}
+
+
+def read_gates(path: Path) -> GatesFile:
+    """Read ``gates.toml``.
+
+    Raises
+    ------
+    BaselineError
+        If it is missing or malformed, or names a data set, precision, target or gate we do not
+        know: a gate that nobody evaluates must not look like one that passes.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BaselineError(
+            f"gates file {path}: cannot be read ({error.strerror}). Copy the one that comes with "
+            "this package: facenet-validate init ."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BaselineError(f"gates file {path}: {error}.") from None
+    if document.get("schema") != SCHEMA:
+        raise BaselineError(
+            f"gates file {path}: schema {document.get('schema')!r}; expected {SCHEMA}."
+        )
+    require = document.get("require", [])
+    if not isinstance(require, list) or any(name not in DATASETS for name in require):
+        raise _unknown(path, "require", require, DATASETS)
+    tables: dict[tuple[str, str, str], dict[str, float]] = {}
+    for dataset, by_precision in _tables(path, "gates", document.get("gates", {}), DATASETS):
+        for precision, by_target in _tables(path, dataset, by_precision, PRECISIONS):
+            for target, suites in _tables(path, precision, by_target, TARGETS):
+                where = f"{dataset}.{precision}.{target}"
+                tables[dataset, precision, target] = _limits(path, where, suites)
+    return GatesFile(path, tuple(require), tables)
+
+
+def _tables(
+    path: Path, where: str, table: Any, allowed: tuple[str, ...]
+) -> list[tuple[str, dict[str, Any]]]:
+    if not isinstance(table, dict):
+        raise BaselineError(f"gates file {path}: {where} is {table!r}; expected a table.")
+    for name in table:
+        if name not in (ANY, *allowed):
+            raise _unknown(path, where, name, (ANY, *allowed))
+    return list(table.items())
+
+
+def _limits(path: Path, where: str, suites: Any) -> dict[str, float]:
+    limits: dict[str, float] = {}
+    for suite, gates in suites.items() if isinstance(suites, dict) else [(where, suites)]:
+        if not isinstance(gates, dict):
+            raise BaselineError(f"gates file {path}: {where}.{suite} is not a table of limits.")
+        for gate, limit in gates.items():
+            name = f"{suite}.{gate}"
+            if name not in GATES:
+                raise _unknown(path, where, name, tuple(GATES))
+            if isinstance(limit, bool) or not isinstance(limit, int | float):
+                raise BaselineError(f"gates file {path}: {where}: {name} = {limit!r}, no number.")
+            limits[name] = float(limit)
+    return limits
+
+
+def _unknown(path: Path, where: str, found: Any, allowed: tuple[str, ...]) -> BaselineError:
+    return BaselineError(
+        f"gates file {path}: {where}: {found!r} is unknown; expected one of {', '.join(allowed)}."
+    )

@@ -1,0 +1,322 @@
+"""Paired comparison of two engines on the same pairs: McNemar, Tango's bound, DeLong.
+
+*Lost* are the pairs the reference decides rightly and the engine wrongly, *won* the reverse. All
+other pairs say nothing about a difference, which is why a paired comparison sees so much more than
+two accuracies with their standard errors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import betainc, ndtr, ndtri
+
+from facenet_validate.metrics.arrays import Booleans, Floats, check_scores
+from facenet_validate.verdicts import GateResult, Verdict
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """An engine's decisions against the reference's.
+
+    Attributes
+    ----------
+    pairs : int
+        Pairs compared.
+    lost, won : int
+        Pairs right by the reference only, and by the engine only.
+    drop : float
+        Accuracy lost, ``(lost − won) / pairs``.
+    upper : float
+        One-sided 95 % upper bound of the drop, by Tango's score method.
+    p_value : float
+        One-sided exact McNemar test against "no drop".
+    """
+
+    pairs: int
+    lost: int
+    won: int
+    drop: float
+    upper: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class DeLong:
+    """Two correlated AUCs and the test of their difference.
+
+    Attributes
+    ----------
+    auc_a, auc_b : float
+        Ties counted half.
+    difference : float
+        ``auc_a − auc_b``.
+    standard_error : float
+        Of the difference.
+    p_value : float
+        Two-sided, normal approximation. With a standard error of 0: 1 for equal AUCs, else 0.
+    """
+
+    auc_a: float
+    auc_b: float
+    difference: float
+    standard_error: float
+    p_value: float
+
+
+def mcnemar_one_sided(lost: int, won: int) -> float:
+    """Return P(X ≥ lost) for X ~ Bin(lost + won, ½): the exact McNemar test of a drop.
+
+    Parameters
+    ----------
+    lost, won : int
+        Discordant pairs, either way.
+
+    Returns
+    -------
+    float
+        Small where so many lost pairs would be odd for an equal engine; 1 if none is lost.
+
+    Raises
+    ------
+    ValueError
+        If a count is negative.
+    """
+    _check_counts(lost, won, lost + won)
+    # The binomial tail as a regularised incomplete beta function.
+    return float(betainc(lost, won + 1, 0.5)) if lost else 1.0
+
+
+def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95) -> float:
+    """Return the one-sided upper score bound of the drop ``(lost − won) / pairs``.
+
+    The bound is the largest Δ that the score test does not reject: the root above the drop of
+    ``lost − won − n·Δ = −z √(n (2 q + Δ (1 − Δ)))``, where q is the maximum-likelihood
+    probability of a won pair if the true drop is Δ, the larger root of
+    ``2n q² + (Δ (2n − lost + won) − lost − won) q − won Δ (1 − Δ) = 0``.
+
+    Parameters
+    ----------
+    lost, won : int
+        Discordant pairs, either way.
+    pairs : int
+        All pairs, n.
+    confidence : float
+        Of the one-sided bound, between 0.5 and 1.
+
+    Returns
+    -------
+    float
+        Between the drop and 1. Without discordant pairs ``z² / (n + z²)``.
+
+    Raises
+    ------
+    ValueError
+        If the counts do not fit or the confidence is out of range.
+
+    References
+    ----------
+    T. Tango, "Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design", Statistics in Medicine 17 (1998), 891-908.
+    """
+    _check_counts(lost, won, pairs)
+    if not 0.5 < confidence < 1:
+        raise ValueError(f"confidence must be between 0.5 and 1, found {confidence}")
+    z = float(ndtri(confidence))
+    # With all pairs alike the variance at the drop itself is 0, and the search below would start
+    # on a root that is not the bound.
+    if lost == pairs:
+        return 1.0
+    if max(lost, won) == 0 or won == pairs:
+        return (z**2 - won) / (z**2 + pairs)
+
+    def excess(drop: float) -> float:
+        linear = drop * (2 * pairs - lost + won) - lost - won
+        constant = -won * drop * (1 - drop)
+        root = math.sqrt(max(linear**2 - 8 * pairs * constant, 0.0))
+        # Two forms of one root; each avoids subtracting nearly equal numbers.
+        q = (root - linear) / (4 * pairs) if linear <= 0 else -2 * constant / (root + linear)
+        variance = pairs * max(2 * q + drop * (1 - drop), 0.0)
+        return lost - won - pairs * drop + z * math.sqrt(variance)
+
+    observed = (lost - won) / pairs
+    return max(observed, float(brentq(excess, observed, 1.0, xtol=1e-12)))
+
+
+def compare_counts(lost: int, won: int, pairs: int) -> PairedComparison:
+    """Return the comparison that these counts make; raises as :func:`tango_upper_bound`."""
+    return PairedComparison(
+        pairs=pairs,
+        lost=lost,
+        won=won,
+        drop=(lost - won) / pairs,
+        upper=tango_upper_bound(lost, won, pairs),
+        p_value=mcnemar_one_sided(lost, won),
+    )
+
+
+def compare_decisions(reference_correct: Booleans, engine_correct: Booleans) -> PairedComparison:
+    """Compare an engine with the reference, pair by pair.
+
+    Parameters
+    ----------
+    reference_correct, engine_correct : (P,) bool array
+        Whether each decided the pair rightly, both at the reference's frozen thresholds: a
+        threshold tuned again for the engine hides a drift of scale.
+
+    Returns
+    -------
+    PairedComparison
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not boolean, one-dimensional, of one length and non-empty.
+    """
+    for correct in (reference_correct, engine_correct):
+        if correct.dtype != np.bool_ or correct.ndim != 1 or not correct.size:
+            raise ValueError(
+                f"expected a boolean array of shape (pairs,), found {correct.dtype} {correct.shape}"
+            )
+    if reference_correct.shape != engine_correct.shape:
+        raise ValueError(
+            f"{reference_correct.size} decisions of the reference, {engine_correct.size} of the "
+            "engine"
+        )
+    lost = np.count_nonzero(reference_correct & ~engine_correct)
+    won = np.count_nonzero(engine_correct & ~reference_correct)
+    return compare_counts(int(lost), int(won), reference_correct.size)
+
+
+def non_inferiority(
+    comparison: PairedComparison, *, gate: str, delta: float, alpha: float = 0.01
+) -> GateResult:
+    """Judge whether an engine loses at most ``delta`` of accuracy.
+
+    Pass if the upper bound is at most ``delta``; fail if the drop exceeds ``delta`` and the
+    McNemar test rejects at ``alpha``; inconclusive otherwise. The bound is never below the drop,
+    so pass and fail exclude each other.
+
+    Parameters
+    ----------
+    comparison : PairedComparison
+    gate : str
+        Name of the gate, as in :class:`~facenet_validate.verdicts.GateResult`.
+    delta : float
+        Largest acceptable drop, as a share of the pairs.
+    alpha : float
+        This gate's share of the run's false-alarm budget.
+
+    Returns
+    -------
+    GateResult
+        ``observed`` is the drop, ``interval`` runs from −∞ to the upper bound.
+
+    Raises
+    ------
+    ValueError
+        If ``delta`` or ``alpha`` is not between 0 and 1.
+    """
+    for name, value in (("delta", delta), ("alpha", alpha)):
+        if not 0 < value < 1:
+            raise ValueError(f"{name} must be between 0 and 1, found {value}")
+    if comparison.upper <= delta:
+        verdict = Verdict.PASS
+    elif comparison.drop > delta and comparison.p_value < alpha:
+        verdict = Verdict.FAIL
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    return GateResult(
+        gate,
+        verdict,
+        observed=comparison.drop,
+        limit=delta,
+        interval=(-math.inf, comparison.upper),
+        detail=(
+            f"{comparison.lost} lost, {comparison.won} won of {comparison.pairs} pairs, "
+            f"McNemar p {comparison.p_value:.2g}"
+        ),
+    )
+
+
+def delong_paired(distances_a: Floats, distances_b: Floats, same: Booleans) -> DeLong:
+    """Test the difference of two AUCs on the same pairs, in O(P log P).
+
+    Parameters
+    ----------
+    distances_a, distances_b : (P,) float array
+        Distances by the two engines; lower means more alike.
+    same : (P,) bool array
+        True for genuine pairs; at least two of each kind.
+
+    Returns
+    -------
+    DeLong
+
+    Raises
+    ------
+    ValueError
+        As :func:`~facenet_validate.metrics.arrays.check_scores`, or with fewer than two pairs of
+        a kind.
+
+    References
+    ----------
+    E. DeLong et al., Biometrics 44 (1988), 837-845; X. Sun and W. Xu, "Fast implementation of
+    DeLong's algorithm", IEEE Signal Processing Letters 21 (2014), 1389-1393.
+    """
+    check_scores(distances_a, same)
+    check_scores(distances_b, same)
+    genuine = int(np.count_nonzero(same))
+    impostor = same.size - genuine
+    if min(genuine, impostor) < 2:
+        raise ValueError(
+            f"DeLong needs two pairs of each kind, found {genuine} genuine and {impostor} impostor"
+        )
+    genuine_a, impostor_a = _placements(distances_a, same)
+    genuine_b, impostor_b = _placements(distances_b, same)
+    # Differences of whole numbers first: two engines that rank alike differ by exactly 0.
+    most = 2 * genuine * impostor
+    difference = int(np.sum(genuine_a - genuine_b)) / most
+    variance = (
+        np.var((genuine_a - genuine_b) / (2 * impostor), ddof=1) / genuine
+        + np.var((impostor_a - impostor_b) / (2 * genuine), ddof=1) / impostor
+    )
+    error = math.sqrt(variance)
+    if error > 0:
+        p_value = float(2 * ndtr(-abs(difference) / error))
+    else:
+        p_value = 1.0 if difference == 0 else 0.0
+    return DeLong(
+        auc_a=int(np.sum(genuine_a)) / most,
+        auc_b=int(np.sum(genuine_b)) / most,
+        difference=difference,
+        standard_error=error,
+        p_value=p_value,
+    )
+
+
+def _placements(distances: Floats, same: Booleans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return, doubled, how many pairs of the other kind each pair is on the right side of.
+
+    Ties count half. First the genuine pairs, then the impostor pairs, in their order.
+    """
+    genuine, impostor = np.sort(distances[same]), np.sort(distances[~same])
+    own, other = distances[same], distances[~same]
+    closer = 2 * impostor.size - _twice_midrank(impostor, own)
+    farther = _twice_midrank(genuine, other)
+    return closer, farther
+
+
+def _twice_midrank(ordered: Floats, values: Floats) -> NDArray[np.int64]:
+    """Return twice the number of ``ordered`` below each value, its equals counted half."""
+    left = np.searchsorted(ordered, values, side="left")
+    return np.asarray(left + np.searchsorted(ordered, values, side="right"), dtype=np.int64)
+
+
+def _check_counts(lost: int, won: int, pairs: int) -> None:
+    if lost < 0 or won < 0 or lost + won > pairs:
+        raise ValueError(f"{lost} lost and {won} won pairs of {pairs} cannot be")

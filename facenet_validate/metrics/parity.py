@@ -1,0 +1,167 @@
+"""Parity: whether an engine is the same model as the reference, by image and by pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.metrics.arrays import Floats, Integers, check_distances, check_length
+from facenet_validate.metrics.verification import decisions
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an engine's embeddings are from the reference's.
+
+    Attributes
+    ----------
+    rows : int
+        Images compared.
+    cosine_min, cosine_p1, cosine_mean : float
+        Of the row-wise cosines: smallest, 1st percentile (linear between order statistics, numpy's
+        default) and mean. A row without a direction counts as −1.
+    worst_row : int
+        Row of ``cosine_min``, the first of equals.
+    norm_error_max : float
+        Largest ``|‖e‖ − 1|`` of the engine's rows; infinite if a row is not finite.
+    """
+
+    rows: int
+    cosine_min: float
+    cosine_p1: float
+    cosine_mean: float
+    worst_row: int
+    norm_error_max: float
+
+
+@dataclass(frozen=True)
+class PairShift:
+    """How far an engine moves the distances of pairs, in their unit.
+
+    Attributes
+    ----------
+    pairs : int
+        Pairs compared.
+    mean_shift : float
+        Mean of engine minus reference: a drift of scale shows here.
+    max_shift : float
+        Largest absolute shift.
+    flipped : int
+        Pairs decided otherwise than by the reference, at the reference's thresholds.
+    """
+
+    pairs: int
+    mean_shift: float
+    max_shift: float
+    flipped: int
+
+
+def row_cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """Return the cosine of each row of ``a`` with the same row of ``b``, computed in float64.
+
+    Row by row: over the raveled batch, one orthogonal row in 512 still gives 0.998.
+
+    Parameters
+    ----------
+    a, b : (N, D) float array
+        Embeddings, normalised or not.
+
+    Returns
+    -------
+    (N,) float64 array
+        Between −1 and 1. A row that is zero or not finite on either side has no direction and gets
+        −1, the worst value, so that no statistic over the rows can miss it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, are not two-dimensional or are empty.
+    """
+    if a.shape != b.shape or a.ndim != 2 or not a.size:
+        raise ValueError(f"expected two arrays (rows, dimensions), found {a.shape} and {b.shape}")
+    left, right = a.astype(np.float64), b.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        cosines = np.einsum("ij,ij->i", left, right) / norms
+    # A finite row too long for its norm would otherwise get 0 or a number of no meaning.
+    usable = np.isfinite(cosines) & np.isfinite(norms)
+    return np.where(usable, np.clip(cosines, -1, 1), -1.0)
+
+
+def compare_embeddings(reference: Floats, engine: Floats) -> Parity:
+    """Compare an engine's embeddings with the reference's, row by row.
+
+    Parameters
+    ----------
+    reference, engine : (N, D) float array
+        Embeddings of the same images in the same order.
+
+    Returns
+    -------
+    Parity
+
+    Raises
+    ------
+    ValueError
+        As :func:`row_cosines`, or if the reference itself has a row that is zero or not finite:
+        that is no fault of the engine.
+    """
+    cosines = row_cosines(reference, engine)
+    broken = np.flatnonzero(~np.isfinite(reference).all(axis=1) | ~reference.any(axis=1))
+    if broken.size:
+        raise ValueError(
+            f"{broken.size} rows of the reference are zero or not finite, the first is row "
+            f"{broken[0]}"
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        norm_errors = np.abs(np.linalg.norm(engine.astype(np.float64), axis=1) - 1)
+    worst_row = int(cosines.argmin())
+    return Parity(
+        rows=len(cosines),
+        cosine_min=float(cosines[worst_row]),
+        cosine_p1=float(np.percentile(cosines, 1)),
+        cosine_mean=float(cosines.mean()),
+        worst_row=worst_row,
+        norm_error_max=float(np.where(np.isnan(norm_errors), np.inf, norm_errors).max()),
+    )
+
+
+def compare_pairs(
+    reference_distances: Floats,
+    engine_distances: Floats,
+    folds: Integers,
+    thresholds: NDArray[np.float64],
+) -> PairShift:
+    """Compare the distances of pairs, and the decisions at the reference's frozen thresholds.
+
+    Parameters
+    ----------
+    reference_distances, engine_distances : (P,) float array
+    folds : (P,) integer array
+        Fold of each pair.
+    thresholds : (K,) float64 array
+        The reference's, one a fold.
+
+    Returns
+    -------
+    PairShift
+
+    Raises
+    ------
+    ValueError
+        As :func:`~facenet_validate.metrics.verification.decisions`.
+    """
+    check_distances(reference_distances)
+    check_length("the engine's distances", engine_distances, reference_distances)
+    flipped = decisions(reference_distances, folds, thresholds) != decisions(
+        engine_distances, folds, thresholds
+    )
+    shift = engine_distances.astype(np.float64) - reference_distances.astype(np.float64)
+    return PairShift(
+        pairs=shift.size,
+        mean_shift=float(shift.mean()),
+        max_shift=float(np.abs(shift).max()),
+        flipped=int(np.count_nonzero(flipped)),
+    )

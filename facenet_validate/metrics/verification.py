@@ -1,0 +1,296 @@
+"""LFW View 2 verification: pair distances, per-fold thresholds and accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.errors import EngineError
+from facenet_validate.metrics.arrays import (
+    Booleans,
+    Floats,
+    Integers,
+    check_distances,
+    check_length,
+    check_scores,
+)
+from facenet_validate.metrics.roc import Roc, TarAtFar
+
+FAR_TARGETS = (1e-1, 1e-2, 1e-3)
+NORM_TOLERANCE = 1e-3
+COLLAPSE_DISTANCE = 1e-2
+"""L2 distance from the first embedding; photos of one person are tens of times further apart."""
+
+_CHUNK = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """The result of one LFW View 2 evaluation.
+
+    Attributes
+    ----------
+    protocol : str
+        What was compared and how: ``squared L2, no flip, 10 folds by position``.
+    accuracy : float
+        Mean of ``fold_accuracies``.
+    accuracy_std : float
+        Standard deviation over the folds (ddof=0): what most repositories print behind "±".
+    accuracy_se : float
+        Standard error of the mean (ddof=1, divided by √folds): what LFW asks for.
+    auc : float
+        Pooled area under the exact ROC, ties counted half.
+    eer : float
+        Pooled equal-error rate.
+    tar_at_far : tuple of TarAtFar
+        At the FARs 1e-1, 1e-2 and 1e-3, pooled.
+    thresholds : (folds,) float64 array
+        Per fold, the threshold chosen on the other folds; in the unit of the distances.
+    fold_accuracies : (folds,) float64 array
+        Share of the fold's pairs decided rightly at its threshold.
+    """
+
+    protocol: str
+    accuracy: float
+    accuracy_std: float
+    accuracy_se: float
+    auc: float
+    eer: float
+    tar_at_far: tuple[TarAtFar, ...]
+    thresholds: NDArray[np.float64]
+    fold_accuracies: NDArray[np.float64]
+
+
+def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArray[np.float64]:
+    """Return the squared L2 distance of each pair, computed in float64.
+
+    Parameters
+    ----------
+    embeddings : (N, D) float array
+        One embedding a row.
+    left, right : (P,) integer arrays
+        Rows of each pair's two faces.
+
+    Returns
+    -------
+    (P,) float64 array
+        Squared L2 distances: 0 to 4 between unit embeddings, ``2 − 2 cosine``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or an index is negative or beyond the last row.
+    """
+    if embeddings.ndim != 2 or left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(
+            f"expected embeddings (N, D) and two index arrays (P,), found shapes "
+            f"{embeddings.shape}, {left.shape} and {right.shape}"
+        )
+    for index in (left, right):
+        if index.size and (index.min() < 0 or index.max() >= len(embeddings)):
+            raise ValueError(
+                f"pairs name rows {index.min()} to {index.max()} of {len(embeddings)} embeddings"
+            )
+    distances = np.empty(len(left))
+    for start in range(0, len(left), _CHUNK):  # in chunks: all pairs of LFW would not fit memory
+        part = slice(start, start + _CHUNK)
+        difference = embeddings[left[part]].astype(np.float64)
+        difference -= embeddings[right[part]]
+        distances[part] = np.einsum("ij,ij->i", difference, difference)
+    return distances
+
+
+def best_threshold(distances: Floats, same: Booleans) -> float:
+    """Return the lowest of the thresholds with the most right decisions.
+
+    Every decision a threshold can make is tried: the candidates are the midpoints of neighbouring
+    distinct distances, the smallest distance (accept nothing) and the number after the largest
+    (accept everything). No grid of steps is involved.
+
+    Parameters
+    ----------
+    distances : (P,) float array
+        Distances of the training pairs.
+    same : (P,) bool array
+        True for genuine pairs.
+
+    Returns
+    -------
+    float
+        The threshold; accept when ``distance < threshold``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_scores`.
+    """
+    return Roc.from_pairs(distances, same).best_threshold()
+
+
+def decisions(distances: Floats, folds: Integers, thresholds: NDArray[np.float64]) -> Booleans:
+    """Return which pairs are accepted, each at its own fold's threshold.
+
+    Parameters
+    ----------
+    distances : (P,) float array
+    folds : (P,) integer array
+        Fold of each pair, 0 to K−1; some may have no pair here.
+    thresholds : (K,) float64 array
+        As in :attr:`Verification.thresholds`.
+
+    Returns
+    -------
+    (P,) bool array
+        True where ``distance < threshold``.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, a distance is not finite, or a fold has no threshold.
+    """
+    check_distances(distances)
+    check_length("folds", folds, distances)
+    if folds.size and (folds.min() < 0 or folds.max() >= len(thresholds)):
+        raise ValueError(
+            f"folds run from {folds.min()} to {folds.max()}, but there are thresholds for folds "
+            f"0 to {len(thresholds) - 1}"
+        )
+    return np.asarray(distances < thresholds[folds], dtype=np.bool_)
+
+
+def evaluate(
+    distances: Floats,
+    same: Booleans,
+    folds: Integers,
+    *,
+    distance_name: str = "squared L2, no flip",
+) -> Verification:
+    """Score pairs by the LFW View 2 protocol.
+
+    Each fold is decided at the threshold chosen on the others (Huang et al., *Labeled Faces in the
+    Wild*, 2007, section on View 2). AUC, EER and TAR at FAR come from the pooled pairs.
+
+    Parameters
+    ----------
+    distances : (P,) float array
+        Lower means more alike; in any unit.
+    same : (P,) bool array
+        True for genuine pairs.
+    folds : (P,) integer array
+        Fold of each pair, 0 to K−1 with K ≥ 2: by position in the pairs file, so that a skipped
+        pair moves no other.
+    distance_name : str
+        What the distances are, for the protocol line.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_scores`; also if folds are fewer than two or not 0 to K−1, or if the
+        training pairs of a fold lack genuine or impostor pairs.
+    """
+    check_scores(distances, same)
+    fold_sizes = _check_folds(folds, distances)
+
+    order = np.argsort(distances)
+    sorted_distances = distances[order].astype(np.float64)
+    sorted_same, sorted_folds = same[order], folds[order]
+    pooled = Roc.from_sorted(sorted_distances, sorted_same)
+
+    thresholds = np.empty(len(fold_sizes))
+    for fold in range(len(fold_sizes)):
+        training = sorted_folds != fold
+        training_same = sorted_same[training]
+        if training_same.all() or not training_same.any():
+            raise ValueError(
+                f"the folds other than {fold} hold {training_same.sum()} genuine of "
+                f"{training_same.size} pairs: a threshold needs both kinds"
+            )
+        roc = Roc.from_sorted(sorted_distances[training], training_same)
+        thresholds[fold] = roc.best_threshold()
+
+    right = decisions(distances, folds, thresholds) == same
+    fold_accuracies = np.bincount(folds, weights=right) / fold_sizes
+    return Verification(
+        protocol=f"{distance_name}, {len(fold_sizes)} folds by position",
+        accuracy=float(fold_accuracies.mean()),
+        accuracy_std=float(fold_accuracies.std()),
+        accuracy_se=float(fold_accuracies.std(ddof=1) / math.sqrt(len(fold_sizes))),
+        auc=pooled.auc(),
+        eer=pooled.eer(),
+        tar_at_far=tuple(pooled.tar_at_far(target) for target in FAR_TARGETS),
+        thresholds=thresholds,
+        fold_accuracies=fold_accuracies,
+    )
+
+
+def check_embeddings(embeddings: Floats, names: Sequence[str], *, what: str) -> None:
+    """Raise if embeddings would make every metric behind them meaningless.
+
+    Parameters
+    ----------
+    embeddings : (N, D) float array
+        One embedding a row.
+    names : sequence of str
+        The image behind each row.
+    what : str
+        Whose embeddings they are, for the message: ``int8 engine``.
+
+    Raises
+    ------
+    EngineError
+        If the array is not two-dimensional, has not one row an image, holds NaN or infinity, has
+        rows whose L2 norm is further than 1e-3 from 1, or has all rows within an L2 distance of
+        1e-2 though the images differ.
+    """
+    if embeddings.ndim != 2 or not embeddings.size:
+        raise EngineError(
+            f"{what}: expected embeddings of shape (images, dimensions), found {embeddings.shape}"
+        )
+    if len(embeddings) != len(names):
+        raise EngineError(
+            f"{what}: {len(embeddings)} embeddings for {len(names)} images; expected one row an "
+            "image, in order. Look for a dropped last batch or skipped images."
+        )
+    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+    if broken.size:
+        raise EngineError(
+            f"{what}: {broken.size} of {len(names)} embeddings hold NaN or infinity, the first "
+            f"that of {names[broken[0]]}. Look for overflow in FP16 or a zero quantization scale."
+        )
+    rows = embeddings.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1)
+    errors = np.abs(norms - 1)
+    if errors.max() > NORM_TOLERANCE:
+        row = int(errors.argmax())
+        raise EngineError(
+            f"{what}: {np.count_nonzero(errors > NORM_TOLERANCE)} of {len(names)} embeddings are "
+            f"not L2-normalised: norm {norms[row]:.6g} for {names[row]}, expected 1 "
+            f"± {NORM_TOLERANCE:g}. The prepared model ends in the L2 normalisation; the engine "
+            "must too."
+        )
+    spread = float(np.linalg.norm(rows - rows[0], axis=1).max())
+    if spread < COLLAPSE_DISTANCE and len(set(names)) > 1:
+        raise EngineError(
+            f"{what}: collapsed: all {len(names)} embeddings lie within an L2 distance of "
+            f"{spread:.3g} of that of {names[0]}, though the images differ. Look for an input "
+            "buffer that is never filled, or for saturated quantization."
+        )
+
+
+def _check_folds(folds: Integers, distances: Floats) -> NDArray[np.int64]:
+    """Return the size of each fold."""
+    check_length("folds", folds, distances)
+    if not np.issubdtype(folds.dtype, np.integer):
+        raise ValueError(f"folds must be integers, found {folds.dtype}")
+    found = np.unique(folds)
+    if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
+        raise ValueError(f"expected at least two folds, numbered from 0, found {found.tolist()}")
+    return np.bincount(folds)

@@ -1,0 +1,96 @@
+"""What a test leaves behind for the reports: gate results and measurements.
+
+They travel as the user properties of pytest's own report, which reach the controller under xdist
+and end up in JUnit. The terminal table, ``results.json`` and JUnit are all made from them, so they
+cannot disagree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from facenet_validate.verdicts import GateResult, Verdict
+
+GATE = "facenet.gate"
+MEASUREMENT = "facenet.measurement"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a gate judged.
+
+    Attributes
+    ----------
+    precision, target, dataset : str
+        Which limits applied.
+    recipe_only : bool
+        Whether the result speaks for the recipe and not for an engine on its target.
+    """
+
+    precision: str
+    target: str
+    dataset: str
+    recipe_only: bool
+
+
+@dataclass(frozen=True)
+class GateRecord:
+    """A gate's result and what it judged."""
+
+    subject: Subject
+    result: GateResult
+
+
+def gate_property(record: GateRecord) -> tuple[str, str]:
+    """Return a gate record as a user property."""
+    result = record.result
+    values = {
+        "gate": result.gate,
+        "precision": record.subject.precision,
+        "target": record.subject.target,
+        "dataset": record.subject.dataset,
+        "recipe_only": record.subject.recipe_only,
+        "verdict": result.verdict.value,
+        "observed": _finite(result.observed),
+        "limit": _finite(result.limit),
+        "interval": None if result.interval is None else [_finite(v) for v in result.interval],
+        "detail": result.detail,
+    }
+    return f"{GATE}:{result.gate}", json.dumps(values)
+
+
+def measurement_property(name: str, values: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a measurement that no gate judges as a user property."""
+    return f"{MEASUREMENT}:{name}", json.dumps(dict(values), allow_nan=False)
+
+
+def gates_of(properties: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+    """Return the gate records among a report's user properties."""
+    return [json.loads(value) for name, value in properties if name.startswith(f"{GATE}:")]
+
+
+def measurements_of(properties: Sequence[tuple[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the measurements among a report's user properties, by name."""
+    prefix = f"{MEASUREMENT}:"
+    return [
+        (name.removeprefix(prefix), json.loads(value))
+        for name, value in properties
+        if name.startswith(prefix)
+    ]
+
+
+def verdict_of(properties: Sequence[tuple[str, Any]]) -> Verdict | None:
+    """Return the worst verdict among a report's gates; None without gates."""
+    from facenet_validate.verdicts import worst
+
+    verdicts = [Verdict(gate["verdict"]) for gate in gates_of(properties)]
+    return worst(verdicts) if verdicts else None
+
+
+def _finite(value: float | None) -> float | str | None:
+    """JSON has no infinity or NaN: they are written as text."""
+    return value if value is None or math.isfinite(value) else str(value)

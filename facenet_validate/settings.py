@@ -1,0 +1,279 @@
+"""One frozen ``Settings``: command line over environment over ini over default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from facenet_validate.errors import SettingsError
+from facenet_validate.models.recipes import PRECISIONS, TARGETS
+
+BACKENDS = ("auto", "onnxruntime")
+DATASETS = ("lfw",)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option with its flags, ini key and variable.
+
+    Attributes
+    ----------
+    name : str
+        Ini key; the variable is the same in capitals.
+    help : str
+        One line.
+    flags : tuple of str
+        On the command line.
+    metavar : str or None
+        Placeholder in ``--help``; None for a switch.
+    repeated : bool
+        Whether the flag may be given several times.
+    """
+
+    name: str
+    help: str
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    repeated: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable's name."""
+        return self.name.upper()
+
+
+def _option(name: str, metavar: str | None, text: str, *more: str, repeated: bool = False) -> Option:
+    return Option(name, text, (*more, "--" + name.replace("_", "-")), metavar, repeated)
+
+
+OPTIONS: tuple[Option, ...] = (
+    _option(
+        "facenet_precision",
+        "{fp32,fp16,int8}",
+        "precisions to validate; comma-separated or repeated (default: fp16,int8)",
+        "--precision",
+        repeated=True,
+    ),
+    _option("facenet_backend", "{auto,onnxruntime}", "what runs the engines (default: auto)"),
+    _option(
+        "facenet_target",
+        "{auto,cpu,cpu-vnni}",
+        "what INT8 recipes are made for (default: auto, by the CPU's flags)",
+    ),
+    _option(
+        "facenet_model",
+        "PATH",
+        "source model, .pb or .onnx (default: the pretrained 20180408-102900)",
+    ),
+    _option(
+        "facenet_engine", "PATH", "validate this ONNX engine, built elsewhere, as it runs by default"
+    ),
+    _option(
+        "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
+    ),
+    _option(
+        "facenet_require", "{lfw}", "fail if this data set's gates are not evaluated", repeated=True
+    ),
+    _option(
+        "facenet_batch_size",
+        "N[,N]",
+        "batch sizes to time; the first one embeds (default: 64)",
+        repeated=True,
+    ),
+    _option("facenet_cache", "DIR", "where engines, faces and embeddings are kept"),
+    _option("facenet_rebuild", None, "build everything anew, whatever the cache holds"),
+    _option(
+        "facenet_baselines", "DIR", "gates.toml and stored sessions (default: ROOT/baselines)"
+    ),
+    _option(
+        "facenet_update_baselines",
+        "{all,missing,accept}",
+        "record timing sessions: in all baselines, in those with too few, or as a new epoch",
+    ),
+    _option("facenet_reason", "TEXT", "why a new epoch is accepted; required with accept"),
+    _option(
+        "facenet_inconclusive", "{warn,fail}", "what an inconclusive gate does (default: warn)"
+    ),
+    _option("facenet_report", "DIR", "write results.json there; the previous one is kept"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked to do. Paths are absolute.
+
+    Attributes
+    ----------
+    origins : mapping
+        Option name → where its value came from, for messages; defaults are absent.
+    """
+
+    precisions: tuple[str, ...]
+    backend: str
+    target: str
+    model: Path | None
+    engine: Path | None
+    lfw: Path | None
+    require: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    cache: Path
+    rebuild: bool
+    baselines: Path
+    update_baselines: str | None
+    reason: str | None
+    inconclusive: str
+    report: Path | None
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def batch_size(self) -> int:
+        """The batch size embeddings are computed in."""
+        return self.batch_sizes[0]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value as it was written, where, and the folder its relative paths start from."""
+
+    text: str
+    origin: str
+    folder: Path
+
+
+def gather(
+    command_line: Callable[[str], Any],
+    environment: Mapping[str, str],
+    ini: Callable[[str], Any],
+    *,
+    invocation: Path,
+    ini_folder: Path,
+) -> dict[str, Given]:
+    """Collect what was given, by option name: command line, else variable, else ini."""
+    given: dict[str, Given] = {}
+    for option in OPTIONS:
+        value = command_line(option.name)
+        flag = option.flags[-1]
+        if value is not None:
+            text = ",".join(value) if isinstance(value, list) else str(value)
+            given[option.name] = Given(text, flag, invocation)
+        elif environment.get(option.variable):
+            folder = Path.cwd()
+            given[option.name] = Given(environment[option.variable], option.variable, folder)
+        elif ini(option.name):
+            given[option.name] = Given(str(ini(option.name)), f"ini {option.name}", ini_folder)
+    return given
+
+
+def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
+    """Turn what was given into settings.
+
+    Parameters
+    ----------
+    given : mapping
+        From `gather`.
+    root : Path
+        The project's root folder, which holds ``baselines/`` by default.
+
+    Raises
+    ------
+    SettingsError
+        If a value is not one of those allowed, or two contradict each other.
+    """
+    reader = _Reader(given)
+    update = reader.choice("facenet_update_baselines", ("all", "missing", "accept"), None)
+    reason = reader.text("facenet_reason")
+    if update == "accept" and not reason:
+        raise SettingsError(
+            "--facenet-update-baselines accept starts a new epoch and needs --facenet-reason TEXT: "
+            "why the new speed is right."
+        )
+    if reason and update != "accept":
+        raise SettingsError(
+            "--facenet-reason goes with --facenet-update-baselines accept; expected both or "
+            "neither."
+        )
+    return Settings(
+        precisions=reader.choices("facenet_precision", PRECISIONS, ("fp16", "int8")),
+        backend=reader.choice("facenet_backend", BACKENDS, "auto") or "auto",
+        target=reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
+        model=reader.path("facenet_model"),
+        engine=reader.path("facenet_engine"),
+        lfw=reader.path("facenet_lfw"),
+        require=reader.choices("facenet_require", DATASETS, ()),
+        batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
+        cache=reader.path("facenet_cache") or Path(platformdirs.user_cache_dir("facenet_validate")),
+        rebuild=reader.switch("facenet_rebuild"),
+        baselines=reader.path("facenet_baselines") or root / "baselines",
+        update_baselines=update,
+        reason=reason,
+        inconclusive=reader.choice("facenet_inconclusive", ("warn", "fail"), "warn") or "warn",
+        report=reader.path("facenet_report"),
+        origins={name: value.origin for name, value in given.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    given: Mapping[str, Given]
+
+    def wrong(self, name: str, expected: str, found: str) -> SettingsError:
+        return SettingsError(f"{self.given[name].origin}: {found!r}; expected {expected}.")
+
+    def text(self, name: str) -> str | None:
+        return self.given[name].text if name in self.given else None
+
+    def items(self, name: str) -> list[str]:
+        return [item.strip() for item in self.given[name].text.split(",") if item.strip()]
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str | None) -> str | None:
+        value = self.text(name)
+        if value is None:
+            return default
+        if value not in allowed:
+            raise self.wrong(name, _one_of(allowed), value)
+        return value
+
+    def choices(
+        self, name: str, allowed: tuple[str, ...], default: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        if name not in self.given:
+            return default
+        items = self.items(name)
+        unknown = [item for item in items if item not in allowed]
+        if unknown or not items:
+            raise self.wrong(name, _one_of(allowed), unknown[0] if unknown else "")
+        return tuple(item for item in allowed if item in items)
+
+    def batch_sizes(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        if name not in self.given:
+            return default
+        items = self.items(name)
+        for item in items:
+            if not (item.isascii() and item.isdigit() and 1 <= int(item) <= 4096):
+                raise self.wrong(name, "batch sizes between 1 and 4096", item)
+        if not items:
+            raise self.wrong(name, "batch sizes between 1 and 4096", "")
+        return tuple(dict.fromkeys(int(item) for item in items))
+
+    def path(self, name: str) -> Path | None:
+        if name not in self.given:
+            return None
+        value = self.given[name]
+        return Path(os.path.normpath(value.folder / Path(value.text).expanduser()))
+
+    def switch(self, name: str) -> bool:
+        if name not in self.given:
+            return False
+        value = self.given[name].text.lower()
+        if value not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+            raise self.wrong(name, "true or false", self.given[name].text)
+        return value in ("true", "1", "yes", "on")
+
+
+def _one_of(allowed: tuple[str, ...]) -> str:
+    return f"one of {', '.join(allowed)}" if len(allowed) > 1 else allowed[0]

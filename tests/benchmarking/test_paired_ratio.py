@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import binom, binomtest
+
+from facenet_validate.benchmarking.paired_ratio import (
+    ALPHA,
+    LOOK_ALPHA,
+    LOOKS,
+    PairedRatio,
+    median_interval,
+    next_look,
+    paired_ratio,
+    ratio_floor,
+)
+from facenet_validate.verdicts import Verdict
+
+
+def quads_of(ratios: list[float]) -> NDArray[np.float64]:
+    """Quads whose A is faster than B by the given factors, at uneven block times."""
+    return np.array([[0.8, 1.1 * ratio, 0.9 * ratio, 1.2] for ratio in ratios])
+
+
+def interval_by_inverting_sign_tests(values: list[float], alpha: float) -> tuple[float, float]:
+    """Literal definition: the medians that an exact two-sided sign test does not reject."""
+    ordered = sorted(values)
+    count = len(ordered)
+    kept = []
+    for index, value in enumerate(ordered):
+        # The hypothetical median lies just above value: index + 1 values are below it.
+        if binomtest(index + 1, count, 0.5).pvalue > alpha:
+            kept.append((value, ordered[index + 1] if index + 1 < count else math.inf))
+    if binomtest(0, count, 0.5).pvalue > alpha:
+        kept.append((-math.inf, ordered[0]))
+    return min(low for low, _ in kept), max(high for _, high in kept)
+
+
+@given(
+    st.lists(st.integers(-1000, 1000).map(float), min_size=1, max_size=60, unique=True),
+    st.sampled_from([0.5, 0.1, 0.05, 0.01, 0.0025]),
+)
+def test_interval_equals_inverted_sign_tests(values: list[float], alpha: float) -> None:
+    assert median_interval(values, alpha) == interval_by_inverting_sign_tests(values, alpha)
+
+
+@pytest.mark.parametrize("count", [*LOOKS, 13, 25, 1200])
+@pytest.mark.parametrize("alpha", [0.05, LOOK_ALPHA])
+def test_interval_covers_at_least_and_would_not_if_it_were_narrower(
+    count: int, alpha: float
+) -> None:
+    low, high = median_interval(np.arange(1, count + 1), alpha)
+    assert low + high == count + 1
+    assert 2 * binom.cdf(low - 1, count, 0.5) <= alpha < 2 * binom.cdf(low, count, 0.5)
+
+
+def test_interval_misses_the_median_as_rarely_as_it_says() -> None:
+    samples = np.random.default_rng(5).lognormal(size=(4000, 24))
+    missed = [not low <= 1.0 <= high for low, high in (median_interval(s, 0.05) for s in samples)]
+    # 24 values at alpha 0.05: k = 7, exact error 2·P(X ≤ 6) = 0.0227.
+    assert np.mean(missed) == pytest.approx(2 * binom.cdf(6, 24, 0.5), abs=0.007)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0] * 9])
+def test_too_few_values_have_no_interval(values: list[float]) -> None:
+    assert median_interval(values, LOOK_ALPHA) == (-math.inf, math.inf)
+
+
+def test_ten_values_are_the_fewest_with_an_interval() -> None:
+    assert median_interval(range(10), LOOK_ALPHA) == (0.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "alpha"),
+    [([math.nan], 0.1), ([[1.0]], 0.1), ([1.0], 0.0), ([1.0], 1.0), ([1.0], math.nan)],
+)
+def test_interval_refuses_nonsense(values: list[float], alpha: float) -> None:
+    with pytest.raises(ValueError, match=r"vector|alpha"):
+        median_interval(values, alpha)
+
+
+def test_looks_share_alpha_evenly() -> None:
+    assert LOOK_ALPHA * len(LOOKS) == pytest.approx(ALPHA)
+    assert [next_look(n) for n in (0, 11, 12, 50, 95, 96, 97)] == [12, 12, 24, 96, 96, None, None]
+
+
+def test_ratio_is_above_one_when_a_is_faster() -> None:
+    measured = paired_ratio(np.array([[1.0, 2.0, 2.0, 1.0]] * 12))
+    assert measured.ratio == pytest.approx(2.0)
+    assert measured.interval == pytest.approx((2.0, 2.0))
+    assert measured.log_ratios == pytest.approx([math.log(2.0)] * 12)
+    assert measured.quads == 12
+
+
+@given(st.lists(st.floats(0.1, 10.0), min_size=1, max_size=40))
+def test_swapping_the_engines_inverts_ratio_and_interval(ratios: list[float]) -> None:
+    quads = quads_of(ratios)
+    there, back = paired_ratio(quads), paired_ratio(quads[:, [1, 0, 3, 2]])
+    assert there.ratio * back.ratio == pytest.approx(1.0)
+    if math.isfinite(there.interval[1]):
+        assert there.interval[0] * back.interval[1] == pytest.approx(1.0)
+        assert there.interval[1] * back.interval[0] == pytest.approx(1.0)
+
+
+@given(st.floats(-0.2, 0.5), st.floats(0.2, 5.0))
+def test_a_drift_over_the_quad_cancels(drift: float, ratio: float) -> None:
+    slower = 1.0 + drift * np.arange(4)
+    quad = np.array([[1.0, ratio, ratio, 1.0]]) * slower
+    assert paired_ratio(quad).ratio == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    "quads",
+    [
+        np.empty((0, 4)),
+        np.ones(4),
+        np.ones((3, 3)),
+        np.array([[1.0, 1.0, 0.0, 1.0]]),
+        np.array([[1.0, 1.0, math.nan, 1.0]]),
+        np.array([[1.0, math.inf, 1.0, 1.0]]),
+    ],
+)
+def test_ratio_refuses_broken_quads(quads: NDArray[np.float64]) -> None:
+    with pytest.raises(ValueError, match=r"shape|clock"):
+        paired_ratio(quads)
+
+
+def floor_of(low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:
+    measured = PairedRatio(quads, 1.62, (low, high), (math.log(1.62),) * quads)
+    result = ratio_floor(measured, gate="performance.ratio_floor", floor=1.2)
+    assert (result.gate, result.observed, result.limit) == ("performance.ratio_floor", 1.62, 1.2)
+    assert result.interval == (low, high)
+    return result.verdict, result.detail
+
+
+def test_floor_passes_when_the_whole_interval_is_at_or_above_it() -> None:
+    verdict, detail = floor_of(1.2, 1.65)
+    assert verdict is Verdict.PASS
+    assert detail == "1.62 × FP32's speed over 12 quads, 99.75 % interval 1.2–1.65"
+
+
+def test_floor_fails_when_the_whole_interval_is_below_it() -> None:
+    assert floor_of(1.1, 1.199)[0] is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.1, 1.2), (1.1, 1.3)])
+def test_floor_inside_the_interval_is_inconclusive_and_names_the_next_look(
+    low: float, high: float
+) -> None:
+    assert floor_of(low, high) == (
+        Verdict.INCONCLUSIVE,
+        f"1.62 × FP32's speed over 12 quads, 99.75 % interval {low}–{high}; next look at 24 quads",
+    )
+    assert floor_of(low, high, quads=96)[1].endswith("no looks are left")
+
+
+@pytest.mark.parametrize("quads", [10, 13, 97])
+def test_floor_is_not_judged_between_looks(quads: int) -> None:
+    verdict, detail = floor_of(1.5, 1.7, quads)
+    assert verdict is Verdict.INCONCLUSIVE
+    assert "judged only at 12, 24, 48, 96 quads" in detail
+
+
+def test_floor_on_too_few_quads_is_inconclusive() -> None:
+    result = ratio_floor(paired_ratio(quads_of([2.0] * 3)), gate="performance.floor", floor=1.2)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.interval == (0.0, math.inf)
+
+
+def test_floor_names_the_engine_compared_with() -> None:
+    measured = paired_ratio(quads_of([1.5] * 12))
+    result = ratio_floor(measured, gate="performance.floor", floor=1.2, reference="prod.onnx")
+    assert result.verdict is Verdict.PASS
+    assert result.detail.startswith("1.5 × prod.onnx's speed over 12 quads")

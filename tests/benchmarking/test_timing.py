@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, repeat
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facenet_validate.benchmarking.timing import (
+    AbbaTimer,
+    BlockTimings,
+    summary,
+    time_blocks,
+    warm_up,
+)
+
+pytest_plugins = ["pytester"]
+
+
+def test_speed_is_batch_over_the_median_block() -> None:
+    timings = BlockTimings((0.1, 0.5, 0.2, 0.2, 9.0))
+    assert timings.median_seconds == 0.2
+    assert timings.fps(64) == pytest.approx(320.0)
+    assert timings.latency_ms(90.0) == pytest.approx(1e3 * np.percentile(timings.seconds, 90))
+
+
+def test_summary_gives_blocks_percentiles_and_speed() -> None:
+    found = summary(BlockTimings((0.1, 0.2, 0.3)), batch=8)
+    assert (found.blocks, found.batch, found.median_seconds) == (3, 8, 0.2)
+    assert (found.p50_ms, found.p90_ms) == pytest.approx((200.0, 280.0))
+    assert found.fps == pytest.approx(40.0)
+
+
+def test_no_blocks_have_no_speed() -> None:
+    with pytest.raises(ValueError, match="no block"):
+        BlockTimings(())
+
+
+def test_blocks_are_timed_one_by_one(clock: Any) -> None:
+    durations = iter([0.25, 0.5, 1.0])
+    assert time_blocks(clock.work(lambda: next(durations)), 3, clock).seconds == (0.25, 0.5, 1.0)
+
+
+def warmed(clock: Any, durations: Iterator[float], **options: float) -> int:
+    return warm_up(clock.work(lambda: next(durations)), clock=clock, **options)  # type: ignore[arg-type]
+
+
+def test_warm_up_ends_at_six_blocks_when_nothing_changes(clock: Any) -> None:
+    assert warmed(clock, repeat(1.0)) == 6
+
+
+def test_warm_up_waits_until_block_times_settle(clock: Any) -> None:
+    # Medians of three: 3.0 is within 5 % only once both windows are free of the slow start.
+    assert warmed(clock, chain([9.0, 8.0, 7.0, 6.0, 5.0], repeat(3.0))) == 10
+
+
+def test_warm_up_waits_for_blocks_that_get_slower_too(clock: Any) -> None:
+    assert warmed(clock, chain([1.0] * 3, [2.0] * 2, repeat(3.0))) == 10
+
+
+def test_warm_up_gives_up_at_the_maximum(clock: Any) -> None:
+    assert warmed(clock, chain.from_iterable(repeat([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])), settle=0) <= 20
+    growing = (1.2**n for n in range(100))
+    assert warmed(clock, growing) == 20
+
+
+def test_warm_up_of_short_blocks_lasts_the_minimum_time(clock: Any) -> None:
+    assert warmed(clock, repeat(2.0**-8), minimum_seconds=0.25) == 64
+
+
+def test_warm_up_runs_the_minimum_of_blocks(clock: Any) -> None:
+    assert warmed(clock, repeat(1.0), minimum_blocks=9) == 9
+
+
+class Engines:
+    """Two engines that record their calls; block n takes n quarter seconds."""
+
+    def __init__(self, clock: Any) -> None:
+        self.calls = ""
+        self.a = clock.work(lambda: self._called("A"))
+        self.b = clock.work(lambda: self._called("B"))
+
+    def _called(self, name: str) -> float:
+        self.calls += name
+        return 0.25 * len(self.calls)
+
+
+def test_rounds_alternate_as_abba_and_every_block_is_recorded(clock: Any) -> None:
+    engines = Engines(clock)
+    timer = AbbaTimer(engines.a, engines.b, clock)
+    for _ in range(5):
+        timer.before_round()
+        timer.run_a()
+    assert engines.calls == "ABBAABBAA"
+    np.testing.assert_array_equal(
+        timer.quads(), [[0.25, 0.5, 0.75, 1.0], [1.25, 1.5, 1.75, 2.0]]
+    )
+    assert timer.a_blocks == (0.25, 1.0, 1.25, 2.0, 2.25)
+    assert timer.b_blocks == (0.5, 0.75, 1.5, 1.75)
+
+
+def test_nothing_run_is_no_quads(clock: Any) -> None:
+    timer = AbbaTimer(lambda: None, lambda: None, clock)
+    assert timer.quads().shape == (0, 4)
+    assert timer.quads().dtype == np.float64
+    assert timer.a_blocks == ()
+
+
+def test_later_looks_continue_with_a_new_quad(clock: Any) -> None:
+    engines = Engines(clock)
+    timer = AbbaTimer(engines.a, engines.b, clock)
+    for _ in range(3):
+        timer.before_round()
+        timer.run_a()
+    timer.complete(3)
+    assert engines.calls == "ABBA" + "A" + "ABBA" * 2
+    assert timer.quads().shape == (3, 4)
+    timer.complete(3)
+    assert len(engines.calls) == 13
+
+
+def test_blocks_without_a_round_run_but_are_not_recorded(clock: Any) -> None:
+    engines = Engines(clock)
+    timer = AbbaTimer(engines.a, engines.b, clock)
+    timer.complete(1)
+    timer.run_a()
+    assert engines.calls == "ABBAA"
+    assert len(timer.a_blocks) == 2
+
+
+def test_two_rounds_begun_at_once_are_refused() -> None:
+    timer = AbbaTimer(lambda: None, lambda: None)
+    timer.before_round()
+    with pytest.raises(RuntimeError, match="run_a"):
+        timer.before_round()
+
+
+def test_a_failing_engine_leaves_no_half_quad(clock: Any) -> None:
+    def fail() -> None:
+        raise OSError
+
+    timer = AbbaTimer(lambda: None, fail, clock)
+    with pytest.raises(OSError, match=""):
+        timer.complete(1)
+    assert timer.quads().shape == (0, 4)
+
+
+INNER = """
+from facenet_validate.benchmarking.timing import AbbaTimer
+
+def test_speed(benchmark):
+    calls = []
+    timer = AbbaTimer(lambda: calls.append("A"), lambda: calls.append("B"))
+    benchmark.pedantic(timer.run_a, setup=timer.before_round, rounds=ROUNDS)
+    assert "".join(calls) == EXPECTED, calls
+    assert timer.quads().shape == (QUADS, 4)
+    assert (timer.quads() > 0.0).all()
+    if QUADS:
+        # pytest-benchmark times around our own clock, of A only.
+        theirs = benchmark.stats.stats.data
+        assert len(theirs) == len(timer.a_blocks) == ROUNDS
+        assert all(ours <= their for ours, their in zip(timer.a_blocks, theirs))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "rounds", "expected", "quads"),
+    [
+        ((), 6, "ABBA" * 3, 3),
+        (("--benchmark-disable-gc",), 6, "ABBA" * 3, 3),
+        # Without timing pytest-benchmark runs a single round: no quad, and no error.
+        (("--benchmark-disable",), 6, "A", 0),
+        # It profiles one more round: a block of A that belongs to no quad.
+        (("--benchmark-cprofile=tottime",), 6, None, 3),
+    ],
+)
+def test_pedantic_mode_yields_quads(
+    pytester: pytest.Pytester,
+    options: tuple[str, ...],
+    rounds: int,
+    expected: str | None,
+    quads: int,
+) -> None:
+    source = INNER.replace("ROUNDS", str(rounds)).replace("QUADS", str(quads))
+    if expected is None:
+        source = source.replace("== len(timer.a_blocks) == ", "== -1 + len(timer.a_blocks) == ")
+        expected = "ABBA" * 3 + "A"
+    pytester.makepyfile(source.replace("EXPECTED", repr(expected)))
+    pytester.runpytest_inprocess(*options).assert_outcomes(passed=1)
+
+
+def test_pedantic_mode_of_this_very_run(benchmark: Any) -> None:
+    """The fixture as users meet it, whatever options this run of the suite has."""
+    calls: list[str] = []
+    timer = AbbaTimer(lambda: calls.append("A"), lambda: calls.append("B"))
+    benchmark.pedantic(timer.run_a, setup=timer.before_round, rounds=4)
+    timer.complete(3)
+    assert len(timer.quads()) == 3
+    assert "".join(calls).endswith("ABBA")
