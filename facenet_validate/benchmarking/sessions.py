@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from facenet_validate.benchmarking.timing import MINIMUM_BLOCKS
 from facenet_validate.errors import BaselineError
 
 SCHEMA = 1
@@ -58,12 +59,19 @@ class Identity:
     protocol: int
 
     def differences(self, other: Identity) -> tuple[str, ...]:
-        """Name each field that differs, as ``field: this value → the other's``."""
-        return tuple(
-            f"{name}: {getattr(self, name)} → {getattr(other, name)}"
-            for name in (item.name for item in fields(self))
-            if getattr(self, name) != getattr(other, name)
-        )
+        """Name each field that differs, as ``field: this value → the other's``.
+
+        Of `device_details` only the parts that differ are given.
+        """
+        found = []
+        for name in (item.name for item in fields(self)):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine == theirs:
+                continue
+            if name == "device_details":
+                mine, theirs = _lacking(mine, theirs), _lacking(theirs, mine)
+            found.append(f"{name}: {mine} → {theirs}")
+        return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +96,7 @@ class Session:
     latency_seconds : float
         Median block, in seconds.
     block_seconds : tuple of float
-        Every block, in seconds.
+        Every block, in seconds; at least `timing.MINIMUM_BLOCKS`.
     paired_ratio : float or None
         Speed relative to the FP32 engine of the same run; None where it was not measured.
     paired_interval : tuple of float or None
@@ -97,8 +105,8 @@ class Session:
     Raises
     ------
     BaselineError
-        If a time or ratio is not finite and positive, `recorded_at` is not a UTC time or `schema`
-        is another.
+        If a time or ratio is not finite and positive, there are fewer than
+        `timing.MINIMUM_BLOCKS` blocks, `recorded_at` is not a UTC time or `schema` is another.
     """
 
     schema: int = SCHEMA
@@ -116,6 +124,11 @@ class Session:
         object.__setattr__(self, "provenance", dict(self.provenance))
         _refuse_schema(self.schema)
         self.recorded()
+        if len(self.block_seconds) < MINIMUM_BLOCKS:
+            msg = (
+                f"block_seconds holds {len(self.block_seconds)}; expected {MINIMUM_BLOCKS} or more"
+            )
+            raise BaselineError(msg)
         numbers = {
             "latency_seconds": (self.latency_seconds,),
             "block_seconds": self.block_seconds,
@@ -138,6 +151,12 @@ class Session:
             msg = f"recorded_at is {self.recorded_at!r}; expected a UTC time such as {utc_now()}"
             raise BaselineError(msg)
         return moment
+
+
+def _lacking(mine: str, theirs: str) -> str:
+    """Return the comma-separated parts of `mine` that `theirs` lacks."""
+    known = theirs.split(", ")
+    return ", ".join(part for part in mine.split(", ") if part not in known) or "none"
 
 
 def utc_now() -> str:

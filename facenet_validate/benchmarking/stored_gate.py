@@ -117,13 +117,11 @@ def stored_gate(
     foreign = [session for session in stored if session.identity != now.identity]
     epoch = newest_epoch(same)
     if len(epoch) < MINIMUM_SESSIONS:
-        if foreign and not epoch:
-            reason = _refused(now, foreign)
-        else:
-            reason = f"{len(epoch)} of {MINIMUM_SESSIONS} sessions recorded"
-            reason += f"; {_refused(now, foreign)}" if foreign else ""
-        advice = "; record one with --facenet-update-baselines missing"
-        return not_evaluated(gate, reason + advice, limit)
+        reasons = [f"{len(epoch)} of {MINIMUM_SESSIONS} sessions recorded"]
+        if foreign:
+            reasons.append(_refused(now, foreign))
+        reasons.append("record one with --facenet-update-baselines missing")
+        return not_evaluated(gate, "; ".join(reasons), limit)
     latencies = [session.latency_seconds for session in epoch]
     change = shift(now.latency_seconds, latencies)
     creep = shift(now.latency_seconds, latencies[:FIRST_SESSIONS])
@@ -169,8 +167,9 @@ def _described(change: Shift, against: str) -> str:
 def _refused(now: Session, foreign: Sequence[Session]) -> str:
     """Name what differs from the newest of the sessions that are not compared."""
     differences = ", ".join(foreign[-1].identity.differences(now.identity))
-    count = "1 session" if len(foreign) == 1 else f"{len(foreign)} sessions"
-    return f"{count} of another configuration not compared ({differences})"
+    if len(foreign) == 1:
+        return f"1 session of another configuration not compared ({differences})"
+    return f"{len(foreign)} sessions of other configurations not compared (newest: {differences})"
 
 
 def _provenance_changes(now: Session, epoch: Sequence[Session]) -> list[str]:

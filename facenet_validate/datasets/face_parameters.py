@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, float, float]
 Plane = NDArray[np.floating]
-_Option = TypeVar("_Option")
 
 _SKIN_TONES: tuple[Colour, ...] = (
     (0.97, 0.82, 0.73),
@@ -70,10 +69,6 @@ class Draws:
         """Return True with that probability."""
         return self.unit() < probability
 
-    def pick(self, options: Sequence[_Option]) -> _Option:
-        """Return one of the options, each equally likely."""
-        return options[int(self.unit() * len(options))]
-
     def order(self, count: int) -> list[int]:
         """Return 0 … count − 1 in a random order."""
         return [int(i) for i in np.argsort(self._bits.random_raw(count), kind="stable")]
@@ -104,7 +99,8 @@ class Draws:
         raw = self._bits.random_raw((count + 1) // 2).astype("<u8").view(np.uint8)
         total = raw.reshape(-1, 4).sum(axis=1, dtype=np.int32)[:count]
         # Four bytes: mean 4 × 127.5, variance 4 × (256² − 1) / 12.
-        return ((total.astype(np.float32) - 510.0) / np.float32(147.8)).reshape(shape)
+        grain: Plane = (total.astype(np.float32) - 510.0) / np.float32(147.8)
+        return grain.reshape(shape)
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
@@ -175,28 +171,28 @@ class Person:
         bald = masculine > 0.5 and draws.happens(0.2)
         hair_style = draws.unit()
         return cls(
-            face_width=draws.bell(0.67, 0.045),
+            face_width=draws.bell(0.67, 0.05),
             chin=draws.bell(0.90, 0.05) + 0.03 * masculine,
             jaw_roundness=draws.unit(),
             jaw_taper=draws.between(0.0, 0.34) - 0.08 * masculine,
             skin=mix(draws.blend(_SKIN_TONES), draws.colour(0.3, 0.8), 0.08),
-            eye_apart=draws.bell(0.315, 0.024),
-            eye_height=draws.bell(-0.20, 0.035),
+            eye_apart=draws.bell(0.315, 0.027),
+            eye_height=draws.bell(-0.20, 0.04),
             eye_width=draws.bell(0.128, 0.014),
             eye_opening=draws.bell(0.060, 0.012),
             eye_tilt=draws.bell(0.06, 0.10),
             socket_depth=draws.between(0.2, 1.0),
             iris=draws.blend(_IRIS_COLOURS),
-            brow_gap=draws.bell(0.155, 0.022) - 0.02 * masculine,
+            brow_gap=draws.bell(0.155, 0.026) - 0.02 * masculine,
             brow_thickness=draws.bell(0.030, 0.008) + 0.012 * masculine,
             brow_arch=draws.bell(0.035, 0.02),
             brow_tilt=draws.bell(0.02, 0.09),
             brow_strength=draws.between(0.35, 1.0),
-            nose_tip=draws.bell(0.20, 0.04),
+            nose_tip=draws.bell(0.20, 0.045),
             nose_width=draws.bell(0.145, 0.025),
             nose_height=draws.bell(0.20, 0.045),
             bridge_width=draws.bell(0.085, 0.015),
-            mouth_height=draws.bell(0.475, 0.03),
+            mouth_height=draws.bell(0.475, 0.035),
             mouth_width=draws.bell(0.225, 0.028),
             upper_lip=draws.bell(0.042, 0.013),
             lower_lip=draws.bell(0.060, 0.015),
@@ -211,7 +207,7 @@ class Person:
             hair_length=draws.between(0.3, 1.6)
             if hair_style > masculine
             else draws.bell(-0.2, 0.1),
-            parting=draws.bell(0.0, 0.3),
+            parting=draws.bell(0.0, 0.25),
             beard=draws.between(0.3, 0.95) if bearded else 0.0,
             moustache=draws.between(0.3, 0.95) if bearded or masculine > 0.9 else 0.0,
             age=age,
@@ -259,11 +255,11 @@ class Photo:
         smile = draws.between(-0.3, 1.0)
         return cls(
             roll=draws.bell(0.0, 0.06),
-            yaw=draws.bell(0.0, 0.25),
+            yaw=draws.bell(0.0, 0.24),
             pitch=draws.bell(0.0, 0.12),
             scale=draws.bell(1.06, 0.04),
             shift=(draws.bell(0.0, 0.03), draws.bell(0.0, 0.03)),
-            light=(draws.bell(0.0, 0.6), draws.bell(-0.35, 0.25)),
+            light=(draws.bell(0.0, 0.55), draws.bell(-0.35, 0.25)),
             ambient=draws.between(0.30, 0.65),
             exposure=draws.bell(1.0, 0.14),
             contrast=draws.bell(1.0, 0.14),

@@ -39,28 +39,34 @@ def sample(lattice: Plane, column: Plane, row: Plane) -> Plane:
     i, j = top.astype(np.int32) % rows, left.astype(np.int32) % columns
     corner, values = i * columns, lattice.ravel()
     below, right = ((i + 1) % rows) * columns, (j + 1) % columns
-    upper, lower = values[corner + j], values[below + j]
+    upper: Plane = values[corner + j]
+    lower: Plane = values[below + j]
     upper += share_x * (values[corner + right] - upper)
     lower += share_x * (values[below + right] - lower)
-    return upper + share_y * (lower - upper)
+    upper += share_y * (lower - upper)
+    return upper
 
 
 def paint(picture: Plane, cover: Plane, colour: Plane | Colour) -> None:
     """Blend a colour over the picture, in place, where ``cover`` (0 … 1) says."""
-    paint = plane(colour) if isinstance(colour, tuple) else colour
-    picture += cover * (paint - picture)
+    wet = plane(colour) if isinstance(colour, tuple) else colour
+    picture += cover * (wet - picture)
 
 
-def plane(colour: tuple[float, ...]) -> Plane:
+def plane(colour: Colour) -> Plane:
+    """Return a colour in the shape (3, 1, 1), to be spread over a plane."""
     return np.array(colour, dtype=np.float32)[:, None, None]
 
 
 def grey(level: float) -> Colour:
+    """Return the grey of a lightness in 0 … 1."""
     return (level, level, level)
 
 
 def square(values: Plane) -> Plane:
-    return plane * plane
+    """Return the square; a power would go through the C library, whose rounding varies."""
+    squared: Plane = values * values
+    return squared
 
 
 def bump(squared_radius: Plane) -> Plane:
@@ -69,12 +75,13 @@ def bump(squared_radius: Plane) -> Plane:
 
 
 def ease(share: Plane) -> Plane:
+    """Bend 0 … 1 so that it starts and ends without a slope."""
     return share * share * (3.0 - 2.0 * share)
 
 
 def ramp(values: Plane, low: Plane | float, high: Plane | float) -> Plane:
     """Rise smoothly from 0 at ``low`` to 1 at ``high``."""
-    return ease(np.clip((plane - low) / (high - low), 0.0, 1.0))
+    return ease(np.clip((values - low) / (high - low), 0.0, 1.0))
 
 
 def step(distance: Plane) -> Plane:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.datasets.face_parameters import mix
+from facenet_validate.datasets.face_parameters import Plane, mix
 from facenet_validate.datasets.face_raster import (
-    Plane,
     blur,
     bump,
     grey,
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from facenet_validate.datasets.face_parameters import Person, Photo
 
 _FACE_DEPTH = 0.55
-_SKULL = 1.12
+_SKULL = 1.06
 
 
 def draw_face(person: Person, photo: Photo, size: int) -> NDArray[np.uint8]:
@@ -100,7 +99,7 @@ class _Head:
 
 def _pose(person: Person, photo: Photo, size: int) -> _Head:
     line = (np.arange(size, dtype=np.float32) + 0.5) * (2.0 / size) - 1.0
-    x, y = (np.ascontiguousarray(plane) for plane in np.meshgrid(line, line))
+    x, y = np.meshgrid(line, line)
     cos, sin = math.cos(photo.roll) / photo.scale, math.sin(photo.roll) / photo.scale
     moved_x, moved_y = x - photo.shift[0], y - photo.shift[1]
     across, down = cos * moved_x + sin * moved_y, cos * moved_y - sin * moved_x
@@ -121,10 +120,12 @@ def _outline(person: Person, across: Plane, down: Plane) -> Plane:
     cheek_level = 0.05
     below = np.clip((down - cheek_level) / (person.chin - cheek_level), 0.0, 1.6)
     above = np.clip((cheek_level - down) / _SKULL, 0.0, 2.0)
-    width = person.face_width * (1.0 - person.jaw_taper * below * below)
-    squared = below * below
+    squared = square(below)
+    width = person.face_width * (1.0 - person.jaw_taper * squared)
     lower = squared * (person.jaw_roundness + (1.0 - person.jaw_roundness) * squared)
-    return square(across / width) + lower + above * above - 1.0
+    upper = square(above) * (0.45 + 0.55 * square(above))
+    outline: Plane = square(across / width) + lower + upper - 1.0
+    return outline
 
 
 def _background(photo: Photo, head: _Head) -> Plane:
@@ -175,7 +176,8 @@ def _draw_ears(picture: Plane, head: _Head, person: Person) -> None:
 
 def _shaded_skin(head: _Head, person: Person, photo: Photo) -> Plane:
     height = head.relief + _features(head, person)
-    slope_y, slope_x = np.gradient(height, 2.0 / height.shape[0])
+    slopes = np.gradient(height, 2.0 / height.shape[0])
+    slope_y, slope_x = (np.asarray(slope, dtype=np.float32) for slope in slopes)
     length = np.sqrt(1.0 + square(slope_x) + square(slope_y))
     azimuth, elevation = photo.light
     light = (math.sin(azimuth) * math.cos(elevation), math.sin(elevation))
@@ -195,7 +197,7 @@ def _features(head: _Head, person: Person) -> Plane:
     along = np.clip((v - root) / (tip - root), 0.0, 1.0)
     width = person.bridge_width + (person.nose_width - person.bridge_width) * along * along
     under = 1.0 - ramp(v, tip - 0.04, tip + 0.09)
-    height = person.nose_height * along * under * bump(square(u / (1.6 * width)))
+    height: Plane = person.nose_height * along * under * bump(square(u / (1.6 * width)))
     wing = square((side - 0.62 * person.nose_width) / 0.07) + square((v - tip) / 0.07)
     height += 0.05 * bump(wing)
     socket = square((side - person.eye_apart) / 0.22) + square((v - person.eye_height) / 0.15)
@@ -302,14 +304,11 @@ def _draw_mouth(picture: Plane, head: _Head, person: Person, photo: Photo) -> No
     upper_edge, lower_edge = line - 0.3 * gap, line + 0.7 * gap
     bottom = lower_edge + 1.2 * person.lower_lip * thin * arch
     down, present = head.v, arch > 0.0
-    red = tuple(
-        channel * (1.0 - (0.15 + 0.35 * person.lip_redness) * weight)
-        for channel, weight in zip(person.skin, (0.25, 1.0, 0.8), strict=True)
-    )
+    red = plane(person.skin) * (1.0 - (0.15 + 0.35 * person.lip_redness) * plane((0.25, 1.0, 0.8)))
     shade = 0.55 + 0.5 * photo.ambient
     lips = step(np.minimum(down - top, bottom - down)) * present
     relief = 0.85 + 0.25 * ramp(down, lower_edge, bottom + 0.01)
-    paint(picture, 0.85 * lips, plane(red) * (shade * relief))
+    paint(picture, 0.85 * lips, red * (shade * relief))
     inner = step(np.minimum(down - upper_edge, lower_edge - down) - 0.004) * present
     paint(picture, inner, plane((0.20, 0.06, 0.06)))
     teeth = step(np.minimum(0.45 * photo.mouth_open - (down - upper_edge), 0.8 - np.abs(along)))
@@ -326,6 +325,8 @@ def _draw_hair_in_front(picture: Plane, head: _Head, person: Person, photo: Phot
     down = 0.5 * (head.down + head.v)
     from_parting = np.abs(across - person.parting)
     hairline = person.hairline + photo.hair_shift + person.hairline_drop * square(from_parting)
+    # A fringe ends above the eyes, whatever its parting.
+    hairline = np.minimum(hairline, person.eye_height - 0.16)
     edge = hairline + 0.06 * (head.strands - 0.5)
     front = ramp(edge - down, -0.02, 0.03)
     panel = np.abs(across) - (person.face_width - 0.10 + 0.1 * ramp(down, -0.2, 0.6))

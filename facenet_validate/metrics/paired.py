@@ -116,7 +116,7 @@ def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95)
     Raises
     ------
     ValueError
-        If the counts do not fit or the confidence is out of range.
+        If the counts do not fit, there are no pairs, or the confidence is out of range.
 
     References
     ----------
@@ -124,6 +124,8 @@ def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95)
     paired-sample design", Statistics in Medicine 17 (1998), 891-908.
     """
     _check_counts(lost, won, pairs)
+    if pairs < 1:
+        raise ValueError("there are no pairs to compare")
     if not 0.5 < confidence < 1:
         raise ValueError(f"confidence must be between 0.5 and 1, found {confidence}")
     z = float(ndtri(confidence))
@@ -149,12 +151,13 @@ def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95)
 
 def compare_counts(lost: int, won: int, pairs: int) -> PairedComparison:
     """Return the comparison that these counts make; raises as :func:`tango_upper_bound`."""
+    upper = tango_upper_bound(lost, won, pairs)
     return PairedComparison(
         pairs=pairs,
         lost=lost,
         won=won,
         drop=(lost - won) / pairs,
-        upper=tango_upper_bound(lost, won, pairs),
+        upper=upper,
         p_value=mcnemar_one_sided(lost, won),
     )
 

@@ -36,9 +36,29 @@ class Results:
     measurements: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
 
-    def with_not_run(
-        self, expected: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
+    @property
+    def touched(self) -> bool:
+        """Whether any test of ours left something."""
+        return bool(self.gates or self.measurements or self.errors)
+
+    def add(
+        self,
+        test: str,
+        phase: str,
+        gates: Sequence[Mapping[str, Any]],
+        measurements: Sequence[tuple[str, Mapping[str, Any]]],
+        failure: str,
+    ) -> None:
+        """Keep what one phase of a test reported; pytest repeats properties in later phases."""
+        if phase == "call":
+            self.gates += [{**gate, "test": test} for gate in gates]
+            self.measurements += [
+                {"name": name, **values, "test": test} for name, values in measurements
+            ]
+        if failure and not gates:
+            self.errors.append({"test": test, "phase": phase, "message": failure})
+
+    def with_not_run(self, expected: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the gates, with those of ``expected`` that left no record as *not run*."""
         seen = {(gate["gate"], gate["precision"]) for gate in self.gates}
         absent = [

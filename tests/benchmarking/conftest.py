@@ -55,7 +55,7 @@ def make_session(identity: Identity) -> Callable[..., Session]:
             epoch=0,
             reason="first",
             latency_seconds=1.0,
-            block_seconds=(0.9, 1.0, 1.1),
+            block_seconds=(0.9, 1.0, 1.1, 0.9, 1.0, 1.1),
         )
         return replace(session, **changes)
 

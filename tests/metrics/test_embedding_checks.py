@@ -14,7 +14,8 @@ NAMES = [f"Ann_Example_{number:04d}.jpg" for number in range(64)]
 
 def unit_embeddings() -> NDArray[np.float32]:
     rows = np.random.default_rng(3).normal(size=(64, 128))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
 
 
 def refusal(embeddings: NDArray[np.float32]) -> str:

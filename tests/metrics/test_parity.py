@@ -87,7 +87,7 @@ def test_first_percentile_is_between_order_statistics() -> None:
 def test_a_broken_reference_is_refused(value: float) -> None:
     reference = unit_rows()
     reference[[3, 6]] = value
-    with pytest.raises(ValueError, match="2 rows of the reference .* first is row 3"):
+    with pytest.raises(ValueError, match=r"2 rows of the reference .* first is row 3"):
         compare_embeddings(reference, unit_rows())
 
 

@@ -1,0 +1,77 @@
+"""``facenet-validate``: what is not a test run."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from facenet_validate.errors import FacenetValidateError, SettingsError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, or 2 with one line on standard error."""
+    parser = argparse.ArgumentParser(prog="facenet-validate", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    init = commands.add_parser("init", help="copy the suites and gates.toml into a project")
+    init.add_argument("folder", type=Path)
+    commands.add_parser("doctor", help="say what would run here and what is missing")
+    parsed = parser.parse_args(arguments)
+    try:
+        if parsed.command == "init":
+            _init(parsed.folder)
+        else:
+            _doctor()
+    except FacenetValidateError as error:
+        print(f"facenet-validate: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def project_files() -> list[tuple[Path, Path]]:
+    """Return what ``init`` copies: source files and their paths in a project.
+
+    Raises
+    ------
+    SettingsError
+        If the suites did not come with this installation.
+    """
+    package = Path(__file__).parent
+    roots = [package / "_project", package.parent]
+    for root in roots:
+        suites = sorted((root / "suites").glob("*.py"))
+        if suites and (root / "baselines" / "gates.toml").is_file():
+            files = [*suites, root / "baselines" / "gates.toml"]
+            return [(path, path.relative_to(root)) for path in files]
+    raise SettingsError(f"no suites in {roots[0]} or {roots[1]}. Install the package again.")
+
+
+def _init(folder: Path) -> None:
+    files = [(source, folder / path) for source, path in project_files()]
+    existing = [target for _, target in files if target.exists()]
+    if existing:
+        raise SettingsError(
+            f"{existing[0]} exists; nothing was copied. Name another folder, or move it away."
+        )
+    for source, target in files:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        print(f"wrote {target}")
+    print(f"next: cd {folder} && pytest suites/ --precision int8")
+
+
+def _doctor() -> None:
+    from facenet_validate.benchmarking.machine import cpu_identity
+    from facenet_validate.models.pretrained import PRETRAINED, locate
+    from facenet_validate.models.recipes import choose_target, int8_recipe
+
+    for name in ("facenet-validate", "onnxruntime", "onnx", "numpy", "pytest-benchmark"):
+        print(f"{name:18} {metadata.version(name)}")
+    cpu = cpu_identity()
+    target, why = choose_target(cpu.flags)
+    print(f"{'cpu':18} {cpu.name}, {cpu.cores} cores" + (f", quota {cpu.quota}" if cpu.quota else ""))
+    print(f"{'INT8 target':18} {target}: {why}; {int8_recipe(target).why}")
+    print(f"{'pretrained model':18} {locate(PRETRAINED)}")

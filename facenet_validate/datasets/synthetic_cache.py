@@ -1,0 +1,75 @@
+"""The synthetic faces on disk: drawn once, whole or absent, verified at every use."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+from filelock import FileLock
+
+from facenet_validate.datasets.synthetic import SYNTHETIC_VERSION, write_synthetic_faces
+from facenet_validate.errors import CacheError
+
+_SUMS = "SHA256SUMS"
+
+
+def synthetic_folder(
+    cache_root: Path, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Return the folder with the synthetic faces in LFW's layout, drawing them if needed.
+
+    Another version of OpenCV may draw other pixels, so each has a folder of its own.
+
+    Raises
+    ------
+    CacheError
+        If the folder cannot be written.
+    """
+    folder = cache_root / "synthetic" / f"{SYNTHETIC_VERSION}-opencv-{cv2.__version__}"
+    if _is_whole(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not _is_whole(folder):
+                _draw(folder, progress)
+    except OSError as error:
+        raise CacheError(
+            f"synthetic faces {folder}: cannot be written ({error.strerror}). Free space or name "
+            "another folder with --facenet-cache."
+        ) from None
+    return folder
+
+
+def _draw(folder: Path, progress: Callable[[int, int], None] | None) -> None:
+    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".drawing-"))
+    try:
+        write_synthetic_faces(staging, progress)
+        (staging / _SUMS).write_text(_sums(staging))
+        if folder.exists():
+            # Damaged, or not ours: set aside rather than deleted.
+            folder.rename(staging.with_name(staging.name.replace(".drawing-", ".replaced-")))
+        staging.rename(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return (folder / _SUMS).read_text() == _sums(folder)
+    except OSError:
+        return False
+
+
+def _sums(folder: Path) -> str:
+    """Return a line ``digest  file`` for every file but the list itself, as ``sha256sum`` does."""
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != _SUMS
+    ]
+    return "".join(lines)

@@ -1,0 +1,440 @@
+"""The public fixtures. Everything heavy is imported and built when a fixture first needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from facenet_validate.reporting.records import (
+    GateRecord,
+    Subject,
+    gate_property,
+    gates_of,
+    measurement_property,
+)
+from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.run import Run, run_of
+from facenet_validate.verdicts import GateResult, Verdict, worst
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facenet_validate.benchmarking.measure import Timed
+    from facenet_validate.benchmarking.paired_ratio import PairedRatio
+    from facenet_validate.datasets.faces import AlignedFaces
+    from facenet_validate.datasets.lfw import VerificationSet
+    from facenet_validate.engines.cache import Cache
+    from facenet_validate.engines.embedding import Embeddings
+    from facenet_validate.engines.protocol import Engine
+    from facenet_validate.models.prepared import PreparedModel
+    from facenet_validate.models.recipes import Precision
+
+
+class Gates:
+    """Records a test's gates and gives the test its verdict.
+
+    Parameters
+    ----------
+    limits : mapping
+        Gate → limit, from ``gates.toml``, for this data set, precision and target.
+    subject : Subject
+        What is judged.
+    properties : list
+        The test's user properties.
+    inconclusive : str
+        ``warn`` or ``fail``.
+    failed : set of str
+        The gates that failed so far for this precision in this process; added to.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, float],
+        subject: Subject,
+        properties: list[tuple[str, Any]],
+        inconclusive: str,
+        failed: set[str],
+    ) -> None:
+        self.limits = limits
+        self.subject = subject
+        self.failed = failed
+        self._properties = properties
+        self._inconclusive = inconclusive
+
+    def measure(self, name: str, values: Mapping[str, Any]) -> None:
+        """Record a measurement that no gate judges, for the reports."""
+        values = {"precision": self.subject.precision, **values}
+        self._properties.append(measurement_property(name, values))
+
+    def check(self, *results: GateResult) -> None:
+        """Record results and end the test with the worst verdict among them.
+
+        A fail fails the test with one table. Inconclusive and not evaluated end it as a skip with
+        their reason and a status of their own; neither counts as passed.
+        """
+        recorded = [gate_property(GateRecord(self.subject, result)) for result in results]
+        self.failed |= {r.gate for r in results if r.verdict is Verdict.FAIL}
+        self._properties.extend(recorded)
+        verdict = worst(result.verdict for result in results)
+        reasons = "; ".join(
+            f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
+        )
+        if verdict is Verdict.FAIL or (
+            verdict is Verdict.INCONCLUSIVE and self._inconclusive == "fail"
+        ):
+            heading = (
+                f"{self.subject.precision} ({self.subject.target}) on {self.subject.dataset}: "
+                f"{verdict}"
+            )
+            pytest.fail(failure_table(gates_of(recorded), heading=heading), pytrace=False)
+        if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
+            pytest.skip(f"{verdict}: {reasons}")
+
+
+@pytest.fixture(scope="session")
+def facenet_run(request: pytest.FixtureRequest) -> Run:
+    """Settings, machine and facts of this run."""
+    return run_of(request.config)
+
+
+@pytest.fixture(scope="session")
+def facenet_cache(facenet_run: Run) -> Cache:
+    """The cache of engines, faces and embeddings."""
+    from facenet_validate.engines.cache import Cache, check_writable
+
+    check_writable(facenet_run.settings.cache)
+    return Cache(facenet_run.settings.cache, facenet_run.settings.rebuild)
+
+
+@pytest.fixture(scope="session")
+def facenet_prepared(facenet_run: Run, facenet_cache: Cache) -> PreparedModel:
+    """The prepared model: canonical ONNX made from the source model."""
+    from facenet_validate.models.prepared import prepare, source_model
+
+    with facenet_run.progress.stage("preparing the model"):
+        prepared = prepare(source_model(facenet_run.settings.model), facenet_cache)
+    facenet_run.facts["model"] = {
+        "source": prepared.source.name,
+        "source_sha256": prepared.source.digest,
+        "prepared_sha256": prepared.entry.digest,
+        "embedding_size": prepared.embedding_size,
+        "cache": prepared.entry.reason,
+    }
+    return prepared
+
+
+@pytest.fixture(scope="session")
+def facenet_dataset(facenet_run: Run, facenet_cache: Cache) -> VerificationSet:
+    """The verification set: LFW where it was given, else the synthetic faces."""
+    from facenet_validate.datasets.layout import find_layout
+    from facenet_validate.datasets.lfw import load_set
+
+    folder = facenet_run.settings.lfw
+    if folder is not None:
+        found = load_set(find_layout(folder), name="lfw", title=f"LFW in {folder}")
+    else:
+        path = _synthetic_folder(facenet_run, facenet_cache)
+        found = load_set(find_layout(path), name="synthetic", title=f"synthetic faces ({path})")
+    facenet_run.facts["dataset"] = {
+        "name": found.name,
+        "title": found.title,
+        "pairs": len(found.same),
+        "images": len(found.names),
+        "people": found.people,
+        "pairs_sha256": found.pairs_digest,
+        "calibration_images": len(found.calibration_names),
+    }
+    return found
+
+
+def _synthetic_folder(run: Run, cache: Cache) -> Path:
+    from facenet_validate.datasets.synthetic_cache import synthetic_folder
+
+    with run.progress.stage("drawing synthetic faces") as report:
+        return synthetic_folder(cache.root, report)
+
+
+@pytest.fixture(scope="session")
+def facenet_faces(facenet_run: Run, facenet_dataset: VerificationSet) -> AlignedFaces:
+    """The evaluation photos as aligned faces, rows in the order of the data set's names."""
+    found = facenet_run.aligned(
+        facenet_dataset.names, facenet_dataset.paths, "aligning evaluation photos"
+    )
+    facenet_run.facts["alignment"] = {
+        "faces_sha256": found.digest,
+        "undetected": list(found.undetected),
+        "several_faces": len(found.several),
+    }
+    return found
+
+
+@pytest.fixture(scope="session")
+def facenet_calibration(
+    facenet_run: Run, facenet_dataset: VerificationSet
+) -> Callable[[], AlignedFaces]:
+    """Aligned faces of people outside the evaluation pairs, when called."""
+    found: list[AlignedFaces] = []
+
+    def calibration() -> AlignedFaces:
+        if not found:
+            found.append(
+                facenet_run.aligned(
+                    facenet_dataset.calibration_names,
+                    facenet_dataset.calibration_paths,
+                    "aligning calibration photos",
+                )
+            )
+        return found[0]
+
+    return calibration
+
+
+@pytest.fixture(scope="session")
+def facenet_engines(
+    facenet_run: Run,
+    facenet_prepared: PreparedModel,
+    facenet_calibration: Callable[[], AlignedFaces],
+    facenet_cache: Cache,
+) -> Iterator[Callable[[Precision], Engine]]:
+    """Engines by precision, built or taken from the cache when first asked for."""
+    from facenet_validate.engines.builds import build_artefact, given_artefact, load_engine
+
+    loaded: dict[str, Engine] = {}
+    given = facenet_run.settings.engine
+
+    with ExitStack() as stack:
+
+        def engine(precision: Precision, *, built_here: bool = False) -> Engine:
+            elsewhere = given is not None and not built_here
+            key = f"{precision} given" if elsewhere else precision
+            if key not in loaded:
+                if given is not None and not built_here:
+                    artefact = given_artefact(given, precision)
+                else:
+                    with facenet_run.progress.stage(f"building {precision}") as report:
+                        artefact = build_artefact(
+                            precision,
+                            facenet_prepared,
+                            facenet_run.target,
+                            facenet_calibration,
+                            facenet_cache,
+                            progress=report,
+                        )
+                loaded[key] = stack.enter_context(
+                    load_engine(
+                        artefact, device=facenet_run.cpu.name, threads=facenet_run.threads
+                    )
+                )
+                facenet_run.facts.setdefault("engines", {})[key] = {
+                    "sha256": artefact.digest,
+                    "recipe": artefact.recipe,
+                    "cache": artefact.reason,
+                    "runtime": loaded[key].info.runtime,
+                    "options": dict(loaded[key].info.options),
+                    "recipe_only": loaded[key].info.recipe_only,
+                }
+            return loaded[key]
+
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def facenet_fp32_engine(facenet_engines: Callable[..., Engine]) -> Engine:
+    """The prepared FP32 model on ONNX Runtime's CPU provider: the reference engine."""
+    return facenet_engines("fp32", built_here=True)
+
+
+@pytest.fixture
+def facenet_engine(
+    facenet_precision: Precision, facenet_engines: Callable[..., Engine]
+) -> Engine:
+    """The engine under test."""
+    return facenet_engines(facenet_precision)
+
+
+@pytest.fixture(scope="session")
+def facenet_embedder(
+    facenet_run: Run, facenet_faces: AlignedFaces, facenet_cache: Cache
+) -> Callable[[Engine], Embeddings]:
+    """Embeddings of the evaluation faces by an engine, checked before any metric sees them."""
+    from facenet_validate.engines.embedding import cached_embeddings
+    from facenet_validate.metrics.verification import check_embeddings
+
+    known: dict[str, Embeddings] = {}
+
+    def embeddings(engine: Engine) -> Embeddings:
+        what = f"{engine.info.precision} engine ({engine.info.digest[:12]})"
+        if engine.info.digest not in known:
+            with facenet_run.progress.stage(f"embedding with the {what}") as report:
+                known[engine.info.digest] = cached_embeddings(
+                    engine,
+                    facenet_faces,
+                    facenet_run.settings.batch_size,
+                    facenet_cache,
+                    cpu=facenet_run.cpu_text,
+                    progress=report,
+                )
+            origin = known[engine.info.digest].origin
+            facenet_run.facts.setdefault("embeddings", {})[what] = origin
+        check_embeddings(known[engine.info.digest].values, facenet_faces.names, what=what)
+        return known[engine.info.digest]
+
+    return embeddings
+
+
+@pytest.fixture(scope="session")
+def facenet_reference(
+    facenet_fp32_engine: Engine, facenet_embedder: Callable[[Engine], Embeddings]
+) -> NDArray[np.float32]:
+    """Embeddings ``(N, D)`` of the evaluation faces by the reference engine."""
+    return facenet_embedder(facenet_fp32_engine).values
+
+
+@pytest.fixture
+def facenet_embeddings(
+    facenet_engine: Engine, facenet_embedder: Callable[[Engine], Embeddings]
+) -> NDArray[np.float32]:
+    """Embeddings ``(N, D)`` of the evaluation faces by the engine under test."""
+    return facenet_embedder(facenet_engine).values
+
+
+@pytest.fixture
+def facenet_gates(
+    request: pytest.FixtureRequest, facenet_run: Run, facenet_engine: Engine
+) -> Gates:
+    """The limits in force for the engine under test, and the recorder of its gates."""
+    subject = Subject(
+        precision=facenet_engine.info.precision,
+        target=facenet_run.target,
+        dataset=facenet_run.dataset_name,
+        recipe_only=facenet_engine.info.recipe_only,
+    )
+    limits = facenet_run.gates.limits(subject.dataset, subject.precision, subject.target)
+    return Gates(
+        limits,
+        subject,
+        request.node.user_properties,
+        facenet_run.settings.inconclusive,
+        facenet_run.failed.setdefault(subject.precision, set()),
+    )
+
+
+class Timing:
+    """Times the engine under test and compares it with what was stored.
+
+    Attributes
+    ----------
+    unavailable : str
+        Why engines cannot be timed in this run; empty if they can.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        engine: Engine,
+        fp32: Callable[[], Engine],
+        batch: Callable[[], NDArray[np.float32]],
+        request: pytest.FixtureRequest,
+        provenance: Mapping[str, str],
+        gates: Gates,
+    ) -> None:
+        self.unavailable = ""
+        if run.parallel:
+            self.unavailable = "workers run beside each other (xdist); run without -n to time"
+        elif request.config.getoption("benchmark_disable", False):
+            self.unavailable = "benchmarks are disabled (--benchmark-disable)"
+        self._run = run
+        self._engine = engine
+        self._fp32 = fp32
+        self._batch = batch
+        self._request = request
+        self._provenance = provenance
+        self._gates = gates
+
+    def alone(self) -> Timed:
+        """Time the engine by itself."""
+        from facenet_validate.benchmarking.measure import time_alone
+
+        benchmark = self._request.getfixturevalue("benchmark")
+        timed = time_alone(benchmark, self._engine, self._batch(), self._run.cpu)
+        self._describe(benchmark, timed)
+        return timed
+
+    def beside_fp32(self, judge: Callable[[PairedRatio], GateResult | None]) -> Timed:
+        """Time the engine and FP32 on the same backend in ABBA quads."""
+        from facenet_validate.benchmarking.measure import time_beside
+
+        benchmark = self._request.getfixturevalue("benchmark")
+        batch = self._batch()
+        title = f"timing {self._engine.info.precision} beside FP32, batch {len(batch)}, quads"
+        with self._run.progress.stage(title) as report:
+            timed = time_beside(
+                benchmark, self._engine, self._fp32(), batch, self._run.cpu, judge, report
+            )
+        self._describe(benchmark, timed)
+        return timed
+
+    def stored_gate(self, timed: Timed, limit: float) -> GateResult:
+        """Compare with the stored sessions, and store this one if that was asked for."""
+        from facenet_validate.benchmarking.baselines import BaselineStore
+        from facenet_validate.benchmarking.measure import (
+            STEAL_LIMIT,
+            Recording,
+            judge_stored,
+            make_session,
+        )
+
+        settings = self._run.settings
+        refusal = ""
+        if self._gates.failed:
+            refusal = f"this engine fails {', '.join(sorted(self._gates.failed))}"
+        elif timed.steal is not None and timed.steal > STEAL_LIMIT:
+            refusal = f"disturbed: others took {timed.steal:.0%} of the processors"
+        session = make_session(
+            timed, self._engine, self._run.cpu, self._run.target, self._provenance
+        )
+        recording = Recording(settings.update_baselines, settings.reason, refusal)
+        return judge_stored(session, BaselineStore(settings.baselines), recording, limit)
+
+    def _describe(self, benchmark: Any, timed: Timed) -> None:
+        benchmark.extra_info.update(timed.values())
+        benchmark.extra_info["engine_sha256"] = self._engine.info.digest
+
+
+@pytest.fixture
+def facenet_timing(
+    request: pytest.FixtureRequest,
+    facenet_run: Run,
+    facenet_engine: Engine,
+    facenet_engines: Callable[..., Engine],
+    facenet_batch_size: int,
+    facenet_faces: AlignedFaces,
+    facenet_prepared: PreparedModel,
+    facenet_gates: Gates,
+) -> Timing:
+    """Timing of the engine under test at one batch size, on real faces."""
+    import numpy as np
+
+    from facenet_validate.benchmarking.measure import provenance_of
+    from facenet_validate.datasets.images import standardize
+
+    def batch() -> NDArray[np.float32]:
+        rows = np.arange(facenet_batch_size) % len(facenet_faces.names)
+        return standardize(facenet_faces.load(rows))
+
+    return Timing(
+        facenet_run,
+        facenet_engine,
+        lambda: facenet_engines("fp32", built_here=True),
+        batch,
+        request,
+        provenance_of(
+            facenet_engine, facenet_prepared.entry.digest, request.config.rootpath
+        ),
+        facenet_gates,
+    )

@@ -1,0 +1,188 @@
+"""pytest hooks, nothing else: they look after options, collection, outcomes and reports.
+
+An installed plugin sees every project of its user. Outside a run of ours the hooks return at once,
+and nothing heavy is imported here: numpy and the runtimes load inside fixtures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from facenet_validate.errors import FacenetValidateError
+from facenet_validate.fixtures import (
+    facenet_cache,
+    facenet_calibration,
+    facenet_dataset,
+    facenet_embedder,
+    facenet_embeddings,
+    facenet_engine,
+    facenet_engines,
+    facenet_faces,
+    facenet_fp32_engine,
+    facenet_gates,
+    facenet_prepared,
+    facenet_reference,
+    facenet_run,
+    facenet_timing,
+)
+from facenet_validate.reporting.records import gates_of, measurements_of, verdict_of
+from facenet_validate.reporting.results import Results
+from facenet_validate.run import RUN, header, is_active, run_of, validate
+from facenet_validate.settings import OPTIONS
+from facenet_validate.verdicts import Verdict
+
+__all__ = [
+    "facenet_cache",
+    "facenet_calibration",
+    "facenet_dataset",
+    "facenet_embedder",
+    "facenet_embeddings",
+    "facenet_engine",
+    "facenet_engines",
+    "facenet_faces",
+    "facenet_fp32_engine",
+    "facenet_gates",
+    "facenet_prepared",
+    "facenet_reference",
+    "facenet_run",
+    "facenet_timing",
+]
+
+RESULTS = pytest.StashKey[Results]()
+SAID = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("facenet", "validation of FaceNet engines")
+    for option in OPTIONS:
+        keywords: dict[str, Any] = {"dest": option.name, "default": None, "help": option.help}
+        if option.metavar is None:
+            keywords["action"] = "store_const"
+            keywords["const"] = "true"
+        else:
+            keywords["action"] = "append" if option.repeated else "store"
+            keywords["metavar"] = option.metavar
+        group.addoption(*option.flags, **keywords)
+        parser.addini(option.name, option.help, type="string", default=None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "facenet_fps: times engines; runs last and not beside other workers"
+    )
+    config.stash[RESULTS] = Results()
+    config.stash[SAID] = set()
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or config.option.help or not is_active(config):
+        return
+    try:
+        validate(run_of(config))
+    except FacenetValidateError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return header(config.stash[RUN]) if RUN in config.stash else []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "facenet_precision" in metafunc.fixturenames:
+        settings = run_of(metafunc.config).settings
+        metafunc.parametrize("facenet_precision", settings.precisions, scope="session")
+    if "facenet_batch_size" in metafunc.fixturenames:
+        settings = run_of(metafunc.config).settings
+        sizes = settings.batch_sizes
+        metafunc.parametrize(
+            "facenet_batch_size", sizes, scope="session", ids=[f"b{size}" for size in sizes]
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("facenet_fps") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, FacenetValidateError):
+        message = str(call.excinfo.value)
+        said = item.config.stash[SAID]
+        # One cause breaks many tests: its message is printed in full once.
+        report.longrepr = f"(the same error as above) {message[:70]}…" if message in said else message
+        said.add(message)
+    return report
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    if report.when != "call" or not report.skipped:
+        return None
+    verdict = verdict_of(getattr(report, "user_properties", []))
+    if verdict is Verdict.INCONCLUSIVE:
+        return "inconclusive", "i", ("INCONCLUSIVE", {"yellow": True})
+    if verdict is Verdict.NOT_EVALUATED:
+        return "not evaluated", "n", ("NOT EVALUATED", {"cyan": True})
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+) -> None:
+    from facenet_validate.reporting.summary import write_summary
+
+    results = config.stash[RESULTS]
+    if RUN in config.stash and results.touched:
+        write_summary(terminalreporter, config.stash[RUN], results, exitstatus)
+
+
+class Collector:
+    """Keeps what the tests' reports carry; on the controller of a parallel run only."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.config.stash[RESULTS].add(
+            report.nodeid,
+            report.when or "",
+            gates_of(report.user_properties),
+            measurements_of(report.user_properties),
+            report.longreprtext if report.failed else "",
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        del error
+        facts = getattr(node, "workeroutput", {}).get("facenet_facts")
+        if facts and RUN in self.config.stash:
+            for key, value in facts.items():
+                self.config.stash[RUN].facts.setdefault(key, value)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(Collector(session.config), "facenet-collector")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    config = session.config
+    if RUN not in config.stash:
+        return
+    run = config.stash[RUN]
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["facenet_facts"] = run.facts
+    elif run.settings.report is not None and config.stash[RESULTS].touched:
+        from facenet_validate.reporting.summary import write_report
+
+        write_report(run, config.stash[RESULTS], int(exitstatus))
+
+

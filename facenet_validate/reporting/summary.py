@@ -1,0 +1,128 @@
+"""What a run says at its end: the table, the verdict, and ``results.json``."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from facenet_validate.gates import GATES
+from facenet_validate.reporting.results import SCHEMA, Results, overall, write_results
+from facenet_validate.reporting.terminal import gate_table
+from facenet_validate.run import Run
+
+_COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
+_BROKEN = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+
+
+def expected_gates(run: Run) -> list[dict[str, Any]]:
+    """Return every gate of ``gates.toml`` that applies to this run, without a verdict."""
+    return [
+        {
+            "gate": gate,
+            "precision": precision,
+            "target": run.target,
+            "dataset": run.dataset_name,
+            "recipe_only": False,
+            "limit": limit,
+        }
+        for precision in run.settings.precisions
+        for gate, limit in run.gates.limits(run.dataset_name, precision, run.target).items()
+    ]
+
+
+def verdict_of_run(gates: list[dict[str, Any]], results: Results, exitstatus: int) -> str:
+    """Return the overall verdict; errors and interruption make it a fail."""
+    return overall(gates, broken=bool(results.errors) or exitstatus in _BROKEN)
+
+
+def write_summary(
+    terminal: pytest.TerminalReporter, run: Run, results: Results, exitstatus: int
+) -> None:
+    """Print the table of gates, what they were judged on, and the verdict."""
+    gates = results.with_not_run(expected_gates(run))
+    terminal.section("facenet verdict", sep="=")
+    width = shutil.get_terminal_size((120, 40)).columns
+    terminal.write_line(gate_table(gates, width=width, colour=terminal.hasmarkup))
+    for line in _notes(run, results):
+        terminal.write_line(line)
+    verdict = verdict_of_run(gates, results, exitstatus)
+    counts = {name: sum(g["verdict"] == name for g in gates) for name in _verdicts(gates)}
+    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    terminal.write_line(f"verdict: {verdict.upper()} ({text})", **{_COLOURS[verdict]: True})
+    if verdict == "partial":
+        terminal.write_line(f"partial: {_why_partial(gates)}")
+
+
+def write_report(run: Run, results: Results, exitstatus: int) -> None:
+    """Write ``results.json`` into the report folder."""
+    gates = results.with_not_run(expected_gates(run))
+    assert run.settings.report is not None
+    write_results(
+        run.settings.report,
+        {
+            "schema": SCHEMA,
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "verdict": verdict_of_run(gates, results, exitstatus),
+            "exit_status": exitstatus,
+            "gates_file": str(run.gates.path),
+            "gate_titles": dict(GATES),
+            **run.facts,
+            "gates": gates,
+            "measurements": results.measurements,
+            "errors": results.errors,
+        },
+    )
+
+
+def _verdicts(gates: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(gate["verdict"] for gate in gates))
+
+
+def _why_partial(gates: list[dict[str, Any]]) -> str:
+    reasons = []
+    if any(gate["recipe_only"] for gate in gates):
+        reasons.append(
+            "FP16 on a CPU speaks for the recipe, not for an engine (the provider computes most of "
+            "it in FP32)"
+        )
+    for verdict in ("not evaluated", "not run"):
+        names = sorted({gate["gate"] for gate in gates if gate["verdict"] == verdict})
+        if names:
+            reasons.append(f"{verdict}: {', '.join(names)}")
+    return "; ".join(reasons)
+
+
+def _notes(run: Run, results: Results) -> list[str]:
+    facts = run.facts
+    lines = []
+    if "dataset" in facts:
+        data = facts["dataset"]
+        lines.append(
+            f"data set: {data['title']}: {data['pairs']} pairs, {data['images']} images, "
+            f"{data['people']} people"
+        )
+    if facts.get("alignment", {}).get("undetected"):
+        names = facts["alignment"]["undetected"]
+        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        lines.append(f"alignment: no face found in {len(names)}, centre crop taken: {shown}")
+    for name, engine in facts.get("engines", {}).items():
+        lines.append(f"engine {name}: {engine['recipe']} ({engine['cache']})")
+    for name, origin in facts.get("embeddings", {}).items():
+        lines.append(f"embeddings, {name}: {origin}")
+    for speed in (m for m in results.measurements if m["name"] == "speed"):
+        lines.append(_speed_line(speed))
+    return lines
+
+
+def _speed_line(speed: dict[str, Any]) -> str:
+    text = (
+        f"speed {speed['precision']}, batch {speed['batch']}, {speed['scope']}: "
+        f"{speed['fps']:.1f} images/s, p50 {speed['p50_ms']:.1f} ms"
+    )
+    if "fp32_ratio" in speed:
+        low, high = (float(value) for value in speed["fp32_ratio_interval"])
+        text += f", {speed['fp32_ratio']:.3f} × FP32 ({low:.3f} to {high:.3f})"
+    return text

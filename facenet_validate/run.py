@@ -1,0 +1,271 @@
+"""One run: settings, machine, gates, facts. Kept on ``config.stash``, never in a module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, flags_digest
+from facenet_validate.errors import BaselineError, SettingsError
+from facenet_validate.gates import GatesFile, read_gates
+from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
+from facenet_validate.models.recipes import Target, choose_target, int8_recipe
+from facenet_validate.reporting.progress import Progress
+from facenet_validate.settings import Settings, gather, resolve
+
+if TYPE_CHECKING:
+    from facenet_validate.datasets.faces import AlignedFaces
+
+RUN = pytest.StashKey["Run"]()
+
+
+@dataclass
+class Run:
+    """What the fixtures and hooks of one process share.
+
+    Attributes
+    ----------
+    settings : Settings
+        What was asked for.
+    cpu : CpuIdentity
+        The machine.
+    gates : GatesFile
+        The limits.
+    make_progress : callable
+        Returns what shows progress; called once pytest has its terminal.
+    parallel : bool
+        Whether this process is one of several workers.
+    facts : dict
+        What was found and built, for the reports.
+    failed : dict
+        Precision → the gates it failed so far in this process.
+    """
+
+    settings: Settings
+    cpu: CpuIdentity
+    gates: GatesFile
+    make_progress: Callable[[], Progress]
+    parallel: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, set[str]] = field(default_factory=dict)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """The terminal."""
+        return self.make_progress()
+
+    @cached_property
+    def chosen_target(self) -> tuple[Target, str]:
+        """The recipe's target and why it was chosen."""
+        if self.settings.target == "auto":
+            return choose_target(self.cpu.flags)
+        target: Target = "cpu-vnni" if self.settings.target == "cpu-vnni" else "cpu"
+        return target, f"asked for by {self.settings.origins['facenet_target']}"
+
+    @property
+    def target(self) -> Target:
+        """What INT8 recipes are for."""
+        return self.chosen_target[0]
+
+    @property
+    def threads(self) -> int:
+        """Intra-op threads of every engine: the processors this process may use."""
+        if self.cpu.quota is None:
+            return self.cpu.cores
+        return max(1, min(self.cpu.cores, int(self.cpu.quota)))
+
+    @property
+    def cpu_text(self) -> str:
+        """CPU model and flags, for cache keys: other instructions round differently."""
+        return f"{self.cpu.name}, flags {flags_digest(self.cpu.flags)}"
+
+    @property
+    def dataset_name(self) -> str:
+        """Which data set's limits apply."""
+        return "synthetic" if self.settings.lfw is None else "lfw"
+
+    def aligned(
+        self, names: Sequence[str], paths: Sequence[Path], title: str
+    ) -> AlignedFaces:
+        """Return photos as aligned faces; those that are 160×160 already as they are."""
+        from facenet_validate.datasets.faces import align_photos, faces_as_they_are, is_aligned
+
+        if is_aligned(paths[0]):
+            return faces_as_they_are(names, paths)
+        with self.progress.stage(title) as report:
+            return align_photos(
+                names, paths, self.settings.cache, workers=self.threads, progress=report
+            )
+
+
+def is_active(config: pytest.Config) -> bool:
+    """Say whether this run is ours: a facenet option was given, or the root has our gates."""
+    given = gather(
+        lambda name: config.getoption(name, None),
+        {},
+        config.getini,
+        invocation=config.invocation_params.dir,
+        ini_folder=config.rootpath,
+    )
+    return bool(given) or (config.rootpath / "baselines" / "gates.toml").is_file()
+
+
+def run_of(config: pytest.Config) -> Run:
+    """Return the run of a pytest session, made at the first call.
+
+    Raises
+    ------
+    FacenetValidateError
+        If a setting is wrong, or a path that was named does not hold what it should.
+    """
+    if RUN not in config.stash:
+        config.stash[RUN] = _make_run(config)
+    return config.stash[RUN]
+
+
+def _make_run(config: pytest.Config) -> Run:
+    ini_folder = config.inipath.parent if config.inipath else config.rootpath
+    given = gather(
+        lambda name: config.getoption(name, None),
+        os.environ,
+        config.getini,
+        invocation=config.invocation_params.dir,
+        ini_folder=ini_folder,
+    )
+    settings = resolve(given, root=config.rootpath)
+    if settings.engine is not None:
+        settings = _with_engine(settings)
+    run = Run(
+        settings,
+        cpu_identity(),
+        read_gates(settings.baselines / "gates.toml"),
+        lambda: _progress(config),
+        parallel=hasattr(config, "workerinput"),
+    )
+    target, why = run.chosen_target
+    run.facts["environment"] = {
+        "facenet_validate": metadata.version("facenet-validate"),
+        "onnxruntime": metadata.version("onnxruntime"),
+        "backend": "onnxruntime",
+        "device": run.cpu.name,
+        "device_details": run.cpu.details(),
+        "threads": run.threads,
+        "target": target,
+        "target_reason": why,
+    }
+    return run
+
+
+def _with_engine(settings: Settings) -> Settings:
+    """Return settings whose precision is the given engine's own.
+
+    The file has to be parsed here, since tests are collected by precision.
+    """
+    from dataclasses import replace
+
+    from facenet_validate.models.precision import infer_precision
+    from facenet_validate.models.prepared import check_contract, load_onnx
+
+    assert settings.engine is not None
+    if not settings.engine.is_file():
+        raise SettingsError(
+            f"{settings.origins['facenet_engine']}: {settings.engine}: no such file. Expected an "
+            "ONNX engine."
+        )
+    model = load_onnx(settings.engine)
+    check_contract(model, str(settings.engine))
+    precision = infer_precision(model)
+    asked = settings.origins.get("facenet_precision")
+    if asked and settings.precisions != (precision,):
+        raise SettingsError(
+            f"{asked}: {', '.join(settings.precisions)}, but {settings.engine.name} is {precision}. "
+            "Leave the precision out: a given engine's own is used."
+        )
+    return replace(settings, precisions=(precision,))
+
+
+def validate(run: Run) -> None:
+    """Check what can be checked before collection, so that a wrong path ends the run at once.
+
+    Raises
+    ------
+    FacenetValidateError
+        Naming what is wrong.
+    """
+    from facenet_validate.datasets.layout import find_layout
+    from facenet_validate.engines.cache import check_writable
+
+    settings = run.settings
+    if settings.model is None:
+        locate(PRETRAINED)
+    elif not settings.model.is_file():
+        raise SettingsError(
+            f"{settings.origins['facenet_model']}: {settings.model}: no such file. Expected a "
+            "frozen graph (.pb) or an ONNX model (.onnx)."
+        )
+    if settings.lfw is not None:
+        find_layout(settings.lfw)
+    missing = [name for name in (*settings.require, *run.gates.require) if settings.lfw is None]
+    if missing:
+        raise SettingsError(
+            f"data set {missing[0]} is required and no folder was given. Name it with "
+            "--facenet-lfw or FACENET_LFW."
+        )
+    if settings.update_baselines and not settings.baselines.is_dir():
+        raise BaselineError(f"baselines folder {settings.baselines}: no such folder.")
+    check_writable(settings.cache)
+
+
+def header(run: Run) -> list[str]:
+    """Return the lines that say what will be validated, on what, with what."""
+    settings = run.settings
+    target, why = run.chosen_target
+    if settings.model is None:
+        model = f"{PRETRAINED_NAME} (sha256 {PRETRAINED.sha256[:12]}, {PRETRAINED.distribution})"
+    else:
+        model = str(settings.model)
+    lines = [
+        f"facenet: backend onnxruntime {metadata.version('onnxruntime')} (the one this version "
+        f"has), CPU provider, {run.threads} threads",
+        f"facenet: device {run.cpu.name}; target {target}: {why}",
+        f"facenet: precisions {', '.join(settings.precisions)}; batch sizes "
+        f"{', '.join(map(str, settings.batch_sizes))}; model {model}",
+    ]
+    if "int8" in settings.precisions and settings.engine is None:
+        recipe = int8_recipe(target)
+        lines.append(f"facenet: INT8 recipe {recipe.target}: {recipe.why}")
+    if settings.engine is not None:
+        lines.append(
+            f"facenet: engine {settings.engine}, compared with the FP32 model named above"
+        )
+    if settings.lfw is None:
+        lines.append(
+            "facenet: data set synthetic faces, 6000 pairs, drawn here (no --facenet-lfw): "
+            "absolute LFW gates are not evaluated"
+        )
+    else:
+        lines.append(f"facenet: data set LFW in {settings.lfw}")
+    lines.append(f"facenet: gates {run.gates.path}; cache {settings.cache}")
+    return lines
+
+
+def _progress(config: pytest.Config) -> Progress:
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None or hasattr(config, "workerinput"):
+        return Progress(None)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
+
+    def write(line: str) -> None:
+        terminal.ensure_newline()
+        terminal.write_line(line)
+
+    return Progress(write, uncaptured, interactive=terminal.isatty)

@@ -1,0 +1,86 @@
+"""The engine is accurate: LFW View 2, in absolute terms and beside the reference."""
+
+import pytest
+
+from facenet_validate.metrics.paired import compare_decisions, non_inferiority
+from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
+from facenet_validate.verdicts import at_least, not_evaluated
+
+
+@pytest.fixture(scope="session")
+def reference_scores(facenet_reference, facenet_dataset):
+    """The reference's distances, and its evaluation with the thresholds it freezes."""
+    pairs = facenet_dataset
+    distances = pair_distances(facenet_reference, pairs.left, pairs.right)
+    return distances, evaluate(distances, pairs.same, pairs.folds)
+
+
+def test_verification(facenet_embeddings, facenet_dataset, facenet_gates, reference_scores):
+    """Accuracy over ten folds and AUC are at or above their floors."""
+    pairs = facenet_dataset
+    distances = pair_distances(facenet_embeddings, pairs.left, pairs.right)
+    scores = evaluate(distances, pairs.same, pairs.folds)
+    _, reference = reference_scores
+    facenet_gates.measure(
+        "verification",
+        {
+            "protocol": scores.protocol,
+            "accuracy": scores.accuracy,
+            "accuracy_std_over_folds": scores.accuracy_std,
+            "accuracy_standard_error": scores.accuracy_se,
+            "auc": scores.auc,
+            "eer": scores.eer,
+            "tar_at_far": [
+                {
+                    "far": point.target,
+                    "achieved_far": point.far,
+                    "tar": point.tar,
+                    "interval_95": list(point.interval),
+                }
+                for point in scores.tar_at_far
+            ],
+            "thresholds": scores.thresholds.tolist(),
+            "fold_accuracies": scores.fold_accuracies.tolist(),
+            "reference_accuracy": reference.accuracy,
+            "reference_auc": reference.auc,
+        },
+    )
+    accuracy = (
+        f"±{scores.accuracy_std:.5f} std over folds, ±{scores.accuracy_se:.5f} SE; "
+        f"FP32 {reference.accuracy:.5f}"
+    )
+    auc = f"{scores.auc:.5f}; FP32 {reference.auc:.5f}; EER {scores.eer:.5f}"
+    limits = facenet_gates.limits
+    if "accuracy.acc" not in limits:
+        reason = f"no floor for {pairs.name} faces, LFW's floors hold for LFW; measured "
+        facenet_gates.check(
+            not_evaluated("accuracy.acc", f"{reason}{scores.accuracy:.5f} {accuracy}"),
+            not_evaluated("accuracy.auc", f"{reason}{auc}"),
+        )
+    facenet_gates.check(
+        at_least("accuracy.acc", scores.accuracy, limits["accuracy.acc"], accuracy),
+        at_least("accuracy.auc", scores.auc, limits["accuracy.auc"], auc),
+    )
+
+
+def test_no_accuracy_lost(
+    facenet_embeddings, facenet_dataset, facenet_gates, facenet_run, reference_scores
+):
+    """At the reference's frozen thresholds the engine loses no more pairs than allowed."""
+    pairs = facenet_dataset
+    before, reference = reference_scores
+    after = pair_distances(facenet_embeddings, pairs.left, pairs.right)
+    right = [
+        decisions(distances, pairs.folds, reference.thresholds) == pairs.same
+        for distances in (before, after)
+    ]
+    comparison = compare_decisions(*right)
+    facenet_gates.check(
+        non_inferiority(
+            comparison,
+            gate="accuracy.paired_drop",
+            delta=facenet_gates.limits["accuracy.paired_drop"],
+            # One such gate a precision shares the run's false-alarm budget of 1 %.
+            alpha=0.01 / len(facenet_run.settings.precisions),
+        )
+    )

@@ -1,0 +1,99 @@
+"""The engine keeps the input contract: names, shapes, unit norm, no surprises between batches."""
+
+import numpy as np
+import pytest
+
+from facenet_validate.engines.embedding import largest_cosine_distance
+from facenet_validate.verdicts import at_most
+
+FACES = 33
+
+
+@pytest.fixture(scope="session")
+def batch(facenet_faces):
+    from facenet_validate.datasets.images import standardize
+
+    rows = np.linspace(0, len(facenet_faces.names) - 1, FACES).astype(np.intp)
+    return standardize(facenet_faces.load(rows))
+
+
+def test_signature(facenet_engine, facenet_gates):
+    """One float32 input [N, 3, 160, 160], one float32 output [N, D], N dynamic, named."""
+    expected = {
+        "input": ("input", "float32", (3, 160, 160)),
+        "output": ("embeddings", "float32", (facenet_engine.output.shape[-1],)),
+    }
+    found = {
+        "input": facenet_engine.input,
+        "output": facenet_engine.output,
+    }
+    differences = []
+    for role, (name, dtype, shape) in expected.items():
+        tensor = found[role]
+        if (tensor.name, tensor.dtype, tensor.shape[1:]) != (name, dtype, shape):
+            differences.append(
+                f"{role} is {tensor.name!r} {tensor.dtype} {list(tensor.shape)}; "
+                f"expected {name!r} {dtype} [N, {', '.join(map(str, shape))}]"
+            )
+        if isinstance(tensor.shape[0], int):
+            differences.append(f"{role} has a fixed batch of {tensor.shape[0]}")
+    facenet_gates.check(
+        at_most("contract.signature", len(differences), 0, "; ".join(differences))
+    )
+
+
+def test_finite_and_unit_norm(facenet_engine, facenet_gates, batch):
+    """Every embedding is finite and of length one."""
+    embeddings = facenet_engine.run(batch).astype(np.float64)
+    finite = np.isfinite(embeddings).all(axis=1)
+    error = np.abs(np.linalg.norm(embeddings, axis=1) - 1.0)
+    facenet_gates.check(
+        at_most(
+            "contract.non_finite",
+            int((~finite).sum()),
+            facenet_gates.limits["contract.non_finite"],
+            f"of {len(batch)} rows",
+        ),
+        at_most(
+            "contract.norm_error_max",
+            float(error.max()),
+            facenet_gates.limits["contract.norm_error_max"],
+            f"over {len(batch)} rows",
+        ),
+    )
+
+
+def test_batch_size_invariance(facenet_engine, facenet_gates, batch):
+    """A face has the same embedding alone, in a small batch and in a large one."""
+    together = facenet_engine.run(batch)
+    alone = np.concatenate([facenet_engine.run(face[None]) for face in batch])
+    sevens = np.concatenate(
+        [facenet_engine.run(batch[start : start + 7]) for start in range(0, len(batch), 7)]
+    )
+    worst = max(
+        largest_cosine_distance(together, alone), largest_cosine_distance(together, sevens)
+    )
+    facenet_gates.check(
+        at_most(
+            "contract.batch_invariance",
+            worst,
+            facenet_gates.limits["contract.batch_invariance"],
+            f"{len(batch)} faces in batches of {len(batch)}, 7 (the last partial) and 1",
+        )
+    )
+
+
+def test_order_invariance(facenet_engine, facenet_gates, batch):
+    """A face has the same embedding whatever its place in the batch."""
+    order = np.random.default_rng(0).permutation(len(batch))
+    worst = largest_cosine_distance(
+        facenet_engine.run(batch)[order], facenet_engine.run(batch[order])
+    )
+    facenet_gates.check(
+        at_most(
+            "contract.order_invariance",
+            worst,
+            facenet_gates.limits["contract.order_invariance"],
+            f"{len(batch)} faces, permuted",
+        )
+    )

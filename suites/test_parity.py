@@ -1,0 +1,43 @@
+"""The engine is the same model: every embedding beside the reference's, row by row."""
+
+import numpy as np
+
+from facenet_validate.metrics.parity import compare_embeddings, compare_pairs
+from facenet_validate.metrics.verification import evaluate, pair_distances
+from facenet_validate.verdicts import at_least
+
+
+def test_parity(
+    facenet_embeddings, facenet_reference, facenet_faces, facenet_dataset, facenet_gates
+):
+    """Row cosines to FP32: the worst, the first percentile and the mean."""
+    parity = compare_embeddings(facenet_reference, facenet_embeddings)
+    pairs = facenet_dataset
+    before = pair_distances(facenet_reference, pairs.left, pairs.right)
+    after = pair_distances(facenet_embeddings, pairs.left, pairs.right)
+    thresholds = evaluate(before, pairs.same, pairs.folds).thresholds
+    shift = compare_pairs(before, after, pairs.folds, thresholds)
+    facenet_gates.measure(
+        "pair distances",
+        {
+            "mean_shift": shift.mean_shift,
+            "max_shift": shift.max_shift,
+            "decisions_flipped": shift.flipped,
+            "pairs": shift.pairs,
+        },
+    )
+    limits = facenet_gates.limits
+    worst = facenet_faces.names[parity.worst_row]
+    facenet_gates.check(
+        at_least(
+            "parity.cosine_min", parity.cosine_min, limits["parity.cosine_min"], f"worst: {worst}"
+        ),
+        at_least("parity.cosine_p1", parity.cosine_p1, limits["parity.cosine_p1"]),
+        at_least(
+            "parity.cosine_mean",
+            parity.cosine_mean,
+            limits["parity.cosine_mean"],
+            f"{parity.rows} faces; {shift.flipped} of {len(np.atleast_1d(before))} decisions "
+            "flipped at the reference's thresholds",
+        ),
+    )

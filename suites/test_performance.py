@@ -1,0 +1,32 @@
+"""The engine is as fast as it was: beside FP32 in this run, and beside stored sessions."""
+
+import pytest
+
+from facenet_validate.benchmarking.paired_ratio import ratio_floor
+from facenet_validate.verdicts import not_evaluated
+
+pytestmark = pytest.mark.facenet_fps
+
+
+def test_speed(facenet_timing, facenet_gates, facenet_precision):
+    """INT8 pays for itself beside FP32, and no engine is slower than its stored sessions."""
+    limits = facenet_gates.limits
+    floor = limits.get("performance.fp32_ratio")
+    names = [name for name in ("performance.fp32_ratio", "performance.stored") if name in limits]
+    if facenet_timing.unavailable:
+        facenet_gates.check(
+            *(not_evaluated(name, facenet_timing.unavailable, limits[name]) for name in names)
+        )
+    results = []
+    if facenet_precision == "fp32":
+        timed = facenet_timing.alone()
+    else:
+        timed = facenet_timing.beside_fp32(
+            lambda ratio: ratio_floor(ratio, gate="performance.fp32_ratio", floor=floor)
+            if floor is not None
+            else None
+        )
+        results += [timed.ratio_gate] if timed.ratio_gate is not None else []
+    facenet_gates.measure("speed", timed.values())
+    results.append(facenet_timing.stored_gate(timed, limits["performance.stored"]))
+    facenet_gates.check(*results)
