@@ -72,6 +72,8 @@ def _doctor() -> None:
         print(f"{name:18} {metadata.version(name)}")
     cpu = cpu_identity()
     target, why = choose_target(cpu.flags)
-    print(f"{'cpu':18} {cpu.name}, {cpu.cores} cores" + (f", quota {cpu.quota}" if cpu.quota else ""))
+    print(
+        f"{'cpu':18} {cpu.name}, {cpu.cores} cores" + (f", quota {cpu.quota}" if cpu.quota else "")
+    )
     print(f"{'INT8 target':18} {target}: {why}; {int8_recipe(target).why}")
     print(f"{'pretrained model':18} {locate(PRETRAINED)}")

@@ -226,9 +226,7 @@ def facenet_engines(
                             progress=report,
                         )
                 loaded[key] = stack.enter_context(
-                    load_engine(
-                        artefact, device=facenet_run.cpu.name, threads=facenet_run.threads
-                    )
+                    load_engine(artefact, device=facenet_run.cpu.name, threads=facenet_run.threads)
                 )
                 facenet_run.facts.setdefault("engines", {})[key] = {
                     "sha256": artefact.digest,
@@ -250,9 +248,7 @@ def facenet_fp32_engine(facenet_engines: Callable[..., Engine]) -> Engine:
 
 
 @pytest.fixture
-def facenet_engine(
-    facenet_precision: Precision, facenet_engines: Callable[..., Engine]
-) -> Engine:
+def facenet_engine(facenet_precision: Precision, facenet_engines: Callable[..., Engine]) -> Engine:
     """The engine under test."""
     return facenet_engines(facenet_precision)
 
@@ -433,8 +429,6 @@ def facenet_timing(
         lambda: facenet_engines("fp32", built_here=True),
         batch,
         request,
-        provenance_of(
-            facenet_engine, facenet_prepared.entry.digest, request.config.rootpath
-        ),
+        provenance_of(facenet_engine, facenet_prepared.entry.digest, request.config.rootpath),
         facenet_gates,
     )

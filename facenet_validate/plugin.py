@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.errors import FacenetValidateError
+from facenet_validate.errors import CacheError, DatasetError, FacenetValidateError, ModelError
 from facenet_validate.fixtures import (
     facenet_cache,
     facenet_calibration,
@@ -110,12 +110,19 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    # Travels with the report to the controller: other tests' failures are not ours to report.
+    report.facenet = "facenet_gates" in getattr(item, "fixturenames", ())
     if call.excinfo is not None and isinstance(call.excinfo.value, FacenetValidateError):
         message = str(call.excinfo.value)
         said = item.config.stash[SAID]
         # One cause breaks many tests: its message is printed in full once.
-        report.longrepr = f"(the same error as above) {message[:70]}…" if message in said else message
+        report.longrepr = (
+            f"(the same error as above) {message[:70]}…" if message in said else message
+        )
         said.add(message)
+        if isinstance(call.excinfo.value, DatasetError | ModelError | CacheError):
+            # What every test stands on is broken: the rest would only say so again.
+            item.session.shouldfail = f"facenet: {type(call.excinfo.value).__name__}, see above"
     return report
 
 
@@ -150,6 +157,8 @@ class Collector:
         self.config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not getattr(report, "facenet", False):
+            return
         self.config.stash[RESULTS].add(
             report.nodeid,
             report.when or "",
@@ -180,9 +189,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     run = config.stash[RUN]
     if hasattr(config, "workeroutput"):
         config.workeroutput["facenet_facts"] = run.facts
-    elif run.settings.report is not None and config.stash[RESULTS].touched:
+    elif run.settings.report is not None:
         from facenet_validate.reporting.summary import write_report
 
         write_report(run, config.stash[RESULTS], int(exitstatus))
-
-

@@ -92,9 +92,7 @@ class Run:
         """Which data set's limits apply."""
         return "synthetic" if self.settings.lfw is None else "lfw"
 
-    def aligned(
-        self, names: Sequence[str], paths: Sequence[Path], title: str
-    ) -> AlignedFaces:
+    def aligned(self, names: Sequence[str], paths: Sequence[Path], title: str) -> AlignedFaces:
         """Return photos as aligned faces; those that are 160×160 already as they are."""
         from facenet_validate.datasets.faces import align_photos, faces_as_they_are, is_aligned
 
@@ -243,9 +241,7 @@ def header(run: Run) -> list[str]:
         recipe = int8_recipe(target)
         lines.append(f"facenet: INT8 recipe {recipe.target}: {recipe.why}")
     if settings.engine is not None:
-        lines.append(
-            f"facenet: engine {settings.engine}, compared with the FP32 model named above"
-        )
+        lines.append(f"facenet: engine {settings.engine}, compared with the FP32 model named above")
     if settings.lfw is None:
         lines.append(
             "facenet: data set synthetic faces, 6000 pairs, drawn here (no --facenet-lfw): "

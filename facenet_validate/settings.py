@@ -47,7 +47,9 @@ class Option:
         return self.name.upper()
 
 
-def _option(name: str, metavar: str | None, text: str, *more: str, repeated: bool = False) -> Option:
+def _option(
+    name: str, metavar: str | None, text: str, *more: str, repeated: bool = False
+) -> Option:
     return Option(name, text, (*more, "--" + name.replace("_", "-")), metavar, repeated)
 
 
@@ -71,7 +73,9 @@ OPTIONS: tuple[Option, ...] = (
         "source model, .pb or .onnx (default: the pretrained 20180408-102900)",
     ),
     _option(
-        "facenet_engine", "PATH", "validate this ONNX engine, built elsewhere, as it runs by default"
+        "facenet_engine",
+        "PATH",
+        "validate this ONNX engine, built elsewhere, as it runs by default",
     ),
     _option(
         "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
@@ -87,9 +91,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _option("facenet_cache", "DIR", "where engines, faces and embeddings are kept"),
     _option("facenet_rebuild", None, "build everything anew, whatever the cache holds"),
-    _option(
-        "facenet_baselines", "DIR", "gates.toml and stored sessions (default: ROOT/baselines)"
-    ),
+    _option("facenet_baselines", "DIR", "gates.toml and stored sessions (default: ROOT/baselines)"),
     _option(
         "facenet_update_baselines",
         "{all,missing,accept}",
@@ -157,7 +159,7 @@ def gather(
     given: dict[str, Given] = {}
     for option in OPTIONS:
         value = command_line(option.name)
-        flag = option.flags[-1]
+        flag = option.flags[0]
         if value is not None:
             text = ",".join(value) if isinstance(value, list) else str(value)
             given[option.name] = Given(text, flag, invocation)

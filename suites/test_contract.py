@@ -37,9 +37,7 @@ def test_signature(facenet_engine, facenet_gates):
             )
         if isinstance(tensor.shape[0], int):
             differences.append(f"{role} has a fixed batch of {tensor.shape[0]}")
-    facenet_gates.check(
-        at_most("contract.signature", len(differences), 0, "; ".join(differences))
-    )
+    facenet_gates.check(at_most("contract.signature", len(differences), 0, "; ".join(differences)))
 
 
 def test_finite_and_unit_norm(facenet_engine, facenet_gates, batch):
@@ -70,9 +68,7 @@ def test_batch_size_invariance(facenet_engine, facenet_gates, batch):
     sevens = np.concatenate(
         [facenet_engine.run(batch[start : start + 7]) for start in range(0, len(batch), 7)]
     )
-    worst = max(
-        largest_cosine_distance(together, alone), largest_cosine_distance(together, sevens)
-    )
+    worst = max(largest_cosine_distance(together, alone), largest_cosine_distance(together, sevens))
     facenet_gates.check(
         at_most(
             "contract.batch_invariance",

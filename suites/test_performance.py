@@ -22,9 +22,11 @@ def test_speed(facenet_timing, facenet_gates, facenet_precision):
         timed = facenet_timing.alone()
     else:
         timed = facenet_timing.beside_fp32(
-            lambda ratio: ratio_floor(ratio, gate="performance.fp32_ratio", floor=floor)
-            if floor is not None
-            else None
+            lambda ratio: (
+                ratio_floor(ratio, gate="performance.fp32_ratio", floor=floor)
+                if floor is not None
+                else None
+            )
         )
         results += [timed.ratio_gate] if timed.ratio_gate is not None else []
     facenet_gates.measure("speed", timed.values())

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_VNNI_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
-
 
 @dataclass(frozen=True)
 class CpuIdentity:
@@ -100,14 +98,6 @@ def cpu_identity(root: Path = Path("/")) -> CpuIdentity:
         cores=_usable_cores(),
         quota=_cgroup_quota(root),
     )
-
-
-def has_vnni(flags: Iterable[str]) -> bool:
-    """Say whether the CPU multiplies and adds 8-bit integers without saturating in between.
-
-    On x86 that is ``avx512_vnni`` or ``avx_vnni``, on ARM the dot product ``asimddp``.
-    """
-    return not _VNNI_FLAGS.isdisjoint(flags)
 
 
 def flags_digest(flags: Iterable[str]) -> str:

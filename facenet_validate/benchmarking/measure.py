@@ -227,7 +227,7 @@ def judge_stored(
     from dataclasses import replace
 
     stored = store.load(session.identity)
-    epoch = newest_epoch(stored)
+    epoch = newest_epoch([known for known in stored if known.identity == session.identity])
     number = epoch[-1].epoch if epoch else 1
     gate = "performance.stored"
     session = replace(session, epoch=number)

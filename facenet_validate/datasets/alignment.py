@@ -34,7 +34,11 @@ SIZE = 160
 MARGIN = 16
 """Source pixels added on each side of a detected box."""
 
-_FALLBACK = (-0.22, -0.24, 0.22, 0.26)
+_FALLBACK = (-0.252, -0.308, 0.244, 0.316)
+"""Crop of a photo without a face: x1, y1, x2, y2 from its centre, in shorter sides.
+
+The median crop, margin included, of 400 LFW photos drawn at random: 62, 48, 186, 204 of 250 pixels.
+"""
 
 _PHOTOS_PER_TASK = 8
 _TASKS_PER_WORKER = 2
@@ -134,6 +138,8 @@ def align_all(
     DatasetError
         If a photo cannot be decoded (it is named), or a worker was killed.
     """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}; expected at least 1")
     if workers == 1:
         mtcnn = Mtcnn(networks)
         for photo in photos:

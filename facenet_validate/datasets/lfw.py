@@ -77,7 +77,9 @@ def load_set(layout: LfwLayout, *, name: str, title: str) -> VerificationSet:
         If a photo of a pair is missing, or no other people are there to calibrate on.
     """
     photos = _photos(layout.photos)
-    references = sorted({p for pair in layout.pairs.pairs for p in (pair.left, pair.right)}, key=_by_stem)
+    references = sorted(
+        {p for pair in layout.pairs.pairs for p in (pair.left, pair.right)}, key=_by_stem
+    )
     missing = [ref.stem for ref in references if ref.stem not in photos]
     if missing:
         raise DatasetError(

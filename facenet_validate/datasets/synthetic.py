@@ -107,7 +107,7 @@ def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | N
         (folder / "pairs.txt").write_text("\n".join(_pairs_lines()) + "\n", encoding="ascii")
     except OSError as error:
         msg = (
-            f"cannot write the synthetic faces to {folder}: {error}; give a folder with 50 MB free"
+            f"cannot write the synthetic faces to {folder}: {error}; give a folder with 60 MB free"
         )
         raise DatasetError(msg) from error
 

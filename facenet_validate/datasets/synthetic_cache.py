@@ -17,9 +17,7 @@ from facenet_validate.errors import CacheError
 _SUMS = "SHA256SUMS"
 
 
-def synthetic_folder(
-    cache_root: Path, progress: Callable[[int, int], None] | None = None
-) -> Path:
+def synthetic_folder(cache_root: Path, progress: Callable[[int, int], None] | None = None) -> Path:
     """Return the folder with the synthetic faces in LFW's layout, drawing them if needed.
 
     Another version of OpenCV may draw other pixels, so each has a folder of its own.

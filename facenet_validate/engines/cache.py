@@ -211,9 +211,7 @@ def _verified(folder: Path, filename: str) -> tuple[str | None, str]:
     except OSError:
         return None, f"{filename} is missing from {folder.name[:12]}"
     if digest != manifest["sha256"]:
-        return None, (
-            f"{filename} was damaged (sha {short(manifest['sha256'])} → {short(digest)})"
-        )
+        return None, (f"{filename} was damaged (sha {short(manifest['sha256'])} → {short(digest)})")
     return digest, ""
 
 

@@ -152,9 +152,7 @@ def cached_embeddings(
             f"from the cache; {len(rows)} sampled images embedded again agree "
             f"(largest cosine distance {disagreement:.1e})",
         )
-    entry = replace(cache, rebuild=True).get_or_build(
-        "embeddings", inputs, "embeddings.npy", build
-    )
+    entry = replace(cache, rebuild=True).get_or_build("embeddings", inputs, "embeddings.npy", build)
     return Embeddings(
         np.load(entry.path, allow_pickle=False),
         f"embedded now: cached ones disagreed on a sample of {len(rows)} (largest cosine distance "

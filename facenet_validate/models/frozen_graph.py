@@ -50,7 +50,9 @@ def convert_frozen_graph(data: bytes, *, source: str) -> onnx.ModelProto:
     graph = parse_graph(data, source=source)
     nodes = {node.name: node for node in graph.node}
     if len(nodes) != len(graph.node):
-        repeated = [name for name, count in Counter(n.name for n in graph.node).items() if count > 1]
+        repeated = [
+            name for name, count in Counter(n.name for n in graph.node).items() if count > 1
+        ]
         raise ModelError(f"{source}: node names are not unique: {repeated[:3]}.")
     converter = _Converter(source, nodes)
     for node in _sorted(nodes, source):
@@ -125,7 +127,11 @@ class _Converter:
         left, right = self.inputs(node)
         if (left in self.constants) == (right in self.constants):
             return None
-        return (right, self.constants[left]) if left in self.constants else (left, self.constants[right])
+        return (
+            (right, self.constants[left])
+            if left in self.constants
+            else (left, self.constants[right])
+        )
 
     def image_size(self, node: Any, name: str) -> tuple[int, int]:
         size = self.spatial[name]
@@ -308,9 +314,7 @@ class _Converter:
             raise self.fail(
                 node, f"weights of shape {weight.shape} for {self.channels[data]} features."
             )
-        self.emit(
-            node, "MatMul", [self.tensors[data], self.weight(weight_name, weight)], like=data
-        )
+        self.emit(node, "MatMul", [self.tensors[data], self.weight(weight_name, weight)], like=data)
         self.channels[node.name] = weight.shape[1]
 
     def batch_norm(self, node: Any) -> None:

@@ -62,7 +62,14 @@ class Results:
         """Return the gates, with those of ``expected`` that left no record as *not run*."""
         seen = {(gate["gate"], gate["precision"]) for gate in self.gates}
         absent = [
-            {**gate, "verdict": NOT_RUN, "observed": None, "interval": None, "detail": "", "test": ""}
+            {
+                **gate,
+                "verdict": NOT_RUN,
+                "observed": None,
+                "interval": None,
+                "detail": "",
+                "test": "",
+            }
             for gate in expected
             if (gate["gate"], gate["precision"]) not in seen
         ]

@@ -14,7 +14,11 @@ from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.run import Run
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
-_BROKEN = (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+_BROKEN = (
+    pytest.ExitCode.INTERRUPTED,
+    pytest.ExitCode.INTERNAL_ERROR,
+    pytest.ExitCode.USAGE_ERROR,
+)
 
 
 def expected_gates(run: Run) -> list[dict[str, Any]]:

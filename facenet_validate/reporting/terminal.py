@@ -73,8 +73,9 @@ def gate_table_plain(gates: Sequence[Mapping[str, Any]]) -> str:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join(
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row[:4], widths, strict=True)), row[4]])
-        .rstrip()
+        "  ".join(
+            [*(cell.ljust(w) for cell, w in zip(row[:4], widths, strict=True)), row[4]]
+        ).rstrip()
         for row in rows
     )
 

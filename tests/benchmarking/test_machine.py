@@ -13,7 +13,6 @@ from facenet_validate.benchmarking.machine import (
     CpuIdentity,
     cpu_identity,
     flags_digest,
-    has_vnni,
     machine_state,
 )
 
@@ -56,14 +55,12 @@ def test_intel_is_read_from_its_first_processor(tmp_path: Path) -> None:
     assert found.flags == {"fpu", "sse", "avx2", "avx512_vnni"}
     assert found.cores >= 1
     assert found.quota is None
-    assert has_vnni(found.flags)
 
 
 def test_arm_is_read_from_its_part_numbers(tmp_path: Path) -> None:
     found = cpu_identity(make_root(tmp_path, {"proc/cpuinfo": ARM}))
     assert found.name == "ARM implementer 0x41 part 0xd0c"
     assert (found.family, found.model, found.stepping) == (8, 0xD0C, 16 * 3 + 1)
-    assert has_vnni(found.flags)
 
 
 def test_details_hold_what_the_name_does_not() -> None:
@@ -83,19 +80,15 @@ def test_the_digest_of_flags_ignores_their_order(flags: list[str], random: objec
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
-    [({"avx_vnni"}, True), ({"avx512_vnni", "x"}, True), ({"avx2", "avx512f"}, False), ((), False)],
-)
-def test_vnni_is_told_by_its_flags(flags: set[str], expected: bool) -> None:
-    assert has_vnni(flags) is expected
-
-
-@pytest.mark.parametrize(
     ("files", "expected"),
     [
         ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
         ({"sys/fs/cgroup/a/b/cpu.max": "150000 100000\n"}, 1.5),
         ({"sys/fs/cgroup/a/cpu.max": "50000 100000", "sys/fs/cgroup/a/b/cpu.max": "max 1"}, 0.5),
+        (
+            {"sys/fs/cgroup/a/cpu.max": "200000 100000", "sys/fs/cgroup/cpu.max": "50000 100000"},
+            0.5,
+        ),
         ({"sys/fs/cgroup/a/b/cpu.max": "nonsense"}, None),
     ],
 )

@@ -1,0 +1,109 @@
+"""Fixtures of the project's own tests: the real model, and a small set of drawn faces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from facenet_validate.datasets.images import standardize
+from facenet_validate.datasets.synthetic import render_photo
+from facenet_validate.engines.cache import Cache
+from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
+
+REPOSITORY = Path(__file__).parents[1]
+PEOPLE = 12
+CALIBRATION_PEOPLE = 26
+PHOTOS = 4
+
+
+@pytest.fixture(autouse=True)
+def _no_facenet_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's own settings must not reach the runs that tests start."""
+    for name in os.environ:
+        if name.startswith("FACENET_") and name != "FACENET_LFW":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def lfw_folder() -> Path:
+    """The LFW folder a developer names."""
+    folder = os.environ.get("FACENET_LFW")
+    if not folder:
+        pytest.skip("needs LFW: set FACENET_LFW to its folder")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """One cache for all tests that only read what is built into it."""
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def prepared(shared_cache: Cache) -> PreparedModel:
+    """The pretrained model, prepared."""
+    return prepare(source_model(None), shared_cache)
+
+
+@pytest.fixture(scope="session")
+def prepared_onnx(prepared: PreparedModel) -> onnx.ModelProto:
+    """The prepared model's graph; copy it before changing it."""
+    return load_onnx(prepared.entry.path)
+
+
+@pytest.fixture(scope="session")
+def drawn_faces() -> NDArray[np.uint8]:
+    """Sixteen drawn faces (16, 160, 160, 3) of as many people."""
+    return np.stack([render_photo(person, 0) for person in range(16)])
+
+
+@pytest.fixture(scope="session")
+def drawn_batch(drawn_faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The drawn faces as the model reads them."""
+    return standardize(drawn_faces)
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A verification set in LFW's layout: 72 pairs of 12 people in two folds, 26 others."""
+    folder = tmp_path_factory.mktemp("set")
+    for person in range(PEOPLE + CALIBRATION_PEOPLE):
+        name = f"Person_{person:02d}"
+        (folder / name).mkdir()
+        for photo in range(PHOTOS):
+            picture = cv2.cvtColor(render_photo(person, photo), cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(folder / name / f"{name}_{photo + 1:04d}.png"), picture)
+    (folder / "pairs.txt").write_text(_pairs())
+    return folder
+
+
+def _pairs() -> str:
+    half = PEOPLE // 2
+    lines = [f"2\t{half * 3}"]
+    for fold in range(2):
+        people = range(fold * half, (fold + 1) * half)
+        lines += [f"Person_{p:02d}\t1\t{photo}" for p in people for photo in (2, 3, 4)]
+        lines += [
+            f"Person_{p:02d}\t{photo}\tPerson_{fold * half + (p + 1 - fold * half) % half:02d}\t2"
+            for p in people
+            for photo in (1, 3, 4)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copy a folder, to damage the copy."""
+    import shutil
+
+    def copy(folder: Path) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+    return copy

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from facenet_validate.datasets.images import decode_image, standardize
+from facenet_validate.errors import DatasetError
+
+
+def photo(height: int = 60, width: int = 80) -> NDArray[np.uint8]:
+    """A smooth RGB picture whose channels differ."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack((x * 3 % 256, y * 4 % 256, (x + y) % 256), axis=2).astype(np.uint8)
+
+
+def encode(image: NDArray[np.uint8], ending: str, *flags: int) -> bytes:
+    encoded, data = cv2.imencode(ending, image[..., ::-1], flags)
+    assert encoded
+    return data.tobytes()
+
+
+def with_thumbnail(jpeg: bytes) -> bytes:
+    """Put another whole JPEG into a comment segment, as cameras put thumbnails into EXIF."""
+    thumbnail = encode(photo(8, 8), ".jpg")
+    return jpeg[:2] + b"\xff\xfe" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg[2:]
+
+
+PROGRESSIVE = (cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2)
+
+
+def test_png_decodes_to_the_same_rgb_pixels() -> None:
+    image = photo()
+    decoded = decode_image(encode(image, ".png"), name="a.png")
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, image)
+
+
+@pytest.mark.parametrize("flags", [(), PROGRESSIVE], ids=["baseline", "progressive"])
+def test_jpeg_decodes_to_rgb(flags: tuple[int, ...]) -> None:
+    image = photo()
+    decoded = decode_image(encode(image, ".jpg", *flags), name="a.jpg")
+    assert np.abs(decoded.astype(int) - image).mean() < 3
+
+
+def test_grey_becomes_rgb() -> None:
+    grey = np.full((5, 6), 77, np.uint8)
+    assert decode_image(cv2.imencode(".png", grey)[1].tobytes(), name="a").shape == (5, 6, 3)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+@pytest.mark.parametrize("tail", [b"\0" * 100, b"garbage \xff\xd8 after the end"])
+def test_bytes_after_the_end_do_not_matter(ending: str, tail: bytes) -> None:
+    data = encode(photo(), ending)
+    np.testing.assert_array_equal(decode_image(data + tail, name="a"), decode_image(data, name="a"))
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("JPEG", encode(photo(), ".jpg")),
+        ("JPEG", encode(photo(), ".jpg", *PROGRESSIVE)),
+        ("JPEG", with_thumbnail(encode(photo(), ".jpg"))),
+        ("PNG", encode(photo(), ".png")),
+    ],
+    ids=["baseline", "progressive", "thumbnail", "png"],
+)
+def test_a_truncated_file_is_named(kind: str, data: bytes, fraction: float) -> None:
+    decode_image(data, name="whole")
+    with pytest.raises(DatasetError, match=rf"people/A_0001 is a truncated {kind}.*again"):
+        decode_image(data[: int(len(data) * fraction)], name="people/A_0001")
+
+
+@given(st.data())
+def test_no_proper_prefix_of_a_file_decodes(data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from([encode(photo(), ".jpg"), encode(photo(), ".png")]))
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    with pytest.raises(DatasetError, match="photo"):
+        decode_image(whole[:cut], name="photo")
+
+
+def test_a_file_that_is_no_image_shows_its_first_bytes() -> None:
+    with pytest.raises(DatasetError, match=r"A_0001 is not an image.*b'GIF8'.*JPEG or PNG"):
+        decode_image(b"GIF89a" + bytes(50), name="A_0001")
+
+
+def test_an_empty_file_is_named() -> None:
+    with pytest.raises(DatasetError, match=r"A_0001 is empty \(0 bytes\)"):
+        decode_image(b"", name="A_0001")
+
+
+def test_a_damaged_file_is_named() -> None:
+    damaged = bytearray(encode(photo(), ".png"))
+    damaged[16:24] = bytes(8)  # width and height
+    with pytest.raises(DatasetError, match=r"A_0001 starts like a PNG.*cannot be decoded"):
+        decode_image(bytes(damaged), name="A_0001")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_standardize_is_exact_and_contiguous(count: int) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (count, 160, 160, 3), dtype=np.uint8)
+    batch = standardize(faces)
+    assert batch.dtype == np.float32
+    assert batch.shape == (count, 3, 160, 160)
+    assert batch.flags.c_contiguous
+    np.testing.assert_array_equal(batch, (faces.transpose(0, 3, 1, 2) - 127.5) / 128)
+
+
+def test_standardize_takes_flipped_views() -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (2, 16, 12, 3), dtype=np.uint8)
+    flipped = faces[:, :, ::-1]
+    np.testing.assert_array_equal(standardize(flipped), standardize(flipped.copy()))

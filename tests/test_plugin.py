@@ -1,0 +1,356 @@
+"""The plugin as a user meets it: options, header, verdicts, reports, errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from facenet_validate.cli import main
+from facenet_validate.engines.cache import Cache
+from facenet_validate.models.prepared import PreparedModel
+
+FEW_PAIRS_GATES = """
+schema = 1
+[gates.any.any.any]
+contract.signature = 0
+contract.non_finite = 0
+contract.norm_error_max = 1e-5
+contract.batch_invariance = 1e-5
+contract.order_invariance = 1e-5
+performance.stored = 1.03
+parity.cosine_min = 0.98
+parity.cosine_p1 = 0.99
+parity.cosine_mean = 0.995
+accuracy.acc = 0.6
+accuracy.auc = 0.7
+accuracy.paired_drop = 0.05
+"""
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, shared_cache: Cache, small_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """A user's project with our suites, on the small set."""
+    assert main(["init", str(pytester.path)]) == 0
+    (pytester.path / "baselines" / "gates.toml").write_text(FEW_PAIRS_GATES)
+    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
+    monkeypatch.setenv("FACENET_LFW", str(small_set))
+    return pytester
+
+
+NO_TIMING = ("suites", "--deselect", "suites/test_performance.py")
+
+
+def _results(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / "results.json").read_text())
+    return found
+
+
+def test_int8_passes_every_gate_but_timing(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(
+        *NO_TIMING, "--precision", "int8", "--facenet-report", "report"
+    )
+    result.assert_outcomes(passed=7, deselected=1)
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: device *; target cpu*",
+            "facenet: INT8 recipe cpu*",
+            "facenet: data set LFW in *",
+            "*accuracy*paired_drop*int8*pass*",
+            "*performance*stored*int8*not run*",
+            "verdict: PARTIAL*",
+        ]
+    )
+    document = _results(project.path / "report")
+    assert document["verdict"] == "partial"
+    assert document["exit_status"] == 0
+
+
+def test_summary_results_and_junit_agree(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(
+        *NO_TIMING, "--precision=int8", "--facenet-report=report", "--junitxml=junit.xml"
+    )
+    gates = _results(project.path / "report")["gates"]
+    assert isinstance(gates, list)
+    judged = {g["gate"]: g for g in gates if g["verdict"] != "not run"}
+    properties = {
+        item.get("name", "").removeprefix("facenet.gate:"): json.loads(item.get("value", ""))
+        for item in ET.parse(project.path / "junit.xml").getroot().iter("property")
+        if item.get("name", "").startswith("facenet.gate:")
+    }
+    assert set(properties) == set(judged)
+    for gate, values in properties.items():
+        assert {**values, "test": judged[gate]["test"]} == judged[gate]
+        suite, name = gate.split(".")
+        row = next(
+            line.split() for line in result.outlines if line.split()[:3] == [suite, name, "int8"]
+        )
+        assert row[3] == f"{values['observed']:.6g}"
+        assert row[5] == values["verdict"]
+
+
+def test_previous_report_is_kept(project: pytest.Pytester) -> None:
+    for _ in range(2):
+        project.runpytest_subprocess(
+            "suites/test_contract.py", "--precision=fp32", "--facenet-report=report"
+        )
+    assert (project.path / "report" / "previous" / "results.json").is_file()
+
+
+def test_lower_gate_fails_the_test_with_a_table(project: pytest.Pytester) -> None:
+    strict = FEW_PAIRS_GATES.replace("parity.cosine_mean = 0.995", "parity.cosine_mean = 0.99999")
+    (project.path / "baselines" / "gates.toml").write_text(strict)
+    result = project.runpytest_subprocess(
+        "suites/test_parity.py", "--precision=int8", "--junitxml=j.xml"
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*parity.cosine_mean*0.99*0.99999*fail*", "verdict: FAIL*"])
+    suite = ET.parse(project.path / "j.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert suite.get("failures") == "1"
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_inconclusive_is_a_status_of_its_own_and_fails_on_request(
+    project: pytest.Pytester,
+) -> None:
+    # 36 pairs without a discordant one bound the loss at 7 %, far above a δ of 1 %.
+    strict = FEW_PAIRS_GATES.replace("paired_drop = 0.05", "paired_drop = 0.01")
+    (project.path / "baselines" / "gates.toml").write_text(strict)
+    arguments = ("suites/test_accuracy.py", "-k", "lost", "--precision=fp16")
+    result = project.runpytest_subprocess(*arguments)
+    result.stdout.fnmatch_lines(["verdict: INCONCLUSIVE*", "*1 inconclusive*"])
+    assert result.ret == 0
+    result = project.runpytest_subprocess(*arguments, "--facenet-inconclusive=fail")
+    result.assert_outcomes(failed=1)
+
+
+def test_fp16_on_a_cpu_is_labelled_recipe_only(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("suites/test_parity.py", "--precision=fp16")
+    result.stdout.fnmatch_lines(["*cosine_mean*fp16*pass (recipe only)*", "verdict: PARTIAL*"])
+
+
+def test_speed_is_measured_recorded_and_never_passed_without_five_sessions(
+    project: pytest.Pytester,
+) -> None:
+    arguments = ("suites/test_performance.py", "--precision=int8", "--facenet-batch-size=2")
+    result = project.runpytest_subprocess(*arguments, "--facenet-update-baselines=missing")
+    result.stdout.fnmatch_lines(["speed int8, batch 2*images/s*× FP32*", "*1 not evaluated*"])
+    result.stdout.fnmatch_lines(["*stored*not evaluated*0 of 5 sessions*"])
+    (stored,) = (project.path / "baselines").glob("*/onnxruntime-int8-b2.jsonl")
+    assert len(stored.read_text().splitlines()) == 1
+
+
+def test_speed_is_not_evaluated_where_benchmarks_are_disabled(project: pytest.Pytester) -> None:
+    arguments = ("suites/test_performance.py", "--precision=int8", "--benchmark-disable")
+    result = project.runpytest_subprocess(*arguments)
+    result.stdout.fnmatch_lines(["*stored*not evaluated*benchmarks are disabled*"])
+    assert result.ret == 0
+
+
+def test_workers_report_through_the_controller(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(
+        "suites", "--precision=int8", "-n", "2", "--facenet-report=report"
+    )
+    assert result.ret == 0
+    document = _results(project.path / "report")
+    gates = document["gates"]
+    assert isinstance(gates, list)
+    verdicts = {gate["gate"]: gate["verdict"] for gate in gates}
+    assert verdicts["parity.cosine_min"] == "pass"
+    assert verdicts["performance.stored"] == "not evaluated"
+    assert "engines" in document
+
+
+# --- bad input: one clear message, no traceback, never a pass -------------------------------------
+
+
+def _refused(
+    project: pytest.Pytester, *arguments: str, says: str, status: int = pytest.ExitCode.USAGE_ERROR
+) -> None:
+    result = project.runpytest_subprocess("suites", "--precision=int8", *arguments)
+    text = result.stdout.str() + result.stderr.str()
+    assert result.ret == status, text
+    assert text.count(says) == 1, text
+    assert "Traceback" not in text
+    assert "INTERNALERROR" not in text
+    assert "passed" not in text
+
+
+def test_unknown_precision(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("suites", "--precision", "int4")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --precision: 'int4'; expected one of fp32, fp16, int8."])
+
+
+def test_missing_lfw_folder(project: pytest.Pytester) -> None:
+    _refused(project, "--facenet-lfw=/no/such/folder", says="/no/such/folder: no such folder")
+
+
+def test_wrong_pair_count(project: pytest.Pytester, small_set: Path, tmp_path: Path) -> None:
+    folder = _linked(small_set, tmp_path / "set")
+    lines = (small_set / "pairs.txt").read_text().splitlines(keepends=True)
+    (folder / "pairs.txt").write_text("".join(lines[:-1]))
+    _refused(project, f"--facenet-lfw={folder}", says="71 pairs, but its first line promises 72")
+
+
+def test_missing_photo(project: pytest.Pytester, small_set: Path, tmp_path: Path) -> None:
+    folder = _linked(small_set, tmp_path / "set")
+    (folder / "Person_03" / "Person_03_0002.png").unlink()
+    _refused(
+        project,
+        f"--facenet-lfw={folder}",
+        says="the first Person_03_0002",
+        status=pytest.ExitCode.TESTS_FAILED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"\xff\xd8\xff\xe0" + b"\0" * 500, "truncated"),
+        (b"GIF89a, which we do not read", "Person_03_0002"),
+        (b"", "Person_03_0002"),
+    ],
+    ids=["truncated JPEG", "not an image", "empty"],
+)
+def test_unreadable_photo_is_named(
+    project: pytest.Pytester, small_set: Path, tmp_path: Path, content: bytes, says: str
+) -> None:
+    folder = _linked(small_set, tmp_path / "set")
+    photo = folder / "Person_03" / "Person_03_0002.png"
+    photo.unlink()
+    photo.with_suffix(".jpg").write_bytes(content)
+    result = project.runpytest_subprocess("suites", "--precision=int8", f"--facenet-lfw={folder}")
+    text = result.stdout.str()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert says in text
+    # Once in full, and once in pytest's own short summary.
+    assert text.count("Person_03_0002") == 2
+    assert "Traceback" not in text
+    result.stdout.fnmatch_lines(["verdict: FAIL*"])
+    result.stdout.no_fnmatch_line("*passed*")
+
+
+def test_cache_that_cannot_be_written(project: pytest.Pytester) -> None:
+    (project.path / "file").touch()
+    _refused(project, "--facenet-cache=file/cache", says="cannot be written")
+
+
+def test_engine_with_another_input_shape(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    model = _copy(prepared_onnx)
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 224
+    onnx.save(model, tmp_path / "engine.onnx")
+    _refused_engine(
+        project, tmp_path / "engine.onnx", "[N, 3, 224, 224]; expected [N, 3, 160, 160]"
+    )
+
+
+def _refused_engine(project: pytest.Pytester, engine: Path, says: str) -> None:
+    result = project.runpytest_subprocess("suites", f"--facenet-engine={engine}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert says in result.stderr.str()
+
+
+def test_engine_contradicting_the_precision(
+    project: pytest.Pytester, prepared: PreparedModel
+) -> None:
+    _refused(
+        project,
+        f"--facenet-engine={prepared.entry.path}",
+        says="--precision: int8, but model.onnx is fp32",
+    )
+
+
+def test_engine_that_gives_nan_fails(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    model = _copy(prepared_onnx)
+    weights = next(w for w in model.graph.initializer if w.name.endswith("Bottleneck/weights"))
+    poisoned = numpy_helper.to_array(weights).copy()
+    poisoned[0, 0] = np.nan
+    weights.CopyFrom(numpy_helper.from_array(poisoned, weights.name))
+    onnx.save(model, tmp_path / "nan.onnx")
+    result = project.runpytest_subprocess(*NO_TIMING, f"--facenet-engine={tmp_path / 'nan.onnx'}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    text = result.stdout.str()
+    assert "Traceback" not in text
+    result.stdout.fnmatch_lines(["*contract*non_finite*fp32*33*0*fail*", "verdict: FAIL*"])
+    result.stdout.no_fnmatch_line("*parity*pass*")
+    result.stdout.no_fnmatch_line("*accuracy*pass*")
+
+
+def test_engine_without_normalisation_fails(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    model = _copy(prepared_onnx)
+    norm = next(n for n in model.graph.node if n.op_type == "BatchNormalization").output[0]
+    del model.graph.output[:]
+    model.graph.output.append(
+        helper.make_tensor_value_info(norm, onnx.TensorProto.FLOAT, ["N", 512])
+    )
+    onnx.save(model, tmp_path / "raw.onnx")
+    result = project.runpytest_subprocess(*NO_TIMING, f"--facenet-engine={tmp_path / 'raw.onnx'}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*contract*norm_error_max*fail*", "verdict: FAIL*"])
+    result.stdout.no_fnmatch_line("*accuracy*pass*")
+
+
+def test_required_data_set_that_is_not_there(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACENET_LFW")
+    _refused(project, "--facenet-require=lfw", says="data set lfw is required")
+
+
+def test_malformed_gates(project: pytest.Pytester) -> None:
+    (project.path / "baselines" / "gates.toml").write_text("schema = 1\n[gates.lfw.int4.any]\n")
+    _refused(project, says="'int4' is unknown; expected one of any, fp32, fp16, int8")
+
+
+# --- in other people's projects --------------------------------------------------------------------
+
+
+def test_a_project_without_facenet_sees_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_theirs(): pass")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1)
+    assert "facenet:" not in result.stdout.str()
+    assert "facenet verdict" not in result.stdout.str()
+
+
+def test_import_of_the_plugin_is_light() -> None:
+    heavy = "{'numpy', 'onnx', 'onnxruntime', 'cv2', 'scipy', 'rich', 'google'}"
+    script = f"import sys, facenet_validate.plugin; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def _linked(folder: Path, target: Path) -> Path:
+    for photo in folder.glob("*/*.png"):
+        link = target / photo.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(photo)
+    (target / "pairs.txt").write_text((folder / "pairs.txt").read_text())
+    return target
