@@ -184,8 +184,8 @@ def _with_engine(settings: Settings) -> Settings:
     asked = settings.origins.get("facenet_precision")
     if asked and settings.precisions != (precision,):
         raise SettingsError(
-            f"{asked}: {', '.join(settings.precisions)}, but {settings.engine.name} is {precision}. "
-            "Leave the precision out: a given engine's own is used."
+            f"{asked}: {', '.join(settings.precisions)}, but {settings.engine.name} is "
+            f"{precision}. Leave the precision out: a given engine's own is used."
         )
     return replace(settings, precisions=(precision,))
 

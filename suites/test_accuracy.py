@@ -1,21 +1,40 @@
 """The engine is accurate: LFW View 2, in absolute terms and beside the reference."""
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.fixtures import Gates
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
-from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
+from facenet_validate.metrics.verification import (
+    Verification,
+    decisions,
+    evaluate,
+    pair_distances,
+)
+from facenet_validate.run import Run
 from facenet_validate.verdicts import at_least, not_evaluated
+
+Scores = tuple[NDArray[np.float64], Verification]
 
 
 @pytest.fixture(scope="session")
-def reference_scores(facenet_reference, facenet_dataset):
+def reference_scores(
+    facenet_reference: NDArray[np.float32], facenet_dataset: VerificationSet
+) -> Scores:
     """The reference's distances, and its evaluation with the thresholds it freezes."""
     pairs = facenet_dataset
     distances = pair_distances(facenet_reference, pairs.left, pairs.right)
     return distances, evaluate(distances, pairs.same, pairs.folds)
 
 
-def test_verification(facenet_embeddings, facenet_dataset, facenet_gates, reference_scores):
+def test_verification(
+    facenet_embeddings: NDArray[np.float32],
+    facenet_dataset: VerificationSet,
+    facenet_gates: Gates,
+    reference_scores: Scores,
+) -> None:
     """Accuracy over ten folds and AUC are at or above their floors."""
     pairs = facenet_dataset
     distances = pair_distances(facenet_embeddings, pairs.left, pairs.right)
@@ -64,8 +83,12 @@ def test_verification(facenet_embeddings, facenet_dataset, facenet_gates, refere
 
 
 def test_no_accuracy_lost(
-    facenet_embeddings, facenet_dataset, facenet_gates, facenet_run, reference_scores
-):
+    facenet_embeddings: NDArray[np.float32],
+    facenet_dataset: VerificationSet,
+    facenet_gates: Gates,
+    facenet_run: Run,
+    reference_scores: Scores,
+) -> None:
     """At the reference's frozen thresholds the engine loses no more pairs than allowed."""
     pairs = facenet_dataset
     before, reference = reference_scores

@@ -2,22 +2,26 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from facenet_validate.datasets.faces import AlignedFaces
+from facenet_validate.datasets.images import standardize
 from facenet_validate.engines.embedding import largest_cosine_distance
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.fixtures import Gates
 from facenet_validate.verdicts import at_most
 
 FACES = 33
 
 
 @pytest.fixture(scope="session")
-def batch(facenet_faces):
-    from facenet_validate.datasets.images import standardize
-
+def batch(facenet_faces: AlignedFaces) -> NDArray[np.float32]:
+    """Faces spread over the set, ready for the engine."""
     rows = np.linspace(0, len(facenet_faces.names) - 1, FACES).astype(np.intp)
     return standardize(facenet_faces.load(rows))
 
 
-def test_signature(facenet_engine, facenet_gates):
+def test_signature(facenet_engine: Engine, facenet_gates: Gates) -> None:
     """One float32 input [N, 3, 160, 160], one float32 output [N, D], N dynamic, named."""
     expected = {
         "input": ("input", "float32", (3, 160, 160)),
@@ -40,7 +44,9 @@ def test_signature(facenet_engine, facenet_gates):
     facenet_gates.check(at_most("contract.signature", len(differences), 0, "; ".join(differences)))
 
 
-def test_finite_and_unit_norm(facenet_engine, facenet_gates, batch):
+def test_finite_and_unit_norm(
+    facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
+) -> None:
     """Every embedding is finite and of length one."""
     embeddings = facenet_engine.run(batch).astype(np.float64)
     finite = np.isfinite(embeddings).all(axis=1)
@@ -61,7 +67,9 @@ def test_finite_and_unit_norm(facenet_engine, facenet_gates, batch):
     )
 
 
-def test_batch_size_invariance(facenet_engine, facenet_gates, batch):
+def test_batch_size_invariance(
+    facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
+) -> None:
     """A face has the same embedding alone, in a small batch and in a large one."""
     together = facenet_engine.run(batch)
     alone = np.concatenate([facenet_engine.run(face[None]) for face in batch])
@@ -79,7 +87,9 @@ def test_batch_size_invariance(facenet_engine, facenet_gates, batch):
     )
 
 
-def test_order_invariance(facenet_engine, facenet_gates, batch):
+def test_order_invariance(
+    facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
+) -> None:
     """A face has the same embedding whatever its place in the batch."""
     order = np.random.default_rng(0).permutation(len(batch))
     worst = largest_cosine_distance(

@@ -1,15 +1,23 @@
 """The engine is the same model: every embedding beside the reference's, row by row."""
 
 import numpy as np
+from numpy.typing import NDArray
 
+from facenet_validate.datasets.faces import AlignedFaces
+from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.fixtures import Gates
 from facenet_validate.metrics.parity import compare_embeddings, compare_pairs
 from facenet_validate.metrics.verification import evaluate, pair_distances
 from facenet_validate.verdicts import at_least
 
 
 def test_parity(
-    facenet_embeddings, facenet_reference, facenet_faces, facenet_dataset, facenet_gates
-):
+    facenet_embeddings: NDArray[np.float32],
+    facenet_reference: NDArray[np.float32],
+    facenet_faces: AlignedFaces,
+    facenet_dataset: VerificationSet,
+    facenet_gates: Gates,
+) -> None:
     """Row cosines to FP32: the worst, the first percentile and the mean."""
     parity = compare_embeddings(facenet_reference, facenet_embeddings)
     pairs = facenet_dataset
@@ -37,7 +45,7 @@ def test_parity(
             "parity.cosine_mean",
             parity.cosine_mean,
             limits["parity.cosine_mean"],
-            f"{parity.rows} faces; {shift.flipped} of {len(np.atleast_1d(before))} decisions "
+            f"{parity.rows} faces; {shift.flipped} of {shift.pairs} decisions "
             "flipped at the reference's thresholds",
         ),
     )

@@ -2,13 +2,14 @@
 
 import pytest
 
-from facenet_validate.benchmarking.paired_ratio import ratio_floor
-from facenet_validate.verdicts import not_evaluated
+from facenet_validate.benchmarking.paired_ratio import PairedRatio, ratio_floor
+from facenet_validate.fixtures import Gates, Timing
+from facenet_validate.verdicts import GateResult, not_evaluated
 
 pytestmark = pytest.mark.facenet_fps
 
 
-def test_speed(facenet_timing, facenet_gates, facenet_precision):
+def test_speed(facenet_timing: Timing, facenet_gates: Gates, facenet_precision: str) -> None:
     """INT8 pays for itself beside FP32, and no engine is slower than its stored sessions."""
     limits = facenet_gates.limits
     floor = limits.get("performance.fp32_ratio")
@@ -17,18 +18,17 @@ def test_speed(facenet_timing, facenet_gates, facenet_precision):
         facenet_gates.check(
             *(not_evaluated(name, facenet_timing.unavailable, limits[name]) for name in names)
         )
-    results = []
+
+    def judge(ratio: PairedRatio) -> GateResult | None:
+        if floor is None:
+            return None
+        return ratio_floor(ratio, gate="performance.fp32_ratio", floor=floor)
+
     if facenet_precision == "fp32":
         timed = facenet_timing.alone()
     else:
-        timed = facenet_timing.beside_fp32(
-            lambda ratio: (
-                ratio_floor(ratio, gate="performance.fp32_ratio", floor=floor)
-                if floor is not None
-                else None
-            )
-        )
-        results += [timed.ratio_gate] if timed.ratio_gate is not None else []
+        timed = facenet_timing.beside_fp32(judge)
     facenet_gates.measure("speed", timed.values())
+    results = [] if timed.ratio_gate is None else [timed.ratio_gate]
     results.append(facenet_timing.stored_gate(timed, limits["performance.stored"]))
     facenet_gates.check(*results)

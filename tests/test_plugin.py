@@ -321,7 +321,7 @@ def test_malformed_gates(project: pytest.Pytester) -> None:
     _refused(project, says="'int4' is unknown; expected one of any, fp32, fp16, int8")
 
 
-# --- in other people's projects --------------------------------------------------------------------
+# --- in other people's projects ----------------------------------------------------------------
 
 
 def test_a_project_without_facenet_sees_nothing(pytester: pytest.Pytester) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ ROOT = Path("/project")
 
 
 def _settings(
-    command_line: dict[str, object] | None = None,
+    command_line: Mapping[str, object] | None = None,
     environment: dict[str, str] | None = None,
     ini: dict[str, str] | None = None,
 ) -> Settings:

@@ -77,7 +77,7 @@ class FaceStore:
             try:
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(header.encode() + b"\n" + face.png)
-                os.replace(name, path)
+                Path(name).replace(path)
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise

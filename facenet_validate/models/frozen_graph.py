@@ -68,10 +68,11 @@ def _producer(reference: str) -> str:
 def _sorted(nodes: dict[str, Any], source: str) -> Iterator[Any]:
     """Yield nodes after their inputs (frozen graphs promise no order)."""
     state: dict[str, int] = {}
-    for root in nodes:
-        stack = [(root, iter(nodes[root].input))]
-        if state.setdefault(root, 1) == 2:
+    for root, first in nodes.items():
+        if root in state:
             continue
+        state[root] = 1
+        stack = [(root, iter(first.input))]
         while stack:
             name, inputs = stack[-1]
             for reference in inputs:
@@ -142,11 +143,18 @@ class _Converter:
     # -- writing ---------------------------------------------------------------------------
 
     def emit(
-        self, node: Any, op: str, inputs: list[str], *, like: str, suffix: str = "", **attrs: Any
+        self,
+        node: Any,
+        op: str,
+        inputs: list[str],
+        *,
+        like: str,
+        suffix: str = "",
+        attrs: dict[str, Any] | None = None,
     ) -> str:
         """Append an ONNX node; its output has the shape of ``like`` until told otherwise."""
-        output = node.name + suffix
-        self.onnx_nodes.append(helper.make_node(op, inputs, [output], name=output, **attrs))
+        output = f"{node.name}{suffix}"
+        self.onnx_nodes.append(helper.make_node(op, inputs, [output], name=output, **(attrs or {})))
         self.tensors[node.name] = output
         self.spatial[node.name] = self.spatial[like]
         self.channels[node.name] = self.channels[like]
@@ -224,7 +232,7 @@ class _Converter:
         window = self.window(node, data, (kernel.shape[0], kernel.shape[1]))
         size = self.spatial[node.name]
         weight = self.weight(kernel_name, kernel.transpose(3, 2, 0, 1))
-        self.emit(node, "Conv", [self.tensors[data], weight], like=data, **window)
+        self.emit(node, "Conv", [self.tensors[data], weight], like=data, attrs=window)
         self.spatial[node.name] = size
         self.channels[node.name] = kernel.shape[3]
 
@@ -259,7 +267,7 @@ class _Converter:
         window = self.window(node, data, (ksize[1], ksize[2]))
         size = self.spatial[node.name]
         op = {"MaxPool": "MaxPool", "AvgPool": "AveragePool"}[node.op]
-        self.emit(node, op, [self.tensors[data]], like=data, **window)
+        self.emit(node, op, [self.tensors[data]], like=data, attrs=window)
         self.spatial[node.name] = size
 
     def concat(self, node: Any) -> None:
@@ -267,7 +275,9 @@ class _Converter:
         axis = int(self.constant(node, axis_name))
         if axis not in (3, -1) or any(self.spatial[part] is None for part in parts):
             raise self.fail(node, f"concatenation along axis {axis}; expected channels (3).")
-        self.emit(node, "Concat", [self.tensors[p] for p in parts], like=parts[0], axis=1)
+        self.emit(
+            node, "Concat", [self.tensors[p] for p in parts], like=parts[0], attrs={"axis": 1}
+        )
         self.channels[node.name] = sum(self.channels[part] for part in parts)
 
     def binary(self, node: Any) -> None:
@@ -297,7 +307,7 @@ class _Converter:
             # Around the last batch norm TensorFlow reshapes [N, D] to [N, 1, 1, D] and back.
             self.alias(node, data)
         elif size == (1, 1) and len(target) == 2:
-            self.emit(node, "Flatten", [self.tensors[data]], like=data, axis=1)
+            self.emit(node, "Flatten", [self.tensors[data]], like=data, attrs={"axis": 1})
             self.spatial[node.name] = None
         else:
             raise self.fail(node, f"reshape of size {size} to {target} is not supported.")
@@ -326,7 +336,11 @@ class _Converter:
         epsilon = attrs["epsilon"].f if "epsilon" in attrs else 1e-4
         weights = [self.weight(name, self.constant(node, name)) for name in parameters]
         self.emit(
-            node, "BatchNormalization", [self.tensors[data], *weights], like=data, epsilon=epsilon
+            node,
+            "BatchNormalization",
+            [self.tensors[data], *weights],
+            like=data,
+            attrs={"epsilon": epsilon},
         )
 
     def square(self, node: Any) -> None:
@@ -341,7 +355,7 @@ class _Converter:
         if not attributes(node)["keep_dims"].b:
             raise self.fail(node, "a sum that drops its axis; expected keep_dims.")
         weight = self.weight(axes_name, np.array([1], np.int64))
-        self.emit(node, "ReduceSum", [self.tensors[data], weight], like=data, keepdims=1)
+        self.emit(node, "ReduceSum", [self.tensors[data], weight], like=data, attrs={"keepdims": 1})
         self.channels[node.name] = 1
 
     def rsqrt(self, node: Any) -> None:

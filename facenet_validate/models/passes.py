@@ -53,6 +53,70 @@ def fold_scales(model: onnx.ModelProto) -> int:
     return len(folded)
 
 
+def remove_round_trips(model: onnx.ModelProto) -> None:
+    """Remove casts of float32 to float16 and straight back, in place; they only lose precision."""
+    graph = model.graph
+    producers = {output: node for node in graph.node for output in node.output}
+    exact: dict[str, str] = {}
+    for node in graph.node:
+        before = producers.get(node.input[0]) if node.op_type == "Cast" else None
+        if (
+            before is not None
+            and before.op_type == "Cast"
+            and _cast_type(node) == onnx.TensorProto.FLOAT
+            and _cast_type(before) == onnx.TensorProto.FLOAT16
+        ):
+            exact[node.output[0]] = before.input[0]
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = exact.get(name, name)
+    for value in graph.output:
+        if value.name in exact:
+            _rename(graph, exact[value.name], value.name)
+    _remove_unread(graph)
+    _sort(graph)
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put every node after the nodes it reads, otherwise in the order they have."""
+    made = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    waiting = list(graph.node)
+    ordered: list[onnx.NodeProto] = []
+    while waiting:
+        ready = next(node for node in waiting if made >= {name for name in node.input if name})
+        waiting.remove(ready)
+        ordered.append(ready)
+        made.update(ready.output)
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _cast_type(node: onnx.NodeProto) -> int:
+    return next(int(attribute.i) for attribute in node.attribute if attribute.name == "to")
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Give a tensor the name of a graph output; what had that name before is read by nobody."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == new:
+                    names[place] = f"{new}/replaced"
+                elif name == old:
+                    names[place] = new
+
+
+def _remove_unread(graph: onnx.GraphProto) -> None:
+    while True:
+        read = {name for node in graph.node for name in node.input}
+        read |= {value.name for value in graph.output}
+        unread = [node for node in graph.node if not read & set(node.output)]
+        if not unread:
+            return
+        for node in unread:
+            graph.node.remove(node)
+
+
 def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Return the nodes from the bottleneck ``MatMul`` or ``Gemm`` to the output.
 

@@ -9,10 +9,10 @@ import onnx
 from onnx import TensorProto
 
 from facenet_validate.models.calibration import ActivationRange, tensors_range
-from facenet_validate.models.passes import embedding_tail
+from facenet_validate.models.passes import embedding_tail, remove_round_trips
 from facenet_validate.models.recipes import Int8Recipe, Precision
 
-FP16_VERSION = 1
+FP16_VERSION = 2
 _QUANTIZED_OPS = ["Conv", "Add", "Concat", "MaxPool", "AveragePool", "Relu"]
 
 
@@ -24,6 +24,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     converted: onnx.ModelProto = convert_float_to_float16(
         copy.deepcopy(model), keep_io_types=True, node_block_list=tail
     )
+    # The converter casts to FP16 and back between the nodes it was told to keep.
+    remove_round_trips(converted)
     return converted
 
 

@@ -12,6 +12,10 @@ _PATIENCE = 2.0
 _LINE_EVERY = 15.0
 
 
+def _silent(_done: int, _total: int) -> None:
+    """Show nothing."""
+
+
 class Progress:
     """Shows stages on the terminal: a bar where there is one, now and then a line elsewhere.
 
@@ -40,7 +44,7 @@ class Progress:
     def stage(self, title: str) -> Iterator[Report]:
         """Run a stage; the report it yields is called with (done, total)."""
         if self._write is None:
-            yield lambda done, total: None
+            yield _silent
         elif self._interactive:
             with self._bar(title) as report:
                 yield report

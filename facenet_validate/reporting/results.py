@@ -106,8 +106,8 @@ def write_results(folder: Path, document: Mapping[str, Any]) -> Path:
             os.fsync(file.fileno())
         if path.exists():
             (folder / "previous").mkdir(exist_ok=True)
-            os.replace(path, folder / "previous" / FILENAME)
-        os.replace(temporary, path)
+            path.replace(folder / "previous" / FILENAME)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

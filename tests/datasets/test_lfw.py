@@ -45,7 +45,7 @@ def test_photos_one_level_below_are_found(small_set: Path, tmp_path: Path, layou
 def test_a_missing_photo_is_named(small_set: Path, copy_of: Callable[[Path], Path]) -> None:
     folder = copy_of(small_set)
     (folder / "Person_03" / "Person_03_0002.png").unlink()
-    with pytest.raises(DatasetError, match="1 of 48 photos .* first Person_03_0002"):
+    with pytest.raises(DatasetError, match=r"1 of 48 photos .* first Person_03_0002"):
         _load(folder)
 
 

@@ -23,6 +23,10 @@ def _write(path: Path) -> None:
     path.write_bytes(b"artefact")
 
 
+def _write_new(path: Path) -> None:
+    path.write_bytes(b"new")
+
+
 def _never(path: Path) -> None:
     raise AssertionError(f"{path} was built again")
 
@@ -46,9 +50,7 @@ def test_a_miss_names_what_changed(tmp_path: Path) -> None:
 
 def test_a_rebuild_replaces_the_entry(tmp_path: Path) -> None:
     Cache(tmp_path).get_or_build("int8", INPUTS, "m", _write)
-    again = Cache(tmp_path, rebuild=True).get_or_build(
-        "int8", INPUTS, "m", lambda path: path.write_bytes(b"new") and None
-    )
+    again = Cache(tmp_path, rebuild=True).get_or_build("int8", INPUTS, "m", _write_new)
     assert again.reason == "miss: a rebuild was asked for"
     assert again.path.read_bytes() == b"new"
     assert len(list((tmp_path / "int8").glob("[!.]*"))) == 1

@@ -86,6 +86,10 @@ def test_fp16_is_close_and_its_tail_is_float32(
     model = to_fp16(prepared_onnx)
     cosines = row_cosines(_run(prepared_onnx, drawn_batch), _run(model, drawn_batch))
     assert cosines.min() >= 0.999
+    norms = np.linalg.norm(_run(model, drawn_batch).astype(np.float64), axis=1)
+    assert np.abs(norms - 1.0).max() <= 1e-6
+    assert "Cast" not in [node.op_type for node in embedding_tail(model)]
+    onnx.checker.check_model(model, full_check=True)
     types = {w.name: w.data_type for w in model.graph.initializer}
     for node in embedding_tail(prepared_onnx):
         for name in node.input:

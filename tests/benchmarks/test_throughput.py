@@ -1,0 +1,85 @@
+"""Speed, as ratios in one run: `tox -e perf`. These are measurements, not timed tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
+from facenet_validate.datasets.images import standardize
+from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.engines.builds import Artefact, load_engine
+from facenet_validate.engines.embedding import embed
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.metrics.verification import evaluate
+from facenet_validate.models.prepared import PreparedModel
+
+BATCH = 16
+ROUNDS = 9
+
+
+@pytest.fixture(scope="module")
+def faces(small_set: Path) -> AlignedFaces:
+    found = load_set(find_layout(small_set), name="lfw", title="")
+    return faces_as_they_are(found.names, found.paths)
+
+
+@pytest.fixture(scope="module")
+def engine(prepared: PreparedModel) -> Any:
+    artefact = Artefact(prepared.entry.path, prepared.entry.digest, "fp32", "prepared", "")
+    with load_engine(artefact, device="here", threads=cpu_identity().cores) as made:
+        yield made
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = perf_counter()
+    work()
+    return perf_counter() - start
+
+
+def test_embedding_beside_a_bare_loop(benchmark: Any, engine: Engine, faces: AlignedFaces) -> None:
+    """Images from files, decoded and standardized beside the engine, against ready batches."""
+    count = len(faces.names)
+    batches = [
+        standardize(faces.load(np.arange(start, min(start + BATCH, count))))
+        for start in range(0, count, BATCH)
+    ]
+
+    def bare() -> None:
+        for batch in batches:
+            engine.run(batch)
+
+    def ours() -> NDArray[np.float32]:
+        return embed(engine, faces, BATCH)
+
+    ours()
+    bare()
+    log_ratios: list[float] = []
+
+    def pair() -> None:
+        first, second = (bare, ours) if len(log_ratios) % 2 else (ours, bare)
+        times = {first: _seconds(first), second: _seconds(second)}
+        log_ratios.append(math.log(times[bare] / times[ours]))
+
+    benchmark.pedantic(pair, rounds=ROUNDS)
+    ratio = math.exp(float(np.median(log_ratios)))
+    benchmark.extra_info["throughput_of_a_bare_loop"] = ratio
+    print(f"\nthroughput: {ratio:.3f} of a bare session.run loop over {count} faces")
+    assert ratio >= 0.95
+
+
+def test_view_2_report(benchmark: Any) -> None:
+    """Everything `evaluate` reports, for 6000 pairs in ten folds."""
+    random = np.random.default_rng(0)
+    same = np.tile(np.repeat([True, False], 300), 10)
+    distances = np.where(same, 0.6, 1.4) + random.normal(scale=0.3, size=6000)
+    benchmark(evaluate, distances, same, np.repeat(np.arange(10), 600))

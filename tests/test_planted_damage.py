@@ -1,0 +1,89 @@
+"""Engines that look fine and are not: the gates must fail them, on the whole synthetic set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.cli import main
+from facenet_validate.datasets.images import decode_image, standardize
+from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.engines.cache import Cache
+from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.recipes import choose_target
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, shared_cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """A user's project with our suites and gates, on the synthetic faces."""
+    assert main(["init", str(pytester.path)]) == 0
+    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
+    monkeypatch.delenv("FACENET_LFW", raising=False)
+    return pytester
+
+
+def _gates(project: pytest.Pytester, engine: Path) -> dict[str, str]:
+    project.runpytest_subprocess(
+        "suites/test_parity.py",
+        "suites/test_accuracy.py",
+        f"--facenet-engine={engine}",
+        "--facenet-report=report",
+    )
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    return {gate["gate"]: gate["verdict"] for gate in document["gates"]}
+
+
+def _calibration_batch(folder: Path) -> NDArray[np.float32]:
+    found = load_set(find_layout(folder), name="synthetic", title="")
+    paths = found.calibration_paths[:32]
+    return standardize(np.stack([decode_image(p.read_bytes(), name=p.stem) for p in paths]))
+
+
+def test_default_s8s8_quantization_fails_parity_and_accuracy_without_vnni(
+    project: pytest.Pytester, prepared: PreparedModel, shared_cache: Cache, tmp_path: Path
+) -> None:
+    target, why = choose_target(cpu_identity().flags)
+    if target != "cpu":
+        pytest.skip(f"sums saturate only on a CPU without VNNI; here {why}")
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+
+    batch = _calibration_batch(synthetic_folder(shared_cache.root))
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.batches = iter([{"input": batch[i : i + 8]} for i in range(0, len(batch), 8)])
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            return next(self.batches, None)
+
+    quantize_static(str(prepared.entry.path), str(tmp_path / "s8s8.onnx"), Reader())
+    gates = _gates(project, tmp_path / "s8s8.onnx")
+    assert gates["accuracy.paired_drop"] == "fail"
+    assert "fail" in (gates["parity.cosine_min"], gates["parity.cosine_mean"])
+
+
+def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    """What saturation does to the embeddings, on any CPU: rows turned by noise."""
+    damaged = onnx.ModelProto()
+    damaged.CopyFrom(prepared_onnx)
+    weights = next(w for w in damaged.graph.initializer if w.name.endswith("Bottleneck/weights"))
+    values = numpy_helper.to_array(weights)
+    noise = np.random.default_rng(0).normal(scale=values.std(), size=values.shape)
+    weights.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), weights.name))
+    onnx.save(damaged, tmp_path / "noisy.onnx")
+    gates = _gates(project, tmp_path / "noisy.onnx")
+    assert gates["parity.cosine_mean"] == "fail"
+    assert gates["accuracy.paired_drop"] == "fail"
