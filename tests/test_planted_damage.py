@@ -81,7 +81,7 @@ def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
     damaged.CopyFrom(prepared_onnx)
     weights = next(w for w in damaged.graph.initializer if w.name.endswith("Bottleneck/weights"))
     values = numpy_helper.to_array(weights)
-    noise = np.random.default_rng(0).normal(scale=values.std(), size=values.shape)
+    noise = np.random.default_rng(0).normal(scale=3 * values.std(), size=values.shape)
     weights.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), weights.name))
     onnx.save(damaged, tmp_path / "noisy.onnx")
     gates = _gates(project, tmp_path / "noisy.onnx")

@@ -6,17 +6,17 @@ The crop is that of ``align/align_dataset_mtcnn.py`` in davidsandberg/facenet wi
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import contextlib
 import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from queue import SimpleQueue
 from types import ModuleType
 
 import cv2
@@ -63,6 +63,9 @@ class AlignedFace:
     pixels: NDArray[np.uint8]
     box: tuple[float, float, float, float]
     faces_found: int
+
+
+Answer = list[tuple[str, AlignedFace]]
 
 
 def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
@@ -145,27 +148,22 @@ def align_all(
         for photo in photos:
             yield _align(photo, mtcnn)
         return
-    pool = ProcessPoolExecutor(
-        workers, mp_context=_WorkerContext(), initializer=_start_worker, initargs=(networks,)
-    )
+    processes = _Processes(networks, workers)
+    threads = ThreadPoolExecutor(workers)
     try:
-        yield from _in_pool(pool, iter(photos), workers * _TASKS_PER_WORKER)
-    except BrokenProcessPool as error:
-        raise DatasetError(
-            f"one of the {workers} processes that align faces ended abruptly: most often the "
-            "system killed it for lack of memory. Free memory and run again."
-        ) from error
+        yield from _in_flight(threads, processes, iter(photos), workers * _TASKS_PER_WORKER)
     finally:
-        pool.shutdown(cancel_futures=True)
+        processes.end()
+        threads.shutdown(cancel_futures=True)
 
 
-def _in_pool(
-    pool: ProcessPoolExecutor, photos: Iterator[Photo], in_flight: int
+def _in_flight(
+    threads: ThreadPoolExecutor, processes: _Processes, photos: Iterator[Photo], most: int
 ) -> Iterator[tuple[str, AlignedFace]]:
-    running: set[Future[list[tuple[str, AlignedFace]]]] = set()
+    running: set[Future[Answer]] = set()
     while True:
-        while len(running) < in_flight and (task := list(islice(photos, _PHOTOS_PER_TASK))):
-            running.add(pool.submit(_align_in_worker, task))
+        while len(running) < most and (task := list(islice(photos, _PHOTOS_PER_TASK))):
+            running.add(threads.submit(processes.align, task))
         if not running:
             return
         done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -197,32 +195,63 @@ class _WorkerProcess(SpawnProcess):
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-class _WorkerContext(SpawnContext):
-    Process = _WorkerProcess
+class _Processes:
+    """Worker processes, each at the end of a pipe of its own.
+
+    A process pool's workers share one pipe for results: one that is killed while it writes leaves
+    its reader waiting for ever. Here its end of the pipe closes with it, and so does ours should
+    this process be killed.
+    """
+
+    def __init__(self, networks: MtcnnNetworks, count: int) -> None:
+        self._idle: SimpleQueue[Connection] = SimpleQueue()
+        self._processes: list[_WorkerProcess] = []
+        try:
+            for _ in range(count):
+                ours, theirs = Pipe()
+                process = _WorkerProcess(target=_work, args=(theirs, networks), daemon=True)
+                process.start()
+                theirs.close()
+                self._processes.append(process)
+                self._idle.put(ours)
+        except BaseException:
+            self.end()
+            raise
+
+    def align(self, task: list[Photo]) -> Answer:
+        """Have an idle process align photos. Called by at most as many threads as processes."""
+        connection = self._idle.get()
+        try:
+            connection.send(task)
+            answer: Answer | Exception = connection.recv()
+        except (EOFError, OSError) as error:
+            raise DatasetError(
+                f"one of the {len(self._processes)} processes that align faces ended abruptly: "
+                "most often the system killed it for lack of memory. Free memory and run again."
+            ) from error
+        finally:
+            self._idle.put(connection)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """End all processes, whatever they are doing."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
 
 
-class _Worker(threading.local):
-    """What a worker process keeps between tasks."""
-
-    mtcnn: Mtcnn
-
-
-_worker = _Worker()
-
-
-def _start_worker(networks: MtcnnNetworks) -> None:
+def _work(connection: Connection, networks: MtcnnNetworks) -> None:
+    """Align what comes through a pipe until the other end is closed."""
     cv2.setNumThreads(1)
-    _worker.mtcnn = Mtcnn(networks)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A parent that was killed cannot end its workers, which would wait for tasks for ever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _align_in_worker(task: list[Photo]) -> list[tuple[str, AlignedFace]]:
-    return [_align(photo, _worker.mtcnn) for photo in task]
+    mtcnn = Mtcnn(networks)
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            task: list[Photo] = connection.recv()
+            try:
+                answer: Answer | Exception = [_align(photo, mtcnn) for photo in task]
+            except Exception as error:
+                answer = error
+            connection.send(answer)
