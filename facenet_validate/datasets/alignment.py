@@ -1,7 +1,7 @@
 """Photos → aligned faces: the crop FaceNet's published accuracies rest on, over a pool of workers.
 
 The crop is that of ``align/align_dataset_mtcnn.py`` in davidsandberg/facenet with ``--margin 32
---image_size 160``, stretched by OpenCV's bilinear interpolation.
+--image_size 160``, rounded to the nearest pixel and stretched by OpenCV's bilinear interpolation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
 from facenet_validate.errors import DatasetError
 
-ALIGNER_ID = "mtcnn-margin32-160-1"
+ALIGNER_ID = "mtcnn-margin32-160-2"
 """Changes whenever a pixel of an aligned face may change: stored faces are keyed by it."""
 
 SIZE = 160
@@ -84,10 +84,14 @@ def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
     """
     height, width, _ = image.shape
     boxes = detections.boxes
-    corners = np.hstack(
-        (
-            np.maximum(boxes[:, :2] - MARGIN, 0),
-            np.minimum(boxes[:, 2:] + MARGIN, (width, height)),
+    # To the nearest pixel: truncation, as in the original script, moves every crop half a pixel up
+    # and left (figures in docs/alignment.md).
+    corners = np.rint(
+        np.hstack(
+            (
+                np.maximum(boxes[:, :2] - MARGIN, 0),
+                np.minimum(boxes[:, 2:] + MARGIN, (width, height)),
+            )
         )
     ).astype(np.int32)
     # A box that lies beside the photo leaves nothing to crop.

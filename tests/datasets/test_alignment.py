@@ -62,10 +62,10 @@ def literal_crop(
     best, crop = -float("inf"), None
     for x1, y1, x2, y2 in boxes:
         candidate = (
-            int(max(x1 - 16, 0)),
-            int(max(y1 - 16, 0)),
-            int(min(x2 + 16, width)),
-            int(min(y2 + 16, height)),
+            round(max(x1 - 16, 0)),
+            round(max(y1 - 16, 0)),
+            round(min(x2 + 16, width)),
+            round(min(y2 + 16, height)),
         )
         if candidate[2] <= candidate[0] or candidate[3] <= candidate[1]:
             continue
