@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from facenet_validate.reporting.records import (
-    GateRecord,
-    Subject,
-    gate_property,
-    gates_of,
-    measurement_property,
-)
-from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.judge import Gates
+from facenet_validate.reporting.records import Subject
 from facenet_validate.run import Run, run_of
-from facenet_validate.verdicts import GateResult, Verdict, worst
+from facenet_validate.stopwatch import Timing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from facenet_validate.benchmarking.measure import Timed
-    from facenet_validate.benchmarking.paired_ratio import PairedRatio
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
     from facenet_validate.engines.cache import Cache
@@ -33,67 +25,6 @@ if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Engine
     from facenet_validate.models.prepared import PreparedModel
     from facenet_validate.models.recipes import Precision
-
-
-class Gates:
-    """Records a test's gates and gives the test its verdict.
-
-    Parameters
-    ----------
-    limits : mapping
-        Gate → limit, from ``gates.toml``, for this data set, precision and target.
-    subject : Subject
-        What is judged.
-    properties : list
-        The test's user properties.
-    inconclusive : str
-        ``warn`` or ``fail``.
-    failed : set of str
-        The gates that failed so far for this precision in this process; added to.
-    """
-
-    def __init__(
-        self,
-        limits: Mapping[str, float],
-        subject: Subject,
-        properties: list[tuple[str, Any]],
-        inconclusive: str,
-        failed: set[str],
-    ) -> None:
-        self.limits = limits
-        self.subject = subject
-        self.failed = failed
-        self._properties = properties
-        self._inconclusive = inconclusive
-
-    def measure(self, name: str, values: Mapping[str, Any]) -> None:
-        """Record a measurement that no gate judges, for the reports."""
-        values = {"precision": self.subject.precision, **values}
-        self._properties.append(measurement_property(name, values))
-
-    def check(self, *results: GateResult) -> None:
-        """Record results and end the test with the worst verdict among them.
-
-        A fail fails the test with one table. Inconclusive and not evaluated end it as a skip with
-        their reason and a status of their own; neither counts as passed.
-        """
-        recorded = [gate_property(GateRecord(self.subject, result)) for result in results]
-        self.failed |= {r.gate for r in results if r.verdict is Verdict.FAIL}
-        self._properties.extend(recorded)
-        verdict = worst(result.verdict for result in results)
-        reasons = "; ".join(
-            f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
-        )
-        if verdict is Verdict.FAIL or (
-            verdict is Verdict.INCONCLUSIVE and self._inconclusive == "fail"
-        ):
-            heading = (
-                f"{self.subject.precision} ({self.subject.target}) on {self.subject.dataset}: "
-                f"{verdict}"
-            )
-            pytest.fail(failure_table(gates_of(recorded), heading=heading), pytrace=False)
-        if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
-            pytest.skip(f"{verdict}: {reasons}")
 
 
 @pytest.fixture(scope="session")
@@ -318,88 +249,6 @@ def facenet_gates(
         facenet_run.settings.inconclusive,
         facenet_run.failed.setdefault(subject.precision, set()),
     )
-
-
-class Timing:
-    """Times the engine under test and compares it with what was stored.
-
-    Attributes
-    ----------
-    unavailable : str
-        Why engines cannot be timed in this run; empty if they can.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        engine: Engine,
-        fp32: Callable[[], Engine],
-        batch: Callable[[], NDArray[np.float32]],
-        request: pytest.FixtureRequest,
-        provenance: Mapping[str, str],
-        gates: Gates,
-    ) -> None:
-        self.unavailable = ""
-        if run.parallel:
-            self.unavailable = "workers run beside each other (xdist); run without -n to time"
-        elif request.config.getoption("benchmark_disable", False):
-            self.unavailable = "benchmarks are disabled (--benchmark-disable)"
-        self._run = run
-        self._engine = engine
-        self._fp32 = fp32
-        self._batch = batch
-        self._request = request
-        self._provenance = provenance
-        self._gates = gates
-
-    def alone(self) -> Timed:
-        """Time the engine by itself."""
-        from facenet_validate.benchmarking.measure import time_alone
-
-        benchmark = self._request.getfixturevalue("benchmark")
-        timed = time_alone(benchmark, self._engine, self._batch(), self._run.cpu)
-        self._describe(benchmark, timed)
-        return timed
-
-    def beside_fp32(self, judge: Callable[[PairedRatio], GateResult | None]) -> Timed:
-        """Time the engine and FP32 on the same backend in ABBA quads."""
-        from facenet_validate.benchmarking.measure import time_beside
-
-        benchmark = self._request.getfixturevalue("benchmark")
-        batch = self._batch()
-        title = f"timing {self._engine.info.precision} beside FP32, batch {len(batch)}, quads"
-        with self._run.progress.stage(title) as report:
-            timed = time_beside(
-                benchmark, self._engine, self._fp32(), batch, self._run.cpu, judge, report
-            )
-        self._describe(benchmark, timed)
-        return timed
-
-    def stored_gate(self, timed: Timed, limit: float) -> GateResult:
-        """Compare with the stored sessions, and store this one if that was asked for."""
-        from facenet_validate.benchmarking.baselines import BaselineStore
-        from facenet_validate.benchmarking.measure import (
-            STEAL_LIMIT,
-            Recording,
-            judge_stored,
-            make_session,
-        )
-
-        settings = self._run.settings
-        refusal = ""
-        if self._gates.failed:
-            refusal = f"this engine fails {', '.join(sorted(self._gates.failed))}"
-        elif timed.steal is not None and timed.steal > STEAL_LIMIT:
-            refusal = f"disturbed: others took {timed.steal:.0%} of the processors"
-        session = make_session(
-            timed, self._engine, self._run.cpu, self._run.target, self._provenance
-        )
-        recording = Recording(settings.update_baselines, settings.reason, refusal)
-        return judge_stored(session, BaselineStore(settings.baselines), recording, limit)
-
-    def _describe(self, benchmark: Any, timed: Timed) -> None:
-        benchmark.extra_info.update(timed.values())
-        benchmark.extra_info["engine_sha256"] = self._engine.info.digest
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.lfw import VerificationSet
-from facenet_validate.fixtures import Gates
+from facenet_validate.judge import Gates
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.verification import (
     Verification,

@@ -8,7 +8,7 @@ from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.images import standardize
 from facenet_validate.engines.embedding import largest_cosine_distance
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.fixtures import Gates
+from facenet_validate.judge import Gates
 from facenet_validate.verdicts import at_most
 
 FACES = 33

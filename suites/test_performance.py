@@ -3,7 +3,8 @@
 import pytest
 
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, ratio_floor
-from facenet_validate.fixtures import Gates, Timing
+from facenet_validate.judge import Gates
+from facenet_validate.stopwatch import Timing
 from facenet_validate.verdicts import GateResult, not_evaluated
 
 pytestmark = pytest.mark.facenet_fps

@@ -7,7 +7,7 @@ batch dimension becomes dynamic, and the reshapes that pin it to one disappear.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.errors import ModelError
-from facenet_validate.models.graphdef import attributes, parse_graph, tensor_value
+from facenet_validate.models.graphdef import (
+    attributes,
+    parse_graph,
+    producer_of,
+    sorted_nodes,
+    tensor_value,
+)
 
 OPSET = 17
 INPUT_NAME = "input"
@@ -55,42 +61,9 @@ def convert_frozen_graph(data: bytes, *, source: str) -> onnx.ModelProto:
         ]
         raise ModelError(f"{source}: node names are not unique: {repeated[:3]}.")
     converter = _Converter(source, nodes)
-    for node in _sorted(nodes, source):
+    for node in sorted_nodes(nodes, source=source):
         converter.convert(node)
     return converter.model()
-
-
-def _producer(reference: str) -> str:
-    """Return the node a ``GraphDef`` input refers to: ``name``, ``name:0`` or ``^name``."""
-    return reference.lstrip("^").split(":", 1)[0]
-
-
-def _sorted(nodes: dict[str, Any], source: str) -> Iterator[Any]:
-    """Yield nodes after their inputs (frozen graphs promise no order)."""
-    state: dict[str, int] = {}
-    for root, first in nodes.items():
-        if root in state:
-            continue
-        state[root] = 1
-        stack = [(root, iter(first.input))]
-        while stack:
-            name, inputs = stack[-1]
-            for reference in inputs:
-                child = _producer(reference)
-                if child not in nodes:
-                    raise ModelError(
-                        f"{source}: node {name!r} reads {reference!r}, which is not in the graph."
-                    )
-                if state.get(child) == 1:
-                    raise ModelError(f"{source}: the graph has a cycle through node {child!r}.")
-                if child not in state:
-                    state[child] = 1
-                    stack.append((child, iter(nodes[child].input)))
-                    break
-            else:
-                state[name] = 2
-                yield nodes[name]
-                stack.pop()
 
 
 @dataclass
@@ -107,7 +80,7 @@ class _Converter:
 
     def __post_init__(self) -> None:
         self.consumers = Counter(
-            _producer(reference) for node in self.nodes.values() for reference in node.input
+            producer_of(reference) for node in self.nodes.values() for reference in node.input
         )
 
     # -- reading ---------------------------------------------------------------------------
@@ -116,7 +89,7 @@ class _Converter:
         return ModelError(f"{self.source}: node {node.name!r} ({node.op}): {why}")
 
     def inputs(self, node: Any) -> list[str]:
-        return [_producer(reference) for reference in node.input if not reference.startswith("^")]
+        return [producer_of(reference) for reference in node.input if not reference.startswith("^")]
 
     def constant(self, node: Any, name: str) -> NDArray[Any]:
         if name not in self.constants:

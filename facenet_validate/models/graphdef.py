@@ -8,6 +8,7 @@ declared as ``int32``, which is the same on the wire.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -160,3 +161,42 @@ def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
             f"node {node!r}: constant of shape {shape} needs {count} values, found {values.size}."
         )
     return values.reshape(shape).astype(dtype)
+
+
+def producer_of(reference: str) -> str:
+    """Return the node a ``GraphDef`` input refers to: ``name``, ``name:0`` or ``^name``."""
+    return reference.lstrip("^").split(":", 1)[0]
+
+
+def sorted_nodes(nodes: dict[str, Any], *, source: str) -> Iterator[Any]:
+    """Yield nodes after their inputs (frozen graphs promise no order).
+
+    Raises
+    ------
+    ModelError
+        If a node reads one that is not there, or the graph has a cycle.
+    """
+    state: dict[str, int] = {}
+    for root, first in nodes.items():
+        if root in state:
+            continue
+        state[root] = 1
+        stack = [(root, iter(first.input))]
+        while stack:
+            name, inputs = stack[-1]
+            for reference in inputs:
+                child = producer_of(reference)
+                if child not in nodes:
+                    raise ModelError(
+                        f"{source}: node {name!r} reads {reference!r}, which is not in the graph."
+                    )
+                if state.get(child) == 1:
+                    raise ModelError(f"{source}: the graph has a cycle through node {child!r}.")
+                if child not in state:
+                    state[child] = 1
+                    stack.append((child, iter(nodes[child].input)))
+                    break
+            else:
+                state[name] = 2
+                yield nodes[name]
+                stack.pop()

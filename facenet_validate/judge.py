@@ -1,0 +1,79 @@
+"""A test's gates: the limits in force, what was recorded, and the test's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from facenet_validate.reporting.records import (
+    GateRecord,
+    Subject,
+    gate_property,
+    gates_of,
+    measurement_property,
+)
+from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.verdicts import GateResult, Verdict, worst
+
+
+class Gates:
+    """Records a test's gates and gives the test its verdict.
+
+    Parameters
+    ----------
+    limits : mapping
+        Gate → limit, from ``gates.toml``, for this data set, precision and target.
+    subject : Subject
+        What is judged.
+    properties : list
+        The test's user properties.
+    inconclusive : str
+        ``warn`` or ``fail``.
+    failed : set of str
+        The gates that failed so far for this precision in this process; added to.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, float],
+        subject: Subject,
+        properties: list[tuple[str, Any]],
+        inconclusive: str,
+        failed: set[str],
+    ) -> None:
+        self.limits = limits
+        self.subject = subject
+        self.failed = failed
+        self._properties = properties
+        self._inconclusive = inconclusive
+
+    def measure(self, name: str, values: Mapping[str, Any]) -> None:
+        """Record a measurement that no gate judges, for the reports."""
+        values = {"precision": self.subject.precision, **values}
+        self._properties.append(measurement_property(name, values))
+
+    def check(self, *results: GateResult) -> None:
+        """Record results and end the test with the worst verdict among them.
+
+        A fail fails the test with one table. Inconclusive and not evaluated end it as a skip with
+        their reason and a status of their own; neither counts as passed.
+        """
+        recorded = [gate_property(GateRecord(self.subject, result)) for result in results]
+        self.failed |= {r.gate for r in results if r.verdict is Verdict.FAIL}
+        self._properties.extend(recorded)
+        verdict = worst(result.verdict for result in results)
+        reasons = "; ".join(
+            f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
+        )
+        if verdict is Verdict.FAIL or (
+            verdict is Verdict.INCONCLUSIVE and self._inconclusive == "fail"
+        ):
+            heading = (
+                f"{self.subject.precision} ({self.subject.target}) on {self.subject.dataset}: "
+                f"{verdict}"
+            )
+            pytest.fail(failure_table(gates_of(recorded), heading=heading), pytrace=False)
+        if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
+            pytest.skip(f"{verdict}: {reasons}")
