@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
-    from facenet_validate.engines.cache import Cache
     from facenet_validate.engines.embedding import Embeddings
     from facenet_validate.engines.protocol import Engine
     from facenet_validate.models.prepared import PreparedModel
@@ -36,7 +36,7 @@ def facenet_run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(scope="session")
 def facenet_cache(facenet_run: Run) -> Cache:
     """The cache of engines, faces and embeddings."""
-    from facenet_validate.engines.cache import Cache, check_writable
+    from facenet_validate.cache import Cache, check_writable
 
     check_writable(facenet_run.settings.cache)
     return Cache(facenet_run.settings.cache, facenet_run.settings.rebuild)

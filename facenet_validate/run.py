@@ -18,7 +18,7 @@ from facenet_validate.errors import BaselineError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
 from facenet_validate.models.recipes import Target, choose_target, int8_recipe
-from facenet_validate.reporting.progress import Progress
+from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
 
 if TYPE_CHECKING:
@@ -198,8 +198,8 @@ def validate(run: Run) -> None:
     FacenetValidateError
         Naming what is wrong.
     """
+    from facenet_validate.cache import check_writable
     from facenet_validate.datasets.layout import find_layout
-    from facenet_validate.engines.cache import check_writable
 
     settings = run.settings
     if settings.model is None:

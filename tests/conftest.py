@@ -12,9 +12,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.synthetic import render_photo
-from facenet_validate.engines.cache import Cache
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 
 REPOSITORY = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from facenet_validate.cache import Cache
 from facenet_validate.cli import main
-from facenet_validate.engines.cache import Cache
 from facenet_validate.models.prepared import PreparedModel
 
 FEW_PAIRS_GATES = """

@@ -1,1 +1,1 @@
-"""What executes a recipe, and the cache that keeps what was built."""
+"""What executes a recipe, and embeds faces with it."""

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import standardize
 from facenet_validate.digests import file_digest
-from facenet_validate.engines.cache import Cache
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine

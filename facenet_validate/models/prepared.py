@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facenet_validate.cache import Cache, Entry
 from facenet_validate.digests import file_digest, short
-from facenet_validate.engines.cache import Cache, Entry
 from facenet_validate.errors import ModelError
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
 

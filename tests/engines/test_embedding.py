@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from facenet_validate.engines.cache import Cache
+from facenet_validate.cache import Cache
 from facenet_validate.engines.embedding import (
     cached_embeddings,
     embed,
