@@ -234,8 +234,8 @@ def test_unreadable_photo_is_named(
     text = result.stdout.str()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert says in text
-    # Once in full, and once in pytest's own short summary.
-    assert text.count("Person_03_0002") == 2
+    # Once in full; newer versions of pytest repeat its beginning in their short summary.
+    assert text.count("Person_03_0002") in (1, 2)
     assert "Traceback" not in text
     result.stdout.fnmatch_lines(["verdict: FAIL*"])
     result.stdout.no_fnmatch_line("*passed*")

@@ -21,7 +21,10 @@ from facenet_validate.metrics.arrays import (
 from facenet_validate.metrics.roc import Roc, TarAtFar
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3)
-NORM_TOLERANCE = 1e-3
+NORM_TOLERANCE = 0.1
+"""Beyond it embeddings were never normalised. A smaller error is damage (a quantised norm is off by
+1 %): the contract gate fails it, and the metrics still say what it does to the embeddings."""
+
 COLLAPSE_DISTANCE = 1e-2
 """L2 distance from the first embedding; photos of one person are tens of times further apart."""
 

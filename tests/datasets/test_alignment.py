@@ -206,10 +206,12 @@ def test_zero_workers_are_refused(networks: MtcnnNetworks) -> None:
 
 # Without the guard that multiprocessing's spawned processes usually need.
 ORPHANING = """
-import cv2, itertools, multiprocessing, numpy, time
+import cv2, itertools, multiprocessing, numpy, signal, time
 from facenet_validate.datasets.alignment import align_all
 from facenet_validate.datasets.mtcnn import installed_networks
 
+# Ignored where the tests were started in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 photo = cv2.imencode(".png", numpy.zeros((40, 40, 3), numpy.uint8))[1].tobytes()
 results = align_all(((str(n), photo) for n in itertools.count()), installed_networks(), 2)
 next(results)

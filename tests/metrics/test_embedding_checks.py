@@ -29,7 +29,7 @@ def test_good_embeddings_pass() -> None:
 
 
 def test_norms_within_the_tolerance_pass() -> None:
-    check_embeddings(unit_embeddings() * np.float32(1.0009), NAMES, what="int8 engine")
+    check_embeddings(unit_embeddings() * np.float32(1.09), NAMES, what="int8 engine")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -47,7 +47,7 @@ def test_the_worst_norm_is_named() -> None:
     embeddings[[3, 8]] *= np.array([[1.5], [9.0]], dtype=np.float32)
     assert (
         "2 of 64 embeddings are not L2-normalised: norm 9 for Ann_Example_0008.jpg, "
-        "expected 1 ± 0.001" in refusal(embeddings)
+        "expected 1 ± 0.1" in refusal(embeddings)
     )
 
 
