@@ -47,6 +47,8 @@ class Run:
         What was found and built, for the reports.
     failed : dict
         Precision → the gates it failed so far in this process.
+    pairs : int
+        Pairs of the named data set, once it was checked.
     """
 
     settings: Settings
@@ -56,6 +58,7 @@ class Run:
     parallel: bool
     facts: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, set[str]] = field(default_factory=dict)
+    pairs: int = 0
 
     @cached_property
     def progress(self) -> Progress:
@@ -210,7 +213,7 @@ def validate(run: Run) -> None:
             "frozen graph (.pb) or an ONNX model (.onnx)."
         )
     if settings.lfw is not None:
-        find_layout(settings.lfw)
+        run.pairs = len(find_layout(settings.lfw).pairs.pairs)
     missing = [name for name in (*settings.require, *run.gates.require) if settings.lfw is None]
     if missing:
         raise SettingsError(
@@ -248,7 +251,7 @@ def header(run: Run) -> list[str]:
             "absolute LFW gates are not evaluated"
         )
     else:
-        lines.append(f"facenet: data set LFW in {settings.lfw}")
+        lines.append(f"facenet: data set LFW in {settings.lfw}, {run.pairs} pairs")
     lines.append(f"facenet: gates {run.gates.path}; cache {settings.cache}")
     return lines
 

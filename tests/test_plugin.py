@@ -64,7 +64,7 @@ def test_int8_passes_every_gate_but_timing(project: pytest.Pytester) -> None:
         [
             "facenet: device *; target cpu*",
             "facenet: INT8 recipe cpu*",
-            "facenet: data set LFW in *",
+            "facenet: data set LFW in *, 72 pairs",
             "*accuracy*paired_drop*int8*pass*",
             "*performance*stored*int8*not run*",
             "verdict: PARTIAL*",
@@ -73,6 +73,7 @@ def test_int8_passes_every_gate_but_timing(project: pytest.Pytester) -> None:
     document = _results(project.path / "report")
     assert document["verdict"] == "partial"
     assert document["exit_status"] == 0
+    assert document["protocol"] == "squared L2, no flip, 2 folds by position"
 
 
 def test_summary_results_and_junit_agree(project: pytest.Pytester) -> None:

@@ -73,6 +73,9 @@ def write_report(run: Run, results: Results, exitstatus: int) -> None:
             "exit_status": exitstatus,
             "gates_file": str(run.gates.path),
             "gate_titles": dict(GATES),
+            "protocol": next(
+                (m["protocol"] for m in results.measurements if m["name"] == "verification"), None
+            ),
             **run.facts,
             "gates": gates,
             "measurements": results.measurements,
