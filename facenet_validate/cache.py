@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock
 
@@ -120,10 +121,14 @@ class Cache:
             if digest is not None and not self.rebuild:
                 return Entry(folder / filename, digest, key, True, "hit: another process built it")
             reason = self._miss_reason(kind, inputs, damage)
-            staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+            staging = folder.with_name(f".building-{uuid4().hex}")
+            staging.mkdir()
             try:
                 build(staging / filename)
                 digest = file_digest(staging / filename)
+                if digest == _verified(folder, filename)[0]:
+                    # A rebuild gave the same bytes: whoever reads the old ones is not disturbed.
+                    return Entry(folder / filename, digest, key, False, reason)
                 _write_manifest(staging, inputs, filename, digest)
                 _sync(staging / filename)
                 _replace_folder(staging, folder, keep=damage)
@@ -164,14 +169,6 @@ class Cache:
                 )
                 candidates.append((differing, -manifest.stat().st_mtime, known["inputs"]))
         return min(candidates, key=lambda c: c[:2])[2] if candidates else None
-
-    def entries(self) -> Iterator[tuple[str, str, Mapping[str, Any], int]]:
-        """Yield ``(kind, key, inputs, bytes)`` of every whole entry, for listings."""
-        for manifest in sorted(self.root.glob(f"*/*/{_MANIFEST}")):
-            known = _read_manifest(manifest.parent)
-            if known is not None:
-                size = sum(f.stat().st_size for f in manifest.parent.iterdir())
-                yield manifest.parent.parent.name, manifest.parent.name, known["inputs"], size
 
 
 def _same_inputs(inputs: Mapping[str, Any]) -> str:
@@ -246,6 +243,8 @@ def _readable_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             what = f"the disk of cache folder {root} is full"
+        elif error.errno == errno.EDQUOT:
+            what = f"the quota of cache folder {root} is used up"
         elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             what = f"cache folder {root} cannot be written ({error.strerror})"
         else:

@@ -57,8 +57,11 @@ def _init(folder: Path) -> None:
             f"{existing[0]} exists; nothing was copied. Name another folder, or move it away."
         )
     for source, target in files:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise SettingsError(f"{target}: cannot be written ({error.strerror}).") from None
         print(f"wrote {target}")
     print(f"next: cd {folder} && pytest suites/ --precision int8")
 

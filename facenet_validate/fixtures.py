@@ -87,14 +87,16 @@ def _synthetic_folder(run: Run, cache: Cache) -> Path:
     from facenet_validate.datasets.synthetic_cache import synthetic_folder
 
     with run.progress.stage("drawing synthetic faces") as report:
-        return synthetic_folder(cache.root, report)
+        return synthetic_folder(cache, report)
 
 
 @pytest.fixture(scope="session")
-def facenet_faces(facenet_run: Run, facenet_dataset: VerificationSet) -> AlignedFaces:
+def facenet_faces(
+    facenet_run: Run, facenet_dataset: VerificationSet, facenet_cache: Cache
+) -> AlignedFaces:
     """The evaluation photos as aligned faces, rows in the order of the data set's names."""
     found = facenet_run.aligned(
-        facenet_dataset.names, facenet_dataset.paths, "aligning evaluation photos"
+        facenet_cache, facenet_dataset.names, facenet_dataset.paths, "aligning evaluation photos"
     )
     facenet_run.facts["alignment"] = {
         "faces_sha256": found.digest,
@@ -106,7 +108,7 @@ def facenet_faces(facenet_run: Run, facenet_dataset: VerificationSet) -> Aligned
 
 @pytest.fixture(scope="session")
 def facenet_calibration(
-    facenet_run: Run, facenet_dataset: VerificationSet
+    facenet_run: Run, facenet_dataset: VerificationSet, facenet_cache: Cache
 ) -> Callable[[], AlignedFaces]:
     """Aligned faces of people outside the evaluation pairs, when called."""
     found: list[AlignedFaces] = []
@@ -115,6 +117,7 @@ def facenet_calibration(
         if not found:
             found.append(
                 facenet_run.aligned(
+                    facenet_cache,
                     facenet_dataset.calibration_names,
                     facenet_dataset.calibration_paths,
                     "aligning calibration photos",
@@ -145,7 +148,7 @@ def facenet_engines(
             key = f"{precision} given" if elsewhere else precision
             if key not in loaded:
                 if given is not None and not built_here:
-                    artefact = given_artefact(given, precision)
+                    artefact = given_artefact(given, precision, facenet_prepared)
                 else:
                     with facenet_run.progress.stage(f"building {precision}") as report:
                         artefact = build_artefact(
@@ -190,6 +193,7 @@ def facenet_embedder(
 ) -> Callable[[Engine], Embeddings]:
     """Embeddings of the evaluation faces by an engine, checked before any metric sees them."""
     from facenet_validate.engines.embedding import cached_embeddings
+    from facenet_validate.errors import EngineError
     from facenet_validate.metrics.verification import check_embeddings
 
     known: dict[str, Embeddings] = {}
@@ -208,7 +212,11 @@ def facenet_embedder(
                 )
             origin = known[engine.info.digest].origin
             facenet_run.facts.setdefault("embeddings", {})[what] = origin
-        check_embeddings(known[engine.info.digest].values, facenet_faces.names, what=what)
+        try:
+            check_embeddings(known[engine.info.digest].values, facenet_faces.names, what=what)
+        except EngineError:
+            facenet_run.failed.setdefault(engine.info.precision, set()).add("the embedding check")
+            raise
         return known[engine.info.digest]
 
     return embeddings
@@ -240,6 +248,11 @@ def facenet_gates(
         target=facenet_run.target,
         dataset=facenet_run.dataset_name,
         recipe_only=facenet_engine.info.recipe_only,
+        batch=(
+            request.getfixturevalue("facenet_batch_size")
+            if "facenet_batch_size" in request.fixturenames
+            else None
+        ),
     )
     limits = facenet_run.gates.limits(subject.dataset, subject.precision, subject.target)
     return Gates(
@@ -278,6 +291,8 @@ def facenet_timing(
         lambda: facenet_engines("fp32", built_here=True),
         batch,
         request,
-        provenance_of(facenet_engine, facenet_prepared.entry.digest, request.config.rootpath),
+        provenance_of(
+            facenet_engine, facenet_prepared.entry.digest, facenet_run.settings.baselines
+        ),
         facenet_gates,
     )

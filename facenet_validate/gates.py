@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from facenet_validate.errors import BaselineError
 from facenet_validate.models.recipes import PRECISIONS, TARGETS
 
 SCHEMA = 1
+# Limits that a rule needs above a bound: a loss of nothing can never be shown.
+_ABOVE = {"accuracy.paired_drop": 0.0, "performance.fp32_ratio": 0.0, "performance.stored": 1.0}
 ANY = "any"
 DATASETS = ("lfw", "synthetic")
 
@@ -19,8 +22,8 @@ GATES: Mapping[str, str] = {
     "contract.signature": "names, dtypes and shapes that differ from the contract",
     "contract.non_finite": "rows with NaN or infinity",
     "contract.norm_error_max": "largest |‖e‖ − 1|",
-    "contract.batch_invariance": "largest cosine distance between batch sizes",
-    "contract.order_invariance": "largest cosine distance between orders in a batch",
+    "contract.batch_invariance": "largest L2 distance between batch sizes",
+    "contract.order_invariance": "largest L2 distance between orders in a batch",
     "parity.cosine_min": "smallest row cosine to the reference",
     "parity.cosine_p1": "1st percentile of row cosines",
     "parity.cosine_mean": "mean row cosine",
@@ -58,6 +61,15 @@ class GatesFile:
         for key in keys:
             found |= self.tables.get(key, {})
         return {gate: found[gate] for gate in GATES if gate in found}
+
+    def own(self, dataset: str, precision: str, target: str) -> set[str]:
+        """Return the gates with a limit of this data set's own."""
+        return {
+            gate
+            for p in (ANY, precision)
+            for t in (ANY, target)
+            for gate in self.tables.get((dataset, p, t), {})
+        }
 
 
 def read_gates(path: Path) -> GatesFile:
@@ -116,6 +128,12 @@ def _limits(path: Path, where: str, suites: Any) -> dict[str, float]:
                 raise _unknown(path, where, name, tuple(GATES))
             if isinstance(limit, bool) or not isinstance(limit, int | float):
                 raise BaselineError(f"gates file {path}: {where}: {name} = {limit!r}, no number.")
+            lowest = _ABOVE.get(name, -math.inf)
+            if not lowest < limit < math.inf:
+                raise BaselineError(
+                    f"gates file {path}: {where}: {name} = {limit!r}; expected a finite number"
+                    + (f" above {lowest:g}." if name in _ABOVE else ".")
+                )
             limits[name] = float(limit)
     return limits
 

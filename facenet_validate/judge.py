@@ -15,7 +15,14 @@ from facenet_validate.reporting.records import (
     measurement_property,
 )
 from facenet_validate.reporting.terminal import failure_table
-from facenet_validate.verdicts import GateResult, Verdict, worst
+from facenet_validate.verdicts import (
+    GateResult,
+    Verdict,
+    at_least,
+    at_most,
+    not_evaluated,
+    worst,
+)
 
 
 class Gates:
@@ -49,6 +56,29 @@ class Gates:
         self._properties = properties
         self._inconclusive = inconclusive
 
+    def at_least(self, gate: str, observed: float, detail: str = "") -> GateResult:
+        """Hold a value against its floor in ``gates.toml``; not evaluated where there is none."""
+        limit = self.limits.get(gate)
+        if limit is None:
+            return self.without_limit(gate, f"measured {observed:.6g} {detail}")
+        return at_least(gate, observed, limit, detail)
+
+    def at_most(self, gate: str, observed: float, detail: str = "") -> GateResult:
+        """Hold a value against its ceiling in ``gates.toml``; not evaluated where there is none."""
+        limit = self.limits.get(gate)
+        if limit is None:
+            return self.without_limit(gate, f"measured {observed:.6g} {detail}")
+        return at_most(gate, observed, limit, detail)
+
+    def without_limit(self, gate: str, measured: str) -> GateResult:
+        """Return a gate that is not evaluated because ``gates.toml`` has no limit for it."""
+        subject = self.subject
+        return not_evaluated(
+            gate,
+            f"no limit in gates.toml for {subject.dataset}, {subject.precision}, {subject.target}; "
+            f"{measured}",
+        )
+
     def measure(self, name: str, values: Mapping[str, Any]) -> None:
         """Record a measurement that no gate judges, for the reports."""
         values = {"precision": self.subject.precision, **values}
@@ -60,16 +90,20 @@ class Gates:
         A fail fails the test with one table. Inconclusive and not evaluated end it as a skip with
         their reason and a status of their own; neither counts as passed.
         """
-        recorded = [gate_property(GateRecord(self.subject, result)) for result in results]
+        failing = {Verdict.FAIL}
+        if self._inconclusive == "fail":
+            failing.add(Verdict.INCONCLUSIVE)
+        recorded = [
+            gate_property(GateRecord(self.subject, result, fails=result.verdict in failing))
+            for result in results
+        ]
         self.failed |= {r.gate for r in results if r.verdict is Verdict.FAIL}
         self._properties.extend(recorded)
         verdict = worst(result.verdict for result in results)
         reasons = "; ".join(
             f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
         )
-        if verdict is Verdict.FAIL or (
-            verdict is Verdict.INCONCLUSIVE and self._inconclusive == "fail"
-        ):
+        if verdict in failing:
             heading = (
                 f"{self.subject.precision} ({self.subject.target}) on {self.subject.dataset}: "
                 f"{verdict}"

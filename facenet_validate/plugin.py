@@ -31,7 +31,7 @@ from facenet_validate.fixtures import (
 from facenet_validate.reporting.records import gates_of, measurements_of, verdict_of
 from facenet_validate.reporting.results import Results
 from facenet_validate.run import RUN, header, is_active, run_of, validate
-from facenet_validate.settings import OPTIONS
+from facenet_validate.settings import OPTIONS, Option
 from facenet_validate.verdicts import Verdict
 
 __all__ = [
@@ -56,17 +56,33 @@ SAID = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("facenet", "validation of FaceNet engines")
     for option in OPTIONS:
-        keywords: dict[str, Any] = {"dest": option.name, "default": None, "help": option.help}
-        if option.metavar is None:
-            keywords["action"] = "store_const"
-            keywords["const"] = "true"
-        else:
-            keywords["action"] = "append" if option.repeated else "store"
-            keywords["metavar"] = option.metavar
-        group.addoption(*option.flags, **keywords)
+        _add(parser, option, option.flag)
         parser.addini(option.name, option.help, type="string", default=None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None, None]:
+    yield
+    # Someone's own project may have a --precision: then ours goes by its long name alone.
+    taken = {name for group in _groups(parser) for opt in group.options for name in opt.names()}
+    for option in OPTIONS:
+        if option.alias is not None and option.alias not in taken:
+            _add(parser, option, option.alias)
+
+
+def _add(parser: pytest.Parser, option: Option, flag: str) -> None:
+    keywords: dict[str, Any] = {"dest": option.name, "default": None, "help": option.help}
+    if option.metavar is None:
+        keywords |= {"action": "store_const", "const": "true"}
+    else:
+        action = "append" if option.repeated else "store"
+        keywords |= {"action": action, "metavar": option.metavar}
+    parser.getgroup("facenet", "validation of FaceNet engines").addoption(flag, **keywords)
+
+
+def _groups(parser: Any) -> list[Any]:
+    return [parser._anonymous, *parser._groups]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,19 +105,34 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "facenet_precision" in metafunc.fixturenames:
+    parameters = {"facenet_precision", "facenet_batch_size"} & set(metafunc.fixturenames)
+    if not parameters:
+        return
+    try:
         settings = run_of(metafunc.config).settings
+    except FacenetValidateError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
+    if "facenet_precision" in parameters:
         metafunc.parametrize("facenet_precision", settings.precisions, scope="session")
-    if "facenet_batch_size" in metafunc.fixturenames:
-        settings = run_of(metafunc.config).settings
+    if "facenet_batch_size" in parameters:
         sizes = settings.batch_sizes
         metafunc.parametrize(
             "facenet_batch_size", sizes, scope="session", ids=[f"b{size}" for size in sizes]
         )
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # pytest-benchmark's --benchmark-only looks for its fixture among the names of a test's.
+    names = getattr(item, "fixturenames", [])
+    if "facenet_timing" in names and item.config.pluginmanager.hasplugin("benchmark"):
+        names.append("benchmark")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.stash[RESULTS].collected = any(
+        "facenet_gates" in getattr(item, "fixturenames", ()) for item in items
+    )
     items.sort(key=lambda item: item.get_closest_marker("facenet_fps") is not None)
 
 
@@ -112,7 +143,8 @@ def pytest_runtest_makereport(
     report = yield
     # Travels with the report to the controller: other tests' failures are not ours to report.
     vars(report)["facenet"] = "facenet_gates" in getattr(item, "fixturenames", ())
-    if call.excinfo is not None and isinstance(call.excinfo.value, FacenetValidateError):
+    ours = any(name.startswith("facenet_") for name in getattr(item, "fixturenames", ()))
+    if ours and call.excinfo is not None and isinstance(call.excinfo.value, FacenetValidateError):
         message = str(call.excinfo.value)
         said = item.config.stash[SAID]
         # One cause breaks many tests: its message is printed in full once.
@@ -146,7 +178,7 @@ def pytest_terminal_summary(
     from facenet_validate.reporting.summary import write_summary
 
     results = config.stash[RESULTS]
-    if RUN in config.stash and results.touched:
+    if RUN in config.stash and (results.touched or results.unmet):
         write_summary(terminalreporter, config.stash[RUN], results, exitstatus)
 
 
@@ -157,7 +189,9 @@ class Collector:
         self.config = config
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if not getattr(report, "facenet", False):
+        # A worker that crashed leaves a report of its own making, which may hide one of ours.
+        crashed = str(report.when) == "???"
+        if not getattr(report, "facenet", crashed):
             return
         self.config.stash[RESULTS].add(
             report.nodeid,
@@ -172,8 +206,9 @@ class Collector:
         del error
         facts = getattr(node, "workeroutput", {}).get("facenet_facts")
         if facts and RUN in self.config.stash:
+            known = self.config.stash[RUN].facts
             for key, value in facts.items():
-                self.config.stash[RUN].facts.setdefault(key, value)
+                known[key] = {**value, **known.get(key, {})}
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -182,14 +217,25 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if RUN not in config.stash:
         return
-    run = config.stash[RUN]
+    run, results = config.stash[RUN], config.stash[RESULTS]
     if hasattr(config, "workeroutput"):
         config.workeroutput["facenet_facts"] = run.facts
-    elif run.settings.report is not None:
-        from facenet_validate.reporting.summary import write_report
+        return
+    if config.option.collectonly or not (results.touched or results.collected):
+        return
+    from facenet_validate.reporting.summary import unmet_requirements, write_report
 
-        write_report(run, config.stash[RESULTS], int(exitstatus))
+    results.unmet = unmet_requirements(run, results)
+    if results.unmet and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if run.settings.report is not None:
+        try:
+            write_report(run, results, int(session.exitstatus))
+        except OSError as error:
+            # The terminal's summary is still to come, and with it every other result.
+            results.report_error = f"{run.settings.report}: {error.strerror}"
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED

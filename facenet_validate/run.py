@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, flags_digest
-from facenet_validate.errors import BaselineError, SettingsError
+from facenet_validate.digests import file_digest
+from facenet_validate.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
 from facenet_validate.models.recipes import Target, choose_target, int8_recipe
@@ -22,6 +23,7 @@ from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
 
 if TYPE_CHECKING:
+    from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
 
 RUN = pytest.StashKey["Run"]()
@@ -95,16 +97,27 @@ class Run:
         """Which data set's limits apply."""
         return "synthetic" if self.settings.lfw is None else "lfw"
 
-    def aligned(self, names: Sequence[str], paths: Sequence[Path], title: str) -> AlignedFaces:
-        """Return photos as aligned faces; those that are 160×160 already as they are."""
+    def aligned(
+        self, cache: Cache, names: Sequence[str], paths: Sequence[Path], title: str
+    ) -> AlignedFaces:
+        """Return photos as aligned faces; those that are 160×160 already as they are.
+
+        Raises
+        ------
+        DatasetError
+            If there are no photos, or one cannot be read.
+        """
         from facenet_validate.datasets.faces import align_photos, faces_as_they_are, is_aligned
 
+        if not paths:
+            raise DatasetError(
+                f"{title}: the data set has no photos of people outside the pairs. INT8 is "
+                "calibrated on at least 100 of them; put photos of other people beside the set's."
+            )
         if is_aligned(paths[0]):
             return faces_as_they_are(names, paths)
         with self.progress.stage(title) as report:
-            return align_photos(
-                names, paths, self.settings.cache, workers=self.threads, progress=report
-            )
+            return align_photos(names, paths, cache, workers=self.threads, progress=report)
 
 
 def is_active(config: pytest.Config) -> bool:
@@ -116,7 +129,22 @@ def is_active(config: pytest.Config) -> bool:
         invocation=config.invocation_params.dir,
         ini_folder=config.rootpath,
     )
-    return bool(given) or (config.rootpath / "baselines" / "gates.toml").is_file()
+    return bool(given) or (project_root(config) / "baselines" / "gates.toml").is_file()
+
+
+def project_root(config: pytest.Config) -> Path:
+    """Return the folder whose ``baselines/gates.toml`` holds for the tests asked for.
+
+    pytest's own root is no guide: before it knows an option it takes the option's value for a path
+    to tests. So look upwards from the tests and from where pytest was started.
+    """
+    started = config.invocation_params.dir
+    for argument in [*config.args, "."]:
+        path = started / argument.split("::", 1)[0]
+        for folder in (path, *path.parents):
+            if (folder / "baselines" / "gates.toml").is_file():
+                return folder
+    return config.rootpath
 
 
 def run_of(config: pytest.Config) -> Run:
@@ -141,7 +169,7 @@ def _make_run(config: pytest.Config) -> Run:
         invocation=config.invocation_params.dir,
         ini_folder=ini_folder,
     )
-    settings = resolve(given, root=config.rootpath)
+    settings = resolve(given, root=project_root(config))
     if settings.engine is not None:
         settings = _with_engine(settings)
     run = Run(
@@ -203,6 +231,7 @@ def validate(run: Run) -> None:
     """
     from facenet_validate.cache import check_writable
     from facenet_validate.datasets.layout import find_layout
+    from facenet_validate.reporting.results import check_report_folder
 
     settings = run.settings
     if settings.model is None:
@@ -223,16 +252,18 @@ def validate(run: Run) -> None:
     if settings.update_baselines and not settings.baselines.is_dir():
         raise BaselineError(f"baselines folder {settings.baselines}: no such folder.")
     check_writable(settings.cache)
+    if settings.report is not None:
+        check_report_folder(settings.report)
 
 
 def header(run: Run) -> list[str]:
     """Return the lines that say what will be validated, on what, with what."""
     settings = run.settings
     target, why = run.chosen_target
-    if settings.model is None:
-        model = f"{PRETRAINED_NAME} (sha256 {PRETRAINED.sha256[:12]}, {PRETRAINED.distribution})"
+    if settings.model is not None:
+        model = f"{settings.model.name} (sha256 {file_digest(settings.model)[:12]})"
     else:
-        model = str(settings.model)
+        model = f"{PRETRAINED_NAME} (sha256 {PRETRAINED.sha256[:12]}, {PRETRAINED.distribution})"
     lines = [
         f"facenet: backend onnxruntime {metadata.version('onnxruntime')} (the one this version "
         f"has), CPU provider, {run.threads} threads",

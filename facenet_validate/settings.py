@@ -27,19 +27,22 @@ class Option:
         Ini key; the variable is the same in capitals.
     help : str
         One line.
-    flags : tuple of str
+    flag : str
         On the command line.
     metavar : str or None
         Placeholder in ``--help``; None for a switch.
     repeated : bool
         Whether the flag may be given several times.
+    alias : str or None
+        A shorter flag, where no other plugin has it.
     """
 
     name: str
     help: str
-    flags: tuple[str, ...] = ()
+    flag: str = ""
     metavar: str | None = None
     repeated: bool = False
+    alias: str | None = None
 
     @property
     def variable(self) -> str:
@@ -48,9 +51,14 @@ class Option:
 
 
 def _option(
-    name: str, metavar: str | None, text: str, *more: str, repeated: bool = False
+    name: str,
+    metavar: str | None,
+    text: str,
+    *,
+    repeated: bool = False,
+    alias: str | None = None,
 ) -> Option:
-    return Option(name, text, (*more, "--" + name.replace("_", "-")), metavar, repeated)
+    return Option(name, text, "--" + name.replace("_", "-"), metavar, repeated, alias)
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -58,8 +66,8 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_precision",
         "{fp32,fp16,int8}",
         "precisions to validate; comma-separated or repeated (default: fp16,int8)",
-        "--precision",
         repeated=True,
+        alias="--precision",
     ),
     _option("facenet_backend", "{auto,onnxruntime}", "what runs the engines (default: auto)"),
     _option(
@@ -159,7 +167,7 @@ def gather(
     given: dict[str, Given] = {}
     for option in OPTIONS:
         value = command_line(option.name)
-        flag = option.flags[0]
+        flag = option.alias or option.flag
         if value is not None:
             text = ",".join(value) if isinstance(value, list) else str(value)
             given[option.name] = Given(text, flag, invocation)
@@ -266,7 +274,11 @@ class _Reader:
         if name not in self.given:
             return None
         value = self.given[name]
-        return Path(os.path.normpath(value.folder / Path(value.text).expanduser()))
+        try:
+            path = Path(value.text).expanduser()
+        except RuntimeError:
+            raise self.wrong(name, "a path whose ~user exists", value.text) from None
+        return Path(os.path.normpath(value.folder / path))
 
     def switch(self, name: str) -> bool:
         if name not in self.given:

@@ -9,7 +9,7 @@ import pytest
 
 from facenet_validate.judge import Gates
 from facenet_validate.run import Run
-from facenet_validate.verdicts import GateResult
+from facenet_validate.verdicts import GateResult, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,9 @@ class Timing:
         gates: Gates,
     ) -> None:
         self.unavailable = ""
-        if run.parallel:
+        if not request.config.pluginmanager.hasplugin("benchmark"):
+            self.unavailable = "pytest-benchmark is disabled (-p no:benchmark)"
+        elif run.parallel:
             self.unavailable = "workers run beside each other (xdist); run without -n to time"
         elif request.config.getoption("benchmark_disable", False):
             self.unavailable = "benchmarks are disabled (--benchmark-disable)"
@@ -86,9 +88,12 @@ class Timing:
         )
 
         settings = self._run.settings
+        failed = set(self._gates.failed)
+        if timed.ratio_gate is not None and timed.ratio_gate.verdict is Verdict.FAIL:
+            failed.add(timed.ratio_gate.gate)
         refusal = ""
-        if self._gates.failed:
-            refusal = f"this engine fails {', '.join(sorted(self._gates.failed))}"
+        if failed:
+            refusal = f"this engine fails {', '.join(sorted(failed))}"
         elif timed.steal is not None and timed.steal > STEAL_LIMIT:
             refusal = f"disturbed: others took {timed.steal:.0%} of the processors"
         session = make_session(

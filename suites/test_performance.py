@@ -31,5 +31,6 @@ def test_speed(facenet_timing: Timing, facenet_gates: Gates, facenet_precision: 
         timed = facenet_timing.beside_fp32(judge)
     facenet_gates.measure("speed", timed.values())
     results = [] if timed.ratio_gate is None else [timed.ratio_gate]
-    results.append(facenet_timing.stored_gate(timed, limits["performance.stored"]))
+    if "performance.stored" in limits:
+        results.append(facenet_timing.stored_gate(timed, limits["performance.stored"]))
     facenet_gates.check(*results)

@@ -160,13 +160,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         check_writable(tmp_path / "file" / "cache")
 
 
-def test_entries_are_listed(tmp_path: Path) -> None:
-    Cache(tmp_path).get_or_build("int8", INPUTS, "m", _write)
-    ((kind, key, inputs, size),) = Cache(tmp_path).entries()
-    assert (kind, key, inputs) == ("int8", inputs_digest(INPUTS), INPUTS)
-    assert size > len(b"artefact")
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -58,7 +58,7 @@ def test_default_s8s8_quantization_fails_parity_and_accuracy_without_vnni(
         pytest.skip(f"sums saturate only on a CPU without VNNI; here {why}")
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    batch = _calibration_batch(synthetic_folder(shared_cache.root))
+    batch = _calibration_batch(synthetic_folder(shared_cache))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:

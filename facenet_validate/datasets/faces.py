@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from uuid import uuid4
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.digests import inputs_digest
 from facenet_validate.errors import CacheError, DatasetError
@@ -73,14 +74,12 @@ class FaceStore:
         path = self._path(photo_digest)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+            temporary = path.with_name(f".writing-{uuid4().hex}")
             try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(header.encode() + b"\n" + face.png)
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+                temporary.write_bytes(header.encode() + b"\n" + face.png)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise CacheError(
                 f"aligned face {path} cannot be written ({error.strerror}). Free space or name "
@@ -138,23 +137,28 @@ class AlignedFaces:
 
 def is_aligned(photo: Path) -> bool:
     """Return whether a photo is already a 160×160 face."""
-    return decode_image(photo.read_bytes(), name=photo.stem).shape[:2] == (SIZE, SIZE)
+    return decode_image(_read(photo), name=photo.stem).shape[:2] == (SIZE, SIZE)
 
 
 def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFaces:
     """Return faces of photos that are already aligned."""
     digests = _digests(paths)
     return AlignedFaces(
-        tuple(names),
-        inputs_digest({"aligner": "none", "photos": list(zip(names, digests, strict=True))}),
-        lambda row: paths[row].read_bytes(),
+        tuple(names), _set_digest("none", names, digests), lambda row: _read(paths[row])
     )
+
+
+def _set_digest(aligner: str, names: Sequence[str], digests: Sequence[str]) -> str:
+    # Another version of OpenCV may decode a JPEG to other pixels.
+    decoder = f"opencv {cv2.__version__}"
+    photos = list(zip(names, digests, strict=True))
+    return inputs_digest({"aligner": aligner, "decoder": decoder, "photos": photos})
 
 
 def align_photos(
     names: Sequence[str],
     paths: Sequence[Path],
-    cache_root: Path,
+    cache: Cache,
     *,
     workers: int,
     progress: Progress | None = None,
@@ -170,12 +174,14 @@ def align_photos(
     """
     from facenet_validate.datasets.alignment import ALIGNER_ID
 
-    store = FaceStore(cache_root / "faces" / ALIGNER_ID)
+    runtime = metadata.version("onnxruntime")
+    aligner = f"{ALIGNER_ID}-opencv-{cv2.__version__}-onnxruntime-{runtime}"
+    store = FaceStore(cache.root / "faces" / aligner)
     digests = _digests(paths)
     found: dict[str, int] = {}
     todo: dict[str, Path] = {}
     for digest, path in zip(digests, paths, strict=True):
-        known = store.get(digest)
+        known = None if cache.rebuild else store.get(digest)
         if known is None:
             todo[digest] = path
         else:
@@ -191,14 +197,14 @@ def align_photos(
         face = store.get(digests[row])
         if face is None:
             raise CacheError(
-                f"the aligned face of {names[row]} vanished from the cache {cache_root} during the "
+                f"the aligned face of {names[row]} vanished from the cache {cache.root} during the "
                 "run. Run again."
             )
         return face.png
 
     return AlignedFaces(
         tuple(names),
-        inputs_digest({"aligner": ALIGNER_ID, "photos": list(zip(names, digests, strict=True))}),
+        _set_digest(aligner, names, digests),
         read,
         undetected=tuple(n for n, d in zip(names, digests, strict=True) if found[d] == 0),
         several=tuple(n for n, d in zip(names, digests, strict=True) if found[d] > 1),

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from facenet_validate.errors import DatasetError
 
+PREPROCESSING = "rgb, (x - 127.5) / 128, planes"
+"""What `standardize` does; part of every cache key that depends on it."""
+
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_END = 0xD9

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import cv2
 from filelock import FileLock
 
+from facenet_validate.cache import Cache
 from facenet_validate.datasets.synthetic import SYNTHETIC_VERSION, write_synthetic_faces
 from facenet_validate.errors import CacheError
 
 _SUMS = "SHA256SUMS"
 
 
-def synthetic_folder(cache_root: Path, progress: Callable[[int, int], None] | None = None) -> Path:
+def synthetic_folder(cache: Cache, progress: Callable[[int, int], None] | None = None) -> Path:
     """Return the folder with the synthetic faces in LFW's layout, drawing them if needed.
 
     Another version of OpenCV may draw other pixels, so each has a folder of its own.
@@ -27,13 +28,13 @@ def synthetic_folder(cache_root: Path, progress: Callable[[int, int], None] | No
     CacheError
         If the folder cannot be written.
     """
-    folder = cache_root / "synthetic" / f"{SYNTHETIC_VERSION}-opencv-{cv2.__version__}"
-    if _is_whole(folder):
+    folder = cache.root / "synthetic" / f"{SYNTHETIC_VERSION}-opencv-{cv2.__version__}"
+    if not cache.rebuild and _is_whole(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not _is_whole(folder):
+            if cache.rebuild or not _is_whole(folder):
                 _draw(folder, progress)
     except OSError as error:
         raise CacheError(
@@ -44,10 +45,13 @@ def synthetic_folder(cache_root: Path, progress: Callable[[int, int], None] | No
 
 
 def _draw(folder: Path, progress: Callable[[int, int], None] | None) -> None:
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".drawing-"))
+    staging = folder.with_name(f".drawing-{uuid4().hex}")
+    staging.mkdir()
     try:
         write_synthetic_faces(staging, progress)
         (staging / _SUMS).write_text(_sums(staging))
+        if _is_whole(folder) and _sums(folder) == _sums(staging):
+            return
         if folder.exists():
             # Damaged, or not ours: set aside rather than deleted.
             folder.rename(staging.with_name(staging.name.replace(".drawing-", ".replaced-")))

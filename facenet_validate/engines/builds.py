@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import standardize
+from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.digests import file_digest
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.errors import EngineError
+from facenet_validate.errors import EngineError, ModelError
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.recipes import Int8Recipe, Precision, Target, int8_recipe
 
@@ -79,7 +79,7 @@ def _fp16(model: PreparedModel, cache: Cache) -> Artefact:
     inputs = {
         "model": model.entry.digest,
         "recipe": {"precision": "fp16", "version": FP16_VERSION},
-        "converter": f"onnxruntime {metadata.version('onnxruntime')}",
+        "converter": _versions(),
     }
 
     def build(path: Path) -> None:
@@ -89,6 +89,10 @@ def _fp16(model: PreparedModel, cache: Cache) -> Artefact:
     entry = cache.get_or_build("fp16", inputs, "model.onnx", build)
     recipe = "typed FP16; bottleneck, batch norm and L2 norm in FP32"
     return Artefact(entry.path, entry.digest, "fp16", recipe, entry.reason)
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {metadata.version(name)}" for name in ("onnx", "onnxruntime"))
 
 
 def _int8(
@@ -111,7 +115,8 @@ def _int8(
         "model": model.entry.digest,
         "recipe": {"precision": "int8", **recipe.inputs()},
         "calibration": faces.digest,
-        "quantizer": f"onnxruntime {metadata.version('onnxruntime')}",
+        "preprocessing": PREPROCESSING,
+        "quantizer": _versions(),
     }
 
     def build(path: Path) -> None:
@@ -131,15 +136,22 @@ def _int8(
     return Artefact(entry.path, entry.digest, "int8", text, entry.reason)
 
 
-def given_artefact(path: Path, precision: Precision) -> Artefact:
+def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Artefact:
     """Take an ONNX engine that was built elsewhere, after checking its contract.
 
     Raises
     ------
     ModelError
-        If its input or output is not the contract's.
+        If its input or output is not the contract's, or its embeddings have another size than
+        those of the model it is compared with.
     """
-    check_contract(load_onnx(path), str(path))
+    size = check_contract(load_onnx(path), str(path))
+    if size != model.embedding_size:
+        raise ModelError(
+            f"engine {path}: embeddings of {size} values, but {model.source.name}, which it is "
+            f"compared with, gives {model.embedding_size}. A different training? Name its own "
+            "FP32 model with --facenet-model."
+        )
     return Artefact(path, file_digest(path), precision, "built elsewhere", "given by the user")
 
 

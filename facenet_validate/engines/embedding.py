@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import standardize
+from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.engines.protocol import Engine
 
 Progress = Callable[[int, int], None]
@@ -127,6 +127,7 @@ def cached_embeddings(
     """
     inputs = {
         "faces": faces.digest,
+        "preprocessing": PREPROCESSING,
         "engine": engine.info.digest,
         "runtime": engine.info.runtime,
         "options": dict(engine.info.options),

@@ -118,13 +118,20 @@ def _remove_unread(graph: onnx.GraphProto) -> None:
 
 
 def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Return the nodes from the bottleneck ``MatMul`` or ``Gemm`` to the output.
+    """Return the nodes from the last ``MatMul`` or ``Gemm``, the bottleneck, to the output.
 
     These are the ones a recipe keeps in FP32: the bottleneck, its batch norm and the L2 norm. In
     FP16 the norm's epsilon of 1e-10 would become zero; in INT8 the tail decides every bit of the
     embedding and costs nothing.
     """
+    dense = [i for i, node in enumerate(model.graph.node) if node.op_type in ("MatMul", "Gemm")]
+    return list(model.graph.node[dense[-1] :]) if dense else []
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node a name of its own, in place: recipes exclude nodes by name."""
+    known: set[str] = set()
     for index, node in enumerate(model.graph.node):
-        if node.op_type in ("MatMul", "Gemm"):
-            return list(model.graph.node[index:])
-    return []
+        if not node.name or node.name in known:
+            node.name = f"{node.op_type}_{index}"
+        known.add(node.name)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import onnx
 from onnx import TensorProto
 
+from facenet_validate.errors import ModelError
 from facenet_validate.models.calibration import ActivationRange, tensors_range
 from facenet_validate.models.passes import embedding_tail, remove_round_trips
 from facenet_validate.models.recipes import Int8Recipe, Precision
@@ -26,7 +27,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     # The converter casts to FP16 and back between the nodes it was told to keep.
     remove_round_trips(converted)
-    return converted
+    return _proven(converted, "fp16")
 
 
 def to_int8(
@@ -61,13 +62,43 @@ def to_int8(
     quantizer.quantize_model()
     quantized: onnx.ModelProto = quantizer.model.model
     quantized.producer_name = "facenet_validate"
-    return quantized
+    return _proven(quantized, "int8")
 
 
 def infer_precision(model: onnx.ModelProto) -> Precision:
-    """Return the precision a graph is typed in: Q/DQ nodes, then FP16 weights, else FP32."""
-    if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+    """Return the precision a graph is typed in.
+
+    Any quantising or integer operator makes it INT8; otherwise FP16 weights, constants or casts
+    make it FP16; otherwise it is FP32.
+    """
+    if any(_is_quantized(node.op_type) for node in model.graph.node):
         return "int8"
-    if any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer):
+    constants = [
+        attribute.t
+        for node in model.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+    ]
+    if any(t.data_type == TensorProto.FLOAT16 for t in [*model.graph.initializer, *constants]):
+        return "fp16"
+    casts = [node for node in model.graph.node if node.op_type == "Cast"]
+    if any(a.i == TensorProto.FLOAT16 for node in casts for a in node.attribute if a.name == "to"):
         return "fp16"
     return "fp32"
+
+
+def _is_quantized(operator: str) -> bool:
+    return operator.startswith("QLinear") or operator.endswith(
+        ("Integer", "QuantizeLinear", "DequantizeLinear")
+    )
+
+
+def _proven(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+    """Return the graph if it really is of a precision: a converter may skip every node."""
+    found = infer_precision(model)
+    if found != precision:
+        raise ModelError(
+            f"the {precision} recipe left the graph in {found}: nothing in it could be converted. "
+            "Expected convolutions with names of their own."
+        )
+    return model

@@ -16,7 +16,7 @@ from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, loca
 if TYPE_CHECKING:
     import onnx
 
-CONVERTER_VERSION = 1
+CONVERTER_VERSION = 2
 """Changes when a converted model may change for the same source."""
 
 INPUT_NAME = "input"
@@ -125,8 +125,18 @@ def _from_frozen_graph(path: Path) -> onnx.ModelProto:
 
 
 def _from_onnx(path: Path) -> onnx.ModelProto:
+    from facenet_validate.models.passes import name_nodes
+    from facenet_validate.models.precision import infer_precision
+
     model = load_onnx(path)
     check_contract(model, str(path))
+    precision = infer_precision(model)
+    if precision != "fp32":
+        raise ModelError(
+            f"model {path}: is {precision} already. A source model is FP32, since it is what every "
+            "engine is compared with; validate this one with --facenet-engine."
+        )
+    name_nodes(model)
     return model
 
 

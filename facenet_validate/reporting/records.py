@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.verdicts import GateResult, Verdict, worst
 
 GATE = "facenet.gate"
 MEASUREMENT = "facenet.measurement"
@@ -29,20 +29,24 @@ class Subject:
         Which limits applied.
     recipe_only : bool
         Whether the result speaks for the recipe and not for an engine on its target.
+    batch : int or None
+        Batch size, where the test is about one.
     """
 
     precision: str
     target: str
     dataset: str
     recipe_only: bool
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
 class GateRecord:
-    """A gate's result and what it judged."""
+    """A gate's result, what it judged, and whether it fails the run."""
 
     subject: Subject
     result: GateResult
+    fails: bool
 
 
 def gate_property(record: GateRecord) -> tuple[str, str]:
@@ -54,7 +58,9 @@ def gate_property(record: GateRecord) -> tuple[str, str]:
         "target": record.subject.target,
         "dataset": record.subject.dataset,
         "recipe_only": record.subject.recipe_only,
+        "batch": record.subject.batch,
         "verdict": result.verdict.value,
+        "fails": record.fails,
         "observed": _finite(result.observed),
         "limit": _finite(result.limit),
         "interval": None if result.interval is None else [_finite(v) for v in result.interval],
@@ -85,8 +91,6 @@ def measurements_of(properties: Sequence[tuple[str, Any]]) -> list[tuple[str, di
 
 def verdict_of(properties: Sequence[tuple[str, Any]]) -> Verdict | None:
     """Return the worst verdict among a report's gates; None without gates."""
-    from facenet_validate.verdicts import worst
-
     verdicts = [Verdict(gate["verdict"]) for gate in gates_of(properties)]
     return worst(verdicts) if verdicts else None
 

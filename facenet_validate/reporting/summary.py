@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from facenet_validate.gates import GATES
-from facenet_validate.reporting.results import SCHEMA, Results, overall, write_results
+from facenet_validate.reporting.results import (
+    NOT_RUN,
+    SCHEMA,
+    Results,
+    overall,
+    write_results,
+)
 from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.run import Run
 
@@ -30,16 +36,32 @@ def expected_gates(run: Run) -> list[dict[str, Any]]:
             "target": run.target,
             "dataset": run.dataset_name,
             "recipe_only": False,
+            "batch": batch,
+            "fails": False,
             "limit": limit,
         }
         for precision in run.settings.precisions
         for gate, limit in run.gates.limits(run.dataset_name, precision, run.target).items()
+        for batch in (run.settings.batch_sizes if gate.startswith("performance.") else (None,))
+    ]
+
+
+def unmet_requirements(run: Run, results: Results) -> list[str]:
+    """Return the gates of required data sets that nobody judged in this run."""
+    required = {*run.settings.require, *run.gates.require}
+    return [
+        f"{gate['gate']} ({gate['precision']})"
+        for gate in results.with_not_run(expected_gates(run))
+        if gate["dataset"] in required
+        and gate["verdict"] in (NOT_RUN, "not evaluated")
+        and gate["gate"] in run.gates.own(gate["dataset"], gate["precision"], gate["target"])
     ]
 
 
 def verdict_of_run(gates: list[dict[str, Any]], results: Results, exitstatus: int) -> str:
     """Return the overall verdict; errors and interruption make it a fail."""
-    return overall(gates, broken=bool(results.errors) or exitstatus in _BROKEN)
+    broken = bool(results.errors or results.unmet) or exitstatus in _BROKEN
+    return overall(gates, broken=broken)
 
 
 def write_summary(
@@ -56,6 +78,10 @@ def write_summary(
     counts = {name: sum(g["verdict"] == name for g in gates) for name in _verdicts(gates)}
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
     terminal.write_line(f"verdict: {verdict.upper()} ({text})", **{_COLOURS[verdict]: True})
+    if results.report_error:
+        terminal.write_line(f"results.json was not written: {results.report_error}", red=True)
+    if results.unmet:
+        terminal.write_line(f"required and not judged: {', '.join(results.unmet)}", red=True)
     if verdict == "partial":
         terminal.write_line(f"partial: {_why_partial(gates)}")
 
@@ -80,6 +106,7 @@ def write_report(run: Run, results: Results, exitstatus: int) -> None:
             "gates": gates,
             "measurements": results.measurements,
             "errors": results.errors,
+            "required_and_not_judged": results.unmet,
         },
     )
 
@@ -119,7 +146,7 @@ def _notes(run: Run, results: Results) -> list[str]:
         lines.append(f"engine {name}: {engine['recipe']} ({engine['cache']})")
     for name, origin in facts.get("embeddings", {}).items():
         lines.append(f"embeddings, {name}: {origin}")
-    for speed in (m for m in results.measurements if m["name"] == "speed"):
+    for speed in (m for m in results.measurements if m["name"] == "speed" and "p50_ms" in m):
         lines.append(_speed_line(speed))
     return lines
 

@@ -37,9 +37,12 @@ def gate_table(gates: Sequence[Mapping[str, Any]], *, width: int, colour: bool) 
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("detail", overflow="fold")
     order = {gate: place for place, gate in enumerate(GATES)}
-    for gate in sorted(gates, key=lambda g: (order.get(g["gate"], len(order)), g["precision"])):
+    for gate in sorted(
+        gates, key=lambda g: (order.get(g["gate"], len(order)), g["precision"], g["batch"] or 0)
+    ):
         suite, _, name = gate["gate"].partition(".")
         verdict = gate["verdict"] + (" (recipe only)" if _qualified(gate) else "")
+        name += f" b{gate['batch']}" if gate["batch"] else ""
         table.add_row(
             suite,
             name,

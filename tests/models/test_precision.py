@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from facenet_validate.errors import ModelError
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.calibration import BINS, activation_ranges, percentile_range
-from facenet_validate.models.passes import embedding_tail, fold_scales
+from facenet_validate.models.passes import embedding_tail, fold_scales, name_nodes
 from facenet_validate.models.precision import infer_precision, to_fp16, to_int8
 from facenet_validate.models.recipes import TARGETS, Target, choose_target, int8_recipe
 
@@ -104,6 +105,32 @@ def test_precision_is_inferred_from_the_graph(
     assert infer_precision(prepared_onnx) == "fp32"
     assert infer_precision(to_fp16(prepared_onnx)) == "fp16"
     assert infer_precision(quantized["cpu"]) == "int8"
+
+
+def test_unnamed_nodes_are_named_and_converted(prepared_onnx: onnx.ModelProto) -> None:
+    unnamed = onnx.ModelProto()
+    unnamed.CopyFrom(prepared_onnx)
+    for node in unnamed.graph.node:
+        node.name = ""
+    with pytest.raises(ModelError, match="left the graph in fp32"):
+        to_fp16(unnamed)
+    name_nodes(unnamed)
+    assert infer_precision(to_fp16(unnamed)) == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("operator", "precision"),
+    [("QLinearConv", "int8"), ("ConvInteger", "int8"), ("DynamicQuantizeLinear", "int8")],
+)
+def test_integer_operators_are_int8(operator: str, precision: str) -> None:
+    graph = helper.make_graph([helper.make_node(operator, ["x"], ["y"])], "g", [], [])
+    assert infer_precision(helper.make_model(graph)) == precision
+
+
+def test_half_precision_constants_are_fp16() -> None:
+    value = numpy_helper.from_array(np.zeros(2, np.float16), "v")
+    node = helper.make_node("Constant", [], ["c"], value=value)
+    assert infer_precision(helper.make_model(helper.make_graph([node], "g", [], []))) == "fp16"
 
 
 def test_targets_follow_the_flags() -> None:

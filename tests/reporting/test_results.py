@@ -19,7 +19,14 @@ SUBJECT = Subject("int8", "cpu", "lfw", recipe_only=False)
 
 
 def _gate(verdict: str, *, recipe_only: bool = False) -> dict[str, object]:
-    return {"gate": "g", "precision": "int8", "verdict": verdict, "recipe_only": recipe_only}
+    return {
+        "gate": "g",
+        "precision": "int8",
+        "batch": None,
+        "verdict": verdict,
+        "fails": verdict == "fail",
+        "recipe_only": recipe_only,
+    }
 
 
 @pytest.mark.parametrize(
@@ -44,10 +51,12 @@ def test_a_recipe_alone_is_partial_and_a_broken_run_a_fail() -> None:
 
 def test_gates_without_a_record_are_listed_as_not_run() -> None:
     results = Results()
-    record = gate_property(GateRecord(SUBJECT, at_least("parity.cosine_min", 0.99, 0.98)))
+    record = gate_property(
+        GateRecord(SUBJECT, at_least("parity.cosine_min", 0.99, 0.98), fails=False)
+    )
     results.add("test", "call", gates_of([record]), [], "")
     expected = [
-        {"gate": gate, "precision": "int8", "limit": 1.0}
+        {"gate": gate, "precision": "int8", "batch": None, "limit": 1.0}
         for gate in ("parity.cosine_min", "accuracy.acc")
     ]
     assert [(g["gate"], g["verdict"]) for g in results.with_not_run(expected)] == [
@@ -58,14 +67,14 @@ def test_gates_without_a_record_are_listed_as_not_run() -> None:
 
 def test_records_survive_infinite_values() -> None:
     result = GateResult("g", Verdict.FAIL, float("nan"), 1.0, (float("-inf"), 2.0), "d")
-    (record,) = gates_of([gate_property(GateRecord(SUBJECT, result))])
+    (record,) = gates_of([gate_property(GateRecord(SUBJECT, result, fails=True))])
     assert (record["observed"], record["interval"]) == ("nan", ["-inf", 2.0])
 
 
 def test_verdict_of_a_test_is_its_worst_gate() -> None:
     properties = [
-        gate_property(GateRecord(SUBJECT, at_most("a", 1.0, 2.0))),
-        gate_property(GateRecord(SUBJECT, at_most("b", 3.0, 2.0))),
+        gate_property(GateRecord(SUBJECT, at_most("a", 1.0, 2.0), fails=False)),
+        gate_property(GateRecord(SUBJECT, at_most("b", 3.0, 2.0), fails=True)),
     ]
     assert verdict_of(properties) is Verdict.FAIL
     assert verdict_of([]) is None
