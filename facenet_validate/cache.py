@@ -150,10 +150,11 @@ class Cache:
         nearest = self._nearest(kind, inputs)
         if nearest is None:
             return "miss: first build"
+        before, now = _flat(nearest), _flat(inputs)
         changes = [
-            f"{name} changed ({_brief(nearest.get(name))} → {_brief(inputs.get(name))})"
-            for name in sorted(set(nearest) | set(inputs))
-            if nearest.get(name) != inputs.get(name)
+            f"{name} changed ({_brief(before.get(name))} → {_brief(now.get(name))})"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
         ]
         return f"miss: {'; '.join(changes)}"
 
@@ -173,6 +174,17 @@ class Cache:
 
 def _same_inputs(inputs: Mapping[str, Any]) -> str:
     return f"hit: same {', '.join(sorted(inputs))}"
+
+
+def _flat(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested inputs one level deep: ``recipe.weight_bits``."""
+    flat: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": inner_value for inner, inner_value in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _brief(value: Any) -> str:

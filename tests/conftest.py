@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import standardize
+from facenet_validate.datasets.images import encode_png, standardize
 from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 
@@ -78,8 +77,8 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name = f"Person_{person:02d}"
         (folder / name).mkdir()
         for photo in range(PHOTOS):
-            picture = cv2.cvtColor(render_photo(person, photo), cv2.COLOR_RGB2BGR)
-            cv2.imwrite(str(folder / name / f"{name}_{photo + 1:04d}.png"), picture)
+            png = encode_png(render_photo(person, photo))
+            (folder / name / f"{name}_{photo + 1:04d}.png").write_bytes(png)
     (folder / "pairs.txt").write_text(_pairs())
     return folder
 

@@ -46,6 +46,8 @@ def test_a_miss_names_what_changed(tmp_path: Path) -> None:
     cache.get_or_build("int8", INPUTS, "model.onnx", _write)
     other = cache.get_or_build("int8", {**INPUTS, "model": "b" * 64}, "model.onnx", _write)
     assert other.reason == f"miss: model changed ({'a' * 12} → {'b' * 12})"
+    third = cache.get_or_build("int8", {**INPUTS, "recipe": {"bits": 7}}, "model.onnx", _write)
+    assert third.reason == "miss: recipe.bits changed (8 → 7)"
 
 
 def test_a_rebuild_replaces_the_entry(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import decode_image
+from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.digests import inputs_digest
 from facenet_validate.errors import CacheError, DatasetError
 
@@ -218,10 +218,7 @@ def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFac
     by_name = {str(path): digest for digest, path in todo.items()}
     photos = ((str(path), _read(path)) for path in todo.values())
     for name, face in align_all(photos, installed_networks(), workers):
-        encoded, png = cv2.imencode(".png", cv2.cvtColor(face.pixels, cv2.COLOR_RGB2BGR))
-        if not encoded:
-            raise DatasetError(f"{name}: its aligned face cannot be encoded as PNG.")
-        yield by_name[name], StoredFace(png.tobytes(), face.faces_found)
+        yield by_name[name], StoredFace(encode_png(face.pixels), face.faces_found)
 
 
 def _digests(paths: Sequence[Path]) -> list[str]:

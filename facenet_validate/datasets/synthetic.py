@@ -10,7 +10,6 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,7 +100,7 @@ def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | N
             (folder / name).mkdir(parents=True, exist_ok=True)
             for photo in range(PHOTOS_PER_PERSON):
                 path = folder / name / f"{name}_{photo + 1:04d}.png"
-                path.write_bytes(_png(render_photo(person, photo)))
+                path.write_bytes(encode_png(render_photo(person, photo)))
                 if progress is not None:
                     progress(person * PHOTOS_PER_PERSON + photo + 1, total)
         (folder / "pairs.txt").write_text("\n".join(_pairs_lines()) + "\n", encoding="ascii")
@@ -114,11 +113,6 @@ def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | N
 
 def _name(person: int) -> str:
     return f"Synthetic_{person + 1:04d}"
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return encoded.tobytes()
 
 
 def _pairs_lines() -> Iterator[str]:
