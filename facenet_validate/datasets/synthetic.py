@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.datasets.face_parameters import Draws, Person, Photo
 from facenet_validate.datasets.face_renderer import draw_face
+from facenet_validate.datasets.images import encode_png
 from facenet_validate.errors import DatasetError
 
 if TYPE_CHECKING:
