@@ -33,6 +33,8 @@ def test_parity(
             "pairs": shift.pairs,
         },
     )
+    # Two trainings of one network give directions that have nothing to do with each other.
+    other = "; a different training?" if parity.cosine_mean < 0.3 else ""
     facenet_gates.check(
         facenet_gates.at_least(
             "parity.cosine_min",
@@ -44,6 +46,6 @@ def test_parity(
             "parity.cosine_mean",
             parity.cosine_mean,
             f"{parity.rows} faces; {shift.flipped} of {shift.pairs} decisions flipped at the "
-            "reference's thresholds",
+            f"reference's thresholds{other}",
         ),
     )
