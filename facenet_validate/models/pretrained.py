@@ -6,9 +6,11 @@ The distributions are never imported; only the named file is read.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
+from facenet_validate.digests import short
 from facenet_validate.errors import FacenetValidateError, ModelError
 
 INSTALL_HINT = 'pip install "facenet-validate[pretrained]"'
@@ -64,3 +66,25 @@ def locate(carried: CarriedFile, *, error: type[FacenetValidateError] = ModelErr
             f"Run: {INSTALL_HINT}"
         )
     return path
+
+
+def read(carried: CarriedFile, *, error: type[FacenetValidateError] = ModelError) -> bytes:
+    """Return the bytes of a carried file, once their digest is the one we know.
+
+    Raises
+    ------
+    FacenetValidateError
+        Of class ``error``, if the file is missing, cannot be read, or is another one.
+    """
+    path = locate(carried, error=error)
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise error(f"{path}: cannot be read ({cause.strerror}). Run: {INSTALL_HINT}") from None
+    digest = sha256(data).hexdigest()
+    if digest != carried.sha256:
+        raise error(
+            f"{path}: not the file we know of {carried.distribution} (sha256 {short(digest)}, "
+            f"expected {short(carried.sha256)}). Run: {INSTALL_HINT}"
+        )
+    return data
