@@ -184,7 +184,8 @@ def _refused(
     result = project.runpytest_subprocess("suites", "--precision=int8", *arguments)
     text = result.stdout.str() + result.stderr.str()
     assert result.ret == status, text
-    assert text.count(says) == 1, text
+    # pytest repeats it in its own short summary, in full where CI is set.
+    assert text.split("short test summary")[0].count(says) == 1, text
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
     assert "passed" not in text
@@ -238,8 +239,7 @@ def test_unreadable_photo_is_named(
     text = result.stdout.str()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert says in text
-    # Once in full; newer versions of pytest repeat its beginning in their short summary.
-    assert text.count("Person_03_0002") in (1, 2)
+    assert text.split("short test summary")[0].count("Person_03_0002") == 1
     assert "Traceback" not in text
     result.stdout.fnmatch_lines(["verdict: FAIL*"])
     result.stdout.no_fnmatch_line("*passed*")
