@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from facenet_validate.errors import ModelError
+
 
 def fold_scales(model: onnx.ModelProto) -> int:
     """Fold ``Mul`` by a scalar into the ``Conv`` before it, in place.
@@ -83,7 +85,14 @@ def _sort(graph: onnx.GraphProto) -> None:
     waiting = list(graph.node)
     ordered: list[onnx.NodeProto] = []
     while waiting:
-        ready = next(node for node in waiting if made >= {name for name in node.input if name})
+        ready = next((node for node in waiting if made >= set(filter(None, node.input))), None)
+        if ready is None:
+            node = waiting[0]
+            absent = next(name for name in node.input if name and name not in made)
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) reads {absent!r}, which nothing before it "
+                "gives: the graph has a cycle or a gap."
+            )
         waiting.remove(ready)
         ordered.append(ready)
         made.update(ready.output)
