@@ -212,11 +212,8 @@ class _Converter:
     def bias_add(self, node: Any) -> None:
         data, bias_name = self.inputs(node)
         bias = self.constant(node, bias_name)
-        producer = self.onnx_nodes[-1] if self.onnx_nodes else None
-        for candidate in reversed(self.onnx_nodes):
-            if candidate.output[0] == self.tensors[data]:
-                producer = candidate
-                break
+        made = (n for n in reversed(self.onnx_nodes) if n.output[0] == self.tensors[data])
+        producer = next(made, None)
         if (
             producer is not None
             and producer.op_type == "Conv"
