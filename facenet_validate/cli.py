@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from facenet_validate.commands import COMMANDS
 from facenet_validate.errors import FacenetValidateError, SettingsError
 
 
@@ -19,12 +20,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     init = commands.add_parser("init", help="copy the suites and gates.toml into a project")
     init.add_argument("folder", type=Path)
     commands.add_parser("doctor", help="say what would run here and what is missing")
+    table = {command.name: command for command in COMMANDS}
+    for command in COMMANDS:
+        command.arguments(commands.add_parser(command.name, help=command.help))
     parsed = parser.parse_args(arguments)
     try:
         if parsed.command == "init":
             _init(parsed.folder)
-        else:
+        elif parsed.command == "doctor":
             _doctor()
+        else:
+            table[parsed.command].run(parsed)
     except FacenetValidateError as error:
         print(f"facenet-validate: {error}", file=sys.stderr)
         return 2

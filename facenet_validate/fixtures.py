@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,8 @@ def facenet_prepared(facenet_run: Run, facenet_cache: Cache) -> PreparedModel:
         "source_sha256": prepared.source.digest,
         "prepared_sha256": prepared.entry.digest,
         "embedding_size": prepared.embedding_size,
+        "image_size": prepared.image_size,
+        "proof": prepared.proof.text(),
         "cache": prepared.entry.reason,
     }
     return prepared
@@ -67,10 +70,16 @@ def facenet_dataset(facenet_run: Run, facenet_cache: Cache) -> VerificationSet:
 
     folder = facenet_run.settings.lfw
     if folder is not None:
-        found = load_set(find_layout(folder), name="lfw", title=f"LFW in {folder}")
+        name, title = "lfw", f"LFW in {folder}"
     else:
-        path = _synthetic_folder(facenet_run, facenet_cache)
-        found = load_set(find_layout(path), name="synthetic", title=f"synthetic faces ({path})")
+        folder = _synthetic_folder(facenet_run, facenet_cache)
+        name, title = "synthetic", f"synthetic faces ({folder})"
+    found = load_set(
+        find_layout(folder),
+        name=name,
+        title=title,
+        calibration_images=facenet_run.settings.calibration_images,
+    )
     facenet_run.facts["dataset"] = {
         "name": found.name,
         "title": found.title,
@@ -108,22 +117,29 @@ def facenet_faces(
 
 @pytest.fixture(scope="session")
 def facenet_calibration(
-    facenet_run: Run, facenet_dataset: VerificationSet, facenet_cache: Cache
+    facenet_run: Run,
+    facenet_dataset: VerificationSet,
+    facenet_faces: AlignedFaces,
+    facenet_cache: Cache,
 ) -> Callable[[], AlignedFaces]:
     """Aligned faces of people outside the evaluation pairs, when called."""
-    found: list[AlignedFaces] = []
+    from facenet_validate.datasets.faces import check_disjoint
 
+    @cache
     def calibration() -> AlignedFaces:
-        if not found:
-            found.append(
-                facenet_run.aligned(
-                    facenet_cache,
-                    facenet_dataset.calibration_names,
-                    facenet_dataset.calibration_paths,
-                    "aligning calibration photos",
-                )
-            )
-        return found[0]
+        facenet_run.check_calibration(len(facenet_dataset.calibration_names))
+        found = facenet_run.aligned(
+            facenet_cache,
+            facenet_dataset.calibration_names,
+            facenet_dataset.calibration_paths,
+            "aligning calibration photos",
+        )
+        check_disjoint(found, facenet_faces)
+        facenet_run.facts["calibration"] = {
+            "images": len(found.names),
+            "faces_sha256": found.digest,
+        }
+        return found
 
     return calibration
 
@@ -160,7 +176,12 @@ def facenet_engines(
                             progress=report,
                         )
                 loaded[key] = stack.enter_context(
-                    load_engine(artefact, device=facenet_run.cpu.name, threads=facenet_run.threads)
+                    load_engine(
+                        artefact,
+                        device=facenet_run.cpu.name,
+                        threads=facenet_run.threads,
+                        target=facenet_run.target,
+                    )
                 )
                 facenet_run.facts.setdefault("engines", {})[key] = {
                     "sha256": artefact.digest,
@@ -283,7 +304,7 @@ def facenet_timing(
 
     def batch() -> NDArray[np.float32]:
         rows = np.arange(facenet_batch_size) % len(facenet_faces.names)
-        return standardize(facenet_faces.load(rows))
+        return standardize(facenet_faces.load(rows), facenet_prepared.image_size)
 
     return Timing(
         facenet_run,

@@ -24,6 +24,8 @@ GATES: Mapping[str, str] = {
     "contract.norm_error_max": "largest |‖e‖ − 1|",
     "contract.batch_invariance": "largest L2 distance between batch sizes",
     "contract.order_invariance": "largest L2 distance between orders in a batch",
+    "contract.int8_share": "share of multiply-adds in INT8",
+    "contract.half_headroom": "65504 / the largest activation, for FP16",
     "parity.cosine_min": "smallest row cosine to the reference",
     "parity.cosine_p1": "1st percentile of row cosines",
     "parity.cosine_mean": "mean row cosine",

@@ -18,7 +18,12 @@ from facenet_validate.digests import file_digest
 from facenet_validate.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
-from facenet_validate.models.recipes import Target, choose_target, int8_recipe
+from facenet_validate.models.recipes import (
+    MINIMUM_CALIBRATION_IMAGES,
+    Target,
+    choose_target,
+    int8_recipe,
+)
 from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
 
@@ -72,8 +77,7 @@ class Run:
         """The recipe's target and why it was chosen."""
         if self.settings.target == "auto":
             return choose_target(self.cpu.flags)
-        target: Target = "cpu-vnni" if self.settings.target == "cpu-vnni" else "cpu"
-        return target, f"asked for by {self.settings.origins['facenet_target']}"
+        return self.settings.target, f"asked for by {self.settings.origins['facenet_target']}"
 
     @property
     def target(self) -> Target:
@@ -97,6 +101,22 @@ class Run:
         """Which data set's limits apply."""
         return "synthetic" if self.settings.lfw is None else "lfw"
 
+    def check_calibration(self, found: int) -> None:
+        """Check that there are photos enough to calibrate INT8 on.
+
+        Raises
+        ------
+        DatasetError
+            If there are fewer than were asked for, or fewer than 500 where nothing was.
+        """
+        wanted = min(self.settings.calibration_images, MINIMUM_CALIBRATION_IMAGES)
+        if found < wanted:
+            raise DatasetError(
+                f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
+                f"calibrated on at least {wanted}. Put photos of other people beside the set's, or "
+                f"accept fewer with --facenet-calibration-images {max(found, 1)}."
+            )
+
     def aligned(
         self, cache: Cache, names: Sequence[str], paths: Sequence[Path], title: str
     ) -> AlignedFaces:
@@ -105,15 +125,10 @@ class Run:
         Raises
         ------
         DatasetError
-            If there are no photos, or one cannot be read.
+            If one cannot be read.
         """
         from facenet_validate.datasets.faces import align_photos, faces_as_they_are, is_aligned
 
-        if not paths:
-            raise DatasetError(
-                f"{title}: the data set has no photos of people outside the pairs. INT8 is "
-                "calibrated on at least 100 of them; put photos of other people beside the set's."
-            )
         if is_aligned(paths[0]):
             return faces_as_they_are(names, paths)
         with self.progress.stage(title) as report:

@@ -6,15 +6,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import platformdirs
 
 from facenet_validate.errors import SettingsError
-from facenet_validate.models.recipes import PRECISIONS, TARGETS
+from facenet_validate.models.recipes import (
+    MINIMUM_CALIBRATION_IMAGES,
+    PRECISIONS,
+    TARGETS,
+    Target,
+)
 
 BACKENDS = ("auto", "onnxruntime")
 DATASETS = ("lfw",)
+CALIBRATION_IMAGES = 512
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("facenet_backend", "{auto,onnxruntime}", "what runs the engines (default: auto)"),
     _option(
         "facenet_target",
-        "{auto,cpu,cpu-vnni}",
+        "{auto,cpu,cpu-vnni,tensorrt}",
         "what INT8 recipes are made for (default: auto, by the CPU's flags)",
     ),
     _option(
@@ -84,6 +90,12 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_engine",
         "PATH",
         "validate this ONNX engine, built elsewhere, as it runs by default",
+    ),
+    _option(
+        "facenet_calibration_images",
+        "N",
+        f"photos of other people INT8 is calibrated on (default: {CALIBRATION_IMAGES}, and at "
+        f"least {MINIMUM_CALIBRATION_IMAGES} unless fewer are asked for)",
     ),
     _option(
         "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
@@ -125,8 +137,9 @@ class Settings:
 
     precisions: tuple[str, ...]
     backend: str
-    target: str
+    target: Target | Literal["auto"]
     model: Path | None
+    calibration_images: int
     engine: Path | None
     lfw: Path | None
     require: tuple[str, ...]
@@ -210,7 +223,11 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
     return Settings(
         precisions=reader.choices("facenet_precision", PRECISIONS, ("fp16", "int8")),
         backend=reader.choice("facenet_backend", BACKENDS, "auto") or "auto",
-        target=reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
+        target=cast(
+            'Target | Literal["auto"]',
+            reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
+        ),
+        calibration_images=reader.number("facenet_calibration_images", CALIBRATION_IMAGES),
         model=reader.path("facenet_model"),
         engine=reader.path("facenet_engine"),
         lfw=reader.path("facenet_lfw"),
@@ -269,6 +286,14 @@ class _Reader:
         if not items:
             raise self.wrong(name, "batch sizes between 1 and 4096", "")
         return tuple(dict.fromkeys(int(item) for item in items))
+
+    def number(self, name: str, default: int) -> int:
+        value = self.text(name)
+        if value is None:
+            return default
+        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
+            raise self.wrong(name, "a whole number from 1 to 100000", value)
+        return int(value)
 
     def path(self, name: str) -> Path | None:
         if name not in self.given:

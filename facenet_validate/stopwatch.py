@@ -46,6 +46,8 @@ class Timing:
             self.unavailable = "workers run beside each other (xdist); run without -n to time"
         elif request.config.getoption("benchmark_disable", False):
             self.unavailable = "benchmarks are disabled (--benchmark-disable)"
+        elif engine.info.recipe_only and engine.info.precision == "int8":
+            self.unavailable = "the recipe is for TensorRT and is emulated here"
         self._run = run
         self._engine = engine
         self._fp32 = fp32

@@ -1,5 +1,7 @@
 """The engine keeps the input contract: names, shapes, unit norm, no surprises between batches."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -8,16 +10,17 @@ from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.images import standardize
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.judge import Gates
-from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.half_range import half_range
+from facenet_validate.models.prepared import PreparedModel, load_onnx
 
 FACES = 33
 
 
 @pytest.fixture(scope="session")
-def batch(facenet_faces: AlignedFaces) -> NDArray[np.float32]:
+def batch(facenet_faces: AlignedFaces, facenet_prepared: PreparedModel) -> NDArray[np.float32]:
     """Faces spread over the set, ready for the engine."""
     rows = np.linspace(0, len(facenet_faces.names) - 1, FACES).astype(np.intp)
-    return standardize(facenet_faces.load(rows))
+    return standardize(facenet_faces.load(rows), facenet_prepared.image_size)
 
 
 def largest_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -28,9 +31,10 @@ def largest_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def test_signature(
     facenet_engine: Engine, facenet_prepared: PreparedModel, facenet_gates: Gates
 ) -> None:
-    """One float32 input [N, 3, 160, 160], one float32 output [N, D], N dynamic, named."""
+    """Named float32 input [N, 3, H, H] and output [N, D], N dynamic; INT8 that is INT8."""
+    side = facenet_prepared.image_size
     expected = {
-        "input": ("input", "float32", (3, 160, 160)),
+        "input": ("input", "float32", (3, side, side)),
         "output": ("embeddings", "float32", (facenet_prepared.embedding_size,)),
     }
     found = {
@@ -47,19 +51,32 @@ def test_signature(
             )
         if isinstance(tensor.shape[0], int):
             differences.append(f"{role} has a fixed batch of {tensor.shape[0]}")
-    facenet_gates.check(
+    results = [
         facenet_gates.at_most("contract.signature", len(differences), "; ".join(differences))
-    )
+    ]
+    share = facenet_engine.info.int8_share
+    if share is not None and "contract.int8_share" in facenet_gates.limits:
+        results.append(facenet_gates.at_least("contract.int8_share", share, "of the multiply-adds"))
+    facenet_gates.check(*results)
 
 
 def test_finite_and_unit_norm(
-    facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
+    facenet_engine: Engine,
+    facenet_prepared: PreparedModel,
+    facenet_gates: Gates,
+    batch: NDArray[np.float32],
 ) -> None:
-    """Every embedding is finite and of length one."""
+    """Every embedding is finite and of length one; FP16 has room for every activation."""
     embeddings = facenet_engine.run(batch).astype(np.float64)
     finite = np.isfinite(embeddings).all(axis=1)
     error = np.abs(np.linalg.norm(embeddings, axis=1) - 1.0)
+    results = []
+    if facenet_engine.info.precision == "fp16" and "contract.half_headroom" in facenet_gates.limits:
+        fits = half_range(load_onnx(facenet_prepared.entry.path), batch)
+        facenet_gates.measure("half range", asdict(fits))
+        results.append(facenet_gates.at_least("contract.half_headroom", fits.headroom, fits.text()))
     facenet_gates.check(
+        *results,
         facenet_gates.at_most(
             "contract.non_finite",
             int((~finite).sum()),

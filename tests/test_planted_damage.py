@@ -82,7 +82,7 @@ def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
     """What saturation does to the embeddings, on any CPU: rows turned by noise."""
     damaged = onnx.ModelProto()
     damaged.CopyFrom(prepared_onnx)
-    weights = next(w for w in damaged.graph.initializer if w.name.endswith("Bottleneck/weights"))
+    weights = next(w for w in damaged.graph.initializer if w.name == "bottleneck/weight")
     values = numpy_helper.to_array(weights)
     noise = np.random.default_rng(0).normal(scale=3 * values.std(), size=values.shape)
     weights.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), weights.name))

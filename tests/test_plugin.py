@@ -45,6 +45,7 @@ def project(
     (pytester.path / "baselines" / "gates.toml").write_text(FEW_PAIRS_GATES)
     monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
     monkeypatch.setenv("FACENET_LFW", str(small_set))
+    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
     return pytester
 
 
@@ -254,12 +255,24 @@ def test_engine_with_another_input_shape(
     project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     model = _copy(prepared_onnx)
+    for axis, side in ((1, 160), (3, 3)):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = side
+    onnx.save(model, tmp_path / "engine.onnx")
+    _refused_engine(project, tmp_path / "engine.onnx", "[N, 160, 160, 3]; expected [N, 3, H, H]")
+
+
+def test_engine_of_another_image_size_than_its_model(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    model = _copy(prepared_onnx)
     for axis in (2, 3):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 224
     onnx.save(model, tmp_path / "engine.onnx")
-    _refused_engine(
-        project, tmp_path / "engine.onnx", "[N, 3, 224, 224]; expected [N, 3, 160, 160]"
+    result = project.runpytest_subprocess(
+        "suites/test_contract.py", f"--facenet-engine={tmp_path / 'engine.onnx'}"
     )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*faces of 224 pixels, but 20180408-102900*reads 160*"])
 
 
 def _refused_engine(project: pytest.Pytester, engine: Path, says: str) -> None:
@@ -282,7 +295,7 @@ def test_engine_that_gives_nan_fails(
     project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     model = _copy(prepared_onnx)
-    weights = next(w for w in model.graph.initializer if w.name.endswith("Bottleneck/weights"))
+    weights = next(w for w in model.graph.initializer if w.name == "bottleneck/weight")
     poisoned = numpy_helper.to_array(weights).copy()
     poisoned[0, 0] = np.nan
     weights.CopyFrom(numpy_helper.from_array(poisoned, weights.name))
@@ -300,7 +313,7 @@ def test_engine_without_normalisation_fails(
     project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     model = _copy(prepared_onnx)
-    norm = next(n for n in model.graph.node if n.op_type == "BatchNormalization").output[0]
+    norm = next(n for n in model.graph.node if n.name == "bottleneck").output[0]
     del model.graph.output[:]
     model.graph.output.append(
         helper.make_tensor_value_info(norm, onnx.TensorProto.FLOAT, ["N", 512])
@@ -332,7 +345,7 @@ def test_an_engine_without_finite_values_passes_no_invariance(
     project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     model = _copy(prepared_onnx)
-    weights = next(w for w in model.graph.initializer if w.name.endswith("Bottleneck/weights"))
+    weights = next(w for w in model.graph.initializer if w.name == "bottleneck/weight")
     poisoned = np.full(numpy_helper.to_array(weights).shape, np.nan, np.float32)
     weights.CopyFrom(numpy_helper.from_array(poisoned, weights.name))
     onnx.save(model, tmp_path / "nan.onnx")

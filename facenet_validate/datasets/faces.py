@@ -106,6 +106,8 @@ class AlignedFaces:
         Photos in which no face was found: the centre crop was taken.
     several : tuple of str
         Photos with more than one face.
+    photo_digests : tuple of str
+        SHA-256 of each photo's file.
     """
 
     names: tuple[str, ...]
@@ -113,6 +115,7 @@ class AlignedFaces:
     read: Callable[[int], bytes]
     undetected: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
+    photo_digests: tuple[str, ...] = ()
 
     def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Return faces ``(len(rows), 160, 160, 3)`` RGB uint8.
@@ -144,7 +147,10 @@ def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFac
     """Return faces of photos that are already aligned."""
     digests = _digests(paths)
     return AlignedFaces(
-        tuple(names), _set_digest("none", names, digests), lambda row: _read(paths[row])
+        tuple(names),
+        _set_digest("none", names, digests),
+        lambda row: _read(paths[row]),
+        photo_digests=tuple(digests),
     )
 
 
@@ -208,6 +214,7 @@ def align_photos(
         read,
         undetected=tuple(n for n, d in zip(names, digests, strict=True) if found[d] == 0),
         several=tuple(n for n, d in zip(names, digests, strict=True) if found[d] > 1),
+        photo_digests=tuple(digests),
     )
 
 
@@ -231,3 +238,20 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
+
+
+def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
+    """Check that no evaluation photo is calibrated on, under whatever name.
+
+    Raises
+    ------
+    DatasetError
+        Naming the first photo that is in both sets.
+    """
+    by_digest = dict(zip(evaluation.photo_digests, evaluation.names, strict=True))
+    for digest, name in zip(calibration.photo_digests, calibration.names, strict=True):
+        if digest in by_digest:
+            raise DatasetError(
+                f"calibration photo {name} is the evaluation photo {by_digest[digest]}: the same "
+                "bytes. An engine must not be calibrated on what it is judged by; remove it."
+            )

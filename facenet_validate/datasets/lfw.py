@@ -61,15 +61,14 @@ class VerificationSet:
         return len({name.rsplit("_", 1)[0] for name in self.names})
 
 
-CALIBRATION_IMAGES = 512
-
-
-def load_set(layout: LfwLayout, *, name: str, title: str) -> VerificationSet:
+def load_set(
+    layout: LfwLayout, *, name: str, title: str, calibration_images: int = 512
+) -> VerificationSet:
     """Resolve every pair to files, and choose calibration photos of other people.
 
     Calibration takes one photo a person, people in the order of the digests of their names, so
     that the choice is arbitrary, fixed, and the same on every machine; further photos of the same
-    people follow until there are 512.
+    people follow until there are ``calibration_images``.
 
     Raises
     ------
@@ -89,7 +88,7 @@ def load_set(layout: LfwLayout, *, name: str, title: str) -> VerificationSet:
         )
     rows = {ref.stem: index for index, ref in enumerate(references)}
     people = {ref.person for ref in references}
-    calibration = _calibration_names(sorted(photos), people)
+    calibration = _calibration_names(sorted(photos), people, calibration_images)
     pairs = layout.pairs.pairs
     return VerificationSet(
         name=name,
@@ -125,7 +124,9 @@ def _photos(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _calibration_names(stems: list[str], evaluation_people: set[str]) -> tuple[str, ...]:
+def _calibration_names(
+    stems: list[str], evaluation_people: set[str], count: int
+) -> tuple[str, ...]:
     by_person: dict[str, list[str]] = {}
     for stem in stems:
         person = stem.rsplit("_", 1)[0]
@@ -134,10 +135,10 @@ def _calibration_names(stems: list[str], evaluation_people: set[str]) -> tuple[s
     order = sorted(by_person, key=lambda person: hashlib.sha256(person.encode()).digest())
     chosen: list[str] = []
     depth = 0
-    while len(chosen) < CALIBRATION_IMAGES and any(len(p) > depth for p in by_person.values()):
+    while len(chosen) < count and any(len(p) > depth for p in by_person.values()):
         chosen += [by_person[person][depth] for person in order if len(by_person[person]) > depth]
         depth += 1
-    chosen = chosen[:CALIBRATION_IMAGES]
+    chosen = chosen[:count]
     overlap = {stem.rsplit("_", 1)[0] for stem in chosen} & evaluation_people
     if overlap:
         raise DatasetError(f"calibration shows people of the evaluation pairs: {sorted(overlap)}.")

@@ -31,8 +31,8 @@ EVALUATION_PEOPLE = 110
 PHOTOS_PER_PERSON = 8
 """Photos of every person: 28 genuine pairs each, so 11 people have 308 for a fold's 300."""
 
-CALIBRATION_PEOPLE = 16
-"""Further people, in no pair, whose 128 photos are for calibration."""
+CALIBRATION_PEOPLE = 64
+"""Further people, in no pair, whose 512 photos are for calibration."""
 
 _SIZE = 160
 _FOLDS = 10
@@ -107,7 +107,7 @@ def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | N
         (folder / "pairs.txt").write_text("\n".join(_pairs_lines()) + "\n", encoding="ascii")
     except OSError as error:
         msg = (
-            f"cannot write the synthetic faces to {folder}: {error}; give a folder with 60 MB free"
+            f"cannot write the synthetic faces to {folder}: {error}; give a folder with 100 MB free"
         )
         raise DatasetError(msg) from error
 

@@ -12,9 +12,15 @@ import cv2
 from filelock import FileLock
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.synthetic import SYNTHETIC_VERSION, write_synthetic_faces
+from facenet_validate.datasets.synthetic import (
+    CALIBRATION_PEOPLE,
+    EVALUATION_PEOPLE,
+    SYNTHETIC_VERSION,
+    write_synthetic_faces,
+)
 from facenet_validate.errors import CacheError
 
+PEOPLE = EVALUATION_PEOPLE + CALIBRATION_PEOPLE
 _SUMS = "SHA256SUMS"
 
 
@@ -28,7 +34,9 @@ def synthetic_folder(cache: Cache, progress: Callable[[int, int], None] | None =
     CacheError
         If the folder cannot be written.
     """
-    folder = cache.root / "synthetic" / f"{SYNTHETIC_VERSION}-opencv-{cv2.__version__}"
+    folder = (
+        cache.root / "synthetic" / f"{SYNTHETIC_VERSION}-{PEOPLE}-people-opencv-{cv2.__version__}"
+    )
     if not cache.rebuild and _is_whole(folder):
         return folder
     try:

@@ -15,13 +15,12 @@ from facenet_validate.digests import file_digest
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.errors import EngineError, ModelError
+from facenet_validate.errors import ModelError
+from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.recipes import Int8Recipe, Precision, Target, int8_recipe
 
 Progress = Callable[[int, int], None]
-
-MINIMUM_CALIBRATION_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -102,15 +101,9 @@ def _int8(
     cache: Cache,
     progress: Progress | None,
 ) -> Artefact:
-    from facenet_validate.models.calibration import activation_ranges
-    from facenet_validate.models.precision import to_int8
+    from facenet_validate.models.int8 import calibrate, to_int8
 
     count = len(faces.names)
-    if count < MINIMUM_CALIBRATION_IMAGES:
-        raise EngineError(
-            f"INT8 calibration has {count} images of people outside the evaluation pairs; expected "
-            f"at least {MINIMUM_CALIBRATION_IMAGES}. Put photos of other people beside the set's."
-        )
     inputs = {
         "model": model.entry.digest,
         "recipe": {"precision": "int8", **recipe.inputs()},
@@ -120,20 +113,16 @@ def _int8(
     }
 
     def build(path: Path) -> None:
-        prepared = load_onnx(model.entry.path)
-        images = standardize(faces.load(np.arange(count)))
-        ranges = activation_ranges(
-            prepared, images, percentile=recipe.percentile, progress=progress
+        calibrated = calibrate(
+            load_onnx(model.entry.path),
+            standardize(faces.load(np.arange(count)), model.image_size),
+            equalized=recipe.equalized,
+            progress=progress,
         )
-        quantized = to_int8(prepared, recipe, ranges)
-        path.write_bytes(quantized.SerializeToString(deterministic=True))
+        path.write_bytes(to_int8(calibrated, recipe).SerializeToString(deterministic=True))
 
     entry = cache.get_or_build("int8", inputs, "model.onnx", build)
-    text = (
-        f"INT8 for {recipe.target}: {recipe.why}; per-channel weights, percentile "
-        f"{recipe.percentile} over {count} images"
-    )
-    return Artefact(entry.path, entry.digest, "int8", text, entry.reason)
+    return Artefact(entry.path, entry.digest, "int8", recipe.text(count), entry.reason)
 
 
 def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Artefact:
@@ -145,7 +134,15 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
         If its input or output is not the contract's, or its embeddings have another size than
         those of the model it is compared with.
     """
-    size = check_contract(load_onnx(path), str(path))
+    graph = load_onnx(path)
+    size = check_contract(graph, str(path))
+    side = graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    if side != model.image_size:
+        raise ModelError(
+            f"engine {path}: reads faces of {side} pixels, but {model.source.name}, which it is "
+            f"compared with, reads {model.image_size}. Name its own FP32 model with "
+            "--facenet-model."
+        )
     if size != model.embedding_size:
         raise ModelError(
             f"engine {path}: embeddings of {size} values, but {model.source.name}, which it is "
@@ -155,8 +152,11 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
     return Artefact(path, file_digest(path), precision, "built elsewhere", "given by the user")
 
 
-def load_engine(artefact: Artefact, *, device: str, threads: int) -> Engine:
-    """Load an artefact on ONNX Runtime's CPU provider."""
+def load_engine(artefact: Artefact, *, device: str, threads: int, target: Target) -> Engine:
+    """Load an artefact on ONNX Runtime's CPU provider; one for TensorRT is emulated."""
+    share = None
+    if artefact.precision == "int8":
+        share = int8_share(load_onnx(artefact.path))
     return OnnxRuntimeEngine(
         artefact.path,
         digest=artefact.digest,
@@ -164,4 +164,6 @@ def load_engine(artefact: Artefact, *, device: str, threads: int) -> Engine:
         artefact=artefact.path.name if artefact.recipe == "built elsewhere" else artefact.recipe,
         device=device,
         threads=threads,
+        target=target,
+        int8_share=share,
     )

@@ -85,7 +85,8 @@ def embed(
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     parts: list[NDArray[np.float32]] = []
     done = 0
-    for batch in _batches(faces, chunks):
+    side = engine.input.shape[-1]
+    for batch in _batches(faces, chunks, side if isinstance(side, int) else 160):
         parts.append(engine.run(batch))
         done += len(batch)
         if progress is not None:
@@ -93,7 +94,9 @@ def embed(
     return np.concatenate(parts)
 
 
-def _batches(faces: Faces, chunks: list[NDArray[np.intp]]) -> Iterator[NDArray[np.float32]]:
+def _batches(
+    faces: Faces, chunks: list[NDArray[np.intp]], size: int
+) -> Iterator[NDArray[np.float32]]:
     """Yield chunks of faces as the model reads them, decoded by all processors at once.
 
     Decoding ahead beside the engine would take a processor from it: one thread late holds up every
@@ -103,7 +106,8 @@ def _batches(faces: Faces, chunks: list[NDArray[np.intp]]) -> Iterator[NDArray[n
         for chunk in chunks:
             starts = range(0, len(chunk), _FACES_PER_TASK)
             parts = [chunk[start : start + _FACES_PER_TASK] for start in starts]
-            yield np.concatenate(list(pool.map(lambda rows: standardize(faces.load(rows)), parts)))
+            loaded = pool.map(lambda rows: standardize(faces.load(rows), size), parts)
+            yield np.concatenate(list(loaded))
 
 
 def cached_embeddings(

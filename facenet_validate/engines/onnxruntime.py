@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.errors import EngineError
-from facenet_validate.models.recipes import Precision
+from facenet_validate.models.recipes import Precision, Target
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
@@ -34,6 +34,11 @@ class OnnxRuntimeEngine:
         The CPU's name.
     threads : int
         Intra-op threads, the processors this process may use.
+    target : str
+        What the artefact is made for. One for TensorRT is emulated: Q/DQ pairs are computed as
+        they are written, in floating point, so that no kernel of this CPU saturates a sum.
+    int8_share : float or None
+        Share of multiply-adds in INT8.
 
     Raises
     ------
@@ -50,13 +55,20 @@ class OnnxRuntimeEngine:
         artefact: str,
         device: str,
         threads: int,
+        target: Target = "cpu",
+        int8_share: float | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Two engines are timed in turn: the threads of the one at rest must not keep a core busy.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        entries = {"session.force_spinning_stop": "1"}
+        emulated = precision == "int8" and target == "tensorrt"
+        if emulated:
+            entries["session.disable_quant_qdq"] = "1"
+        for entry, value in entries.items():
+            options.add_session_config_entry(entry, value)
         try:
             self._session: Any = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -75,12 +87,13 @@ class OnnxRuntimeEngine:
             options=(
                 ("provider", "CPUExecutionProvider"),
                 ("intra_op_num_threads", str(threads)),
-                ("session.force_spinning_stop", "1"),
+                *entries.items(),
             ),
             digest=digest,
             artefact=artefact,
             # The CPU provider converts FP16 weights and computes in FP32 where it has no kernel.
-            recipe_only=precision == "fp16",
+            recipe_only=precision == "fp16" or emulated,
+            int8_share=int8_share,
         )
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -35,6 +35,8 @@ class EngineInfo:
     recipe_only : bool
         True where the backend computes in a higher precision than the artefact's, so that a
         result speaks for the recipe and not for an engine on the target.
+    int8_share : float or None
+        Share of multiply-adds in INT8, 0 to 1; None where the artefact does not tell.
     """
 
     precision: Precision
@@ -45,6 +47,7 @@ class EngineInfo:
     digest: str
     artefact: str
     recipe_only: bool
+    int8_share: float | None = None
 
 
 @dataclass(frozen=True)

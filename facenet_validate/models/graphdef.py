@@ -8,6 +8,7 @@ declared as ``int32``, which is the same on the wire.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -44,7 +45,11 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
         ("int64_val", 10, "int64", True),
         ("bool_val", 11, "bool", True),
     ),
-    "AttrList": (("i", 3, "int64", True),),
+    "AttrList": (
+        ("i", 3, "int64", True),
+        ("type", 6, "int32", True),
+        ("shape", 7, "TensorShape", True),
+    ),
     "AttrValue": (
         ("list", 1, "AttrList", False),
         ("s", 2, "bytes", False),
@@ -73,6 +78,19 @@ _DTYPES: dict[int, tuple[np.dtype[Any], str]] = {
     9: (np.dtype(np.int64), "int64_val"),
     10: (np.dtype(np.bool_), "bool_val"),
 }
+_MOST_AXES = 8
+_MOST_VALUES = 2**40  # keeps numpy's own arithmetic on sizes exact
+BOOL = 10
+"""TensorFlow's ``DT_BOOL``."""
+
+_MOST_FIELDS = 500_000
+"""Nodes and their parts a file may list; a published graph has some 50,000. Two bytes list an empty
+node that takes a hundred to hold, so the count comes before the parsing."""
+
+
+def graph_message() -> Any:
+    """Return an empty ``Graph`` message."""
+    return _graph_class()()
 
 
 @cache
@@ -113,12 +131,13 @@ def parse_graph(data: bytes, *, source: str) -> Any:
     Raises
     ------
     ModelError
-        If the bytes are no ``GraphDef`` or hold no node.
+        If the bytes are no ``GraphDef``, hold no node, or list more than any network has.
     """
-    graph = _graph_class()()
+    graph = graph_message()
     try:
+        _check_extent(data, source=source)
         graph.ParseFromString(data)
-    except DecodeError as error:
+    except (DecodeError, ValueError) as error:
         raise ModelError(
             f"{source}: not a TensorFlow frozen graph ({error}). Expected a serialized GraphDef "
             "(.pb); check that the file was copied whole."
@@ -128,13 +147,91 @@ def parse_graph(data: bytes, *, source: str) -> Any:
     return graph
 
 
+def _check_extent(data: bytes, *, source: str) -> None:
+    """Walk the nodes and their parts without reading them: lengths, and how many there are."""
+    for count, position in enumerate(_extent(data), start=1):
+        if count > _MOST_FIELDS:
+            raise ModelError(
+                f"{source}: a graph of more than {_MOST_FIELDS:,} nodes and parts of them, counted "
+                f"at byte {position:,} of {len(data):,}. A published FaceNet has some 50,000; "
+                "freeze the inference graph alone."
+            )
+
+
+def _extent(data: bytes) -> Iterator[int]:
+    for number, start, end in _fields(data, 0, len(data)):
+        yield start
+        if number == 1:
+            for _, part, _ in _fields(data, start, end):
+                yield part
+
+
+def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, first byte and end of each field of a message on the wire.
+
+    Raises
+    ------
+    ValueError
+        If a field claims more bytes than the message has.
+    """
+    while position < end:
+        start = position
+        tag, position = _varint(data, position, end)
+        kind = tag & 7
+        if kind == 0:
+            size = _varint(data, position, end)[1] - position
+        elif kind == 2:
+            size, position = _varint(data, position, end)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"byte {start:,} begins no field")
+        if position + size > end:
+            raise ValueError(
+                f"byte {start:,} claims a field of {size:,} bytes, {end - position:,} are left"
+            )
+        yield tag >> 3, position, position + size
+        position += size
+
+
+def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    for place in range(position, min(position + 10, end)):
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place + 1
+        shift += 7
+    raise ValueError(f"byte {position:,} begins no number")
+
+
+def type_code(dtype: np.dtype[Any]) -> int:
+    """Return the TensorFlow ``DataType`` of a numpy dtype that constants have."""
+    return next(code for code, (known, _) in _DTYPES.items() if known == dtype)
+
+
+def numpy_type(data_type: int) -> np.dtype[Any]:
+    """Return the numpy dtype of a TensorFlow ``DataType``.
+
+    Raises
+    ------
+    ValueError
+        If it is not one a frozen graph's constants have.
+    """
+    if data_type not in _DTYPES:
+        raise ValueError(f"TensorFlow data type {data_type}")
+    return _DTYPES[data_type][0]
+
+
 def attributes(node: Any) -> dict[str, Any]:
     """Return a node's attributes as ``name -> AttrValue``."""
     return {entry.key: entry.value for entry in node.attr}
 
 
 def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
-    """Return the value of a ``Tensor`` message as an array of its declared shape and dtype.
+    """Return the value of a ``Tensor`` message as a read-only array of its shape and dtype.
+
+    TensorFlow stores a tensor of equal values as that one value; here it takes the memory of one.
 
     Raises
     ------
@@ -148,55 +245,74 @@ def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
         )
     dtype, field = _DTYPES[tensor.dtype]
     shape = tuple(int(d.size) for d in tensor.tensor_shape.dim)
-    count = int(np.prod(shape, dtype=np.int64))
+    count, given = claimed_values(tensor)
+    possible = min(shape, default=0) >= 0 and len(shape) <= _MOST_AXES and count < _MOST_VALUES
+    if not possible or (given != count and (given != 1 or tensor.tensor_content)):
+        raise ModelError(
+            f"node {node!r}: constant of shape {shape} needs {count:,} values, found {given:,g}."
+        )
     if tensor.tensor_content:
-        values = np.frombuffer(tensor.tensor_content, dtype=dtype.newbyteorder("<"))
+        content = np.frombuffer(tensor.tensor_content, dtype=dtype.newbyteorder("<"))
+        values = content.astype(dtype, copy=False)
     else:
         values = np.asarray(getattr(tensor, field), dtype=dtype)
-        # TensorFlow stores a constant tensor as its one value.
-        if values.size == 1 and count != 1:
-            values = np.repeat(values, count)
-    if values.size != count:
-        raise ModelError(
-            f"node {node!r}: constant of shape {shape} needs {count} values, found {values.size}."
-        )
-    return values.reshape(shape).astype(dtype)
+    return np.broadcast_to(values.reshape(shape if given == count else ()), shape)
+
+
+def claimed_values(tensor: Any) -> tuple[int, float]:
+    """Return how many values a ``Tensor`` message of a known type has by its shape, and holds."""
+    count = math.prod(int(d.size) for d in tensor.tensor_shape.dim)
+    dtype, field = _DTYPES.get(tensor.dtype, (np.dtype(np.uint8), "int_val"))
+    content = tensor.tensor_content
+    return count, len(content) / dtype.itemsize if content else len(getattr(tensor, field))
+
+
+def set_tensor(tensor: Any, value: np.ndarray[Any, Any]) -> None:
+    """Store an array in a ``Tensor`` message, as TensorFlow does: a single value by itself."""
+    tensor.dtype = type_code(value.dtype)
+    for size in value.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    if value.size == 1:
+        getattr(tensor, _DTYPES[tensor.dtype][1]).append(value.item())
+    else:
+        tensor.tensor_content = value.astype(value.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def split_reference(reference: str) -> tuple[str, int]:
+    """Return node and output number a ``GraphDef`` input refers to; -1 for a control input."""
+    if reference.startswith("^"):
+        return reference[1:], -1
+    name, colon, port = reference.rpartition(":")
+    if colon and len(port) < 5 and port.isascii() and port.isdigit():
+        return name, int(port)
+    return reference, 0
 
 
 def producer_of(reference: str) -> str:
     """Return the node a ``GraphDef`` input refers to: ``name``, ``name:0`` or ``^name``."""
-    return reference.lstrip("^").split(":", 1)[0]
+    return split_reference(reference)[0]
 
 
-def sorted_nodes(nodes: dict[str, Any], *, source: str) -> Iterator[Any]:
+def sorted_nodes(nodes: dict[str, Any]) -> Iterator[Any]:
     """Yield nodes after their inputs (frozen graphs promise no order).
 
-    Raises
-    ------
-    ModelError
-        If a node reads one that is not there, or the graph has a cycle.
+    An input that is not in the graph is passed over, and so is the one that closes a cycle: its
+    node comes after the node that reads it.
     """
-    state: dict[str, int] = {}
+    seen: set[str] = set()
     for root, first in nodes.items():
-        if root in state:
+        if root in seen:
             continue
-        state[root] = 1
-        stack = [(root, iter(first.input))]
+        seen.add(root)
+        stack = [(first, iter(first.input))]
         while stack:
-            name, inputs = stack[-1]
+            node, inputs = stack[-1]
             for reference in inputs:
                 child = producer_of(reference)
-                if child not in nodes:
-                    raise ModelError(
-                        f"{source}: node {name!r} reads {reference!r}, which is not in the graph."
-                    )
-                if state.get(child) == 1:
-                    raise ModelError(f"{source}: the graph has a cycle through node {child!r}.")
-                if child not in state:
-                    state[child] = 1
-                    stack.append((child, iter(nodes[child].input)))
+                if child in nodes and child not in seen:
+                    seen.add(child)
+                    stack.append((nodes[child], iter(nodes[child].input)))
                     break
             else:
-                state[name] = 2
-                yield nodes[name]
+                yield node
                 stack.pop()

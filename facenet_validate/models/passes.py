@@ -1,58 +1,86 @@
-"""Small rewrites and questions of an ONNX graph that recipes need."""
+"""Small rewrites and questions of an ONNX graph that several rooms need."""
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from facenet_validate.errors import ModelError
 
 
-def fold_scales(model: onnx.ModelProto) -> int:
-    """Fold ``Mul`` by a scalar into the ``Conv`` before it, in place.
+def sort_nodes(graph: onnx.GraphProto, *, source: str) -> None:
+    """Put every node after the nodes it reads, in place; otherwise they keep their order.
 
-    The residual branches of Inception-ResNet end in ``Conv → Mul(0.17, 0.10, 0.20)``. Folded, the
-    branch is quantised once and at its own scale.
-
-    Returns
-    -------
-    int
-        How many were folded.
+    Raises
+    ------
+    ModelError
+        If nodes read each other in a cycle, or two give the same tensor; a node is named.
     """
-    graph = model.graph
-    initializers = {tensor.name: tensor for tensor in graph.initializer}
-    producers = {output: node for node in graph.node for output in node.output}
-    uses = Counter(name for node in graph.node for name in node.input)
-    outputs = {value.name for value in graph.output}
-    folded = []
-    for node in graph.node:
-        if node.op_type != "Mul":
-            continue
-        scalars = [i for i in node.input if i in initializers and not list(initializers[i].dims)]
-        data = [i for i in node.input if i not in initializers]
-        if len(scalars) != 1 or len(data) != 1:
-            continue
-        conv = producers.get(data[0])
-        if conv is None or conv.op_type != "Conv" or uses[data[0]] != 1 or data[0] in outputs:
-            continue
-        if any(uses[name] != 1 for name in conv.input[1:]):
-            continue
-        factor = numpy_helper.to_array(initializers[scalars[0]])
-        for name in conv.input[1:]:
-            tensor = initializers[name]
-            scaled = (numpy_helper.to_array(tensor) * factor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(scaled, name))
-        conv.output[0] = node.output[0]
-        folded.append(node)
-    for node in folded:
-        graph.node.remove(node)
-    used = {name for node in graph.node for name in node.input}
-    for name in [name for name in initializers if name not in used]:
-        graph.initializer.remove(initializers[name])
-    return len(folded)
+    nodes = list(graph.node)
+    maker: dict[str, int] = {}
+    for index, node in enumerate(nodes):
+        for name in filter(None, node.output):
+            if name in maker:
+                raise ModelError(
+                    f"{source}: {described(node)} gives {name!r}, which "
+                    f"{described(nodes[maker[name]])} gives too. Expected every tensor from one "
+                    "node: export the model again."
+                )
+            maker[name] = index
+    needs = [{maker[name] for name in reads(node) if name in maker} for node in nodes]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for index, needed in enumerate(needs):
+        for other in needed:
+            readers[other].append(index)
+    missing = [len(needed) for needed in needs]
+    ready = [index for index, count in enumerate(missing) if not count]
+    order = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) < len(nodes):
+        raise ModelError(
+            f"{source}: {described(nodes[_in_a_cycle(needs, missing)])} reads what is made from "
+            "its own output: the graph has a cycle. Export the model again."
+        )
+    if order != list(range(len(nodes))):
+        del graph.node[:]
+        graph.node.extend(nodes[index] for index in order)
+
+
+def _in_a_cycle(needs: list[set[int]], missing: list[int]) -> int:
+    """Return a node of a cycle: going from need to need among the unsortable ends in one."""
+    index = next(index for index, count in enumerate(missing) if count)
+    seen: set[int] = set()
+    while index not in seen:
+        seen.add(index)
+        index = next(other for other in needs[index] if missing[other])
+    return index
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Return the tensors a node reads, those that its inner graphs take from outside included."""
+    found = set(filter(None, node.input))
+    for attribute in node.attribute:
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            inner = {value.name for value in graph.input}
+            inner |= {tensor.name for tensor in graph.initializer}
+            inner |= {name for child in graph.node for name in child.output}
+            for child in graph.node:
+                found |= reads(child) - inner
+            found |= {value.name for value in graph.output} - inner
+    return found
+
+
+def described(node: onnx.NodeProto) -> str:
+    """Return how to call a node in an error: numeric exports leave names empty."""
+    called = node.name or next(iter(filter(None, node.output)), "?")
+    return f"node {called!r} ({node.op_type})"
 
 
 def remove_round_trips(model: onnx.ModelProto) -> None:
@@ -75,29 +103,21 @@ def remove_round_trips(model: onnx.ModelProto) -> None:
     for value in graph.output:
         if value.name in exact:
             _rename(graph, exact[value.name], value.name)
-    _remove_unread(graph)
-    _sort(graph)
+    sort_nodes(graph, source="the FP16 graph")
+    remove_unread(graph)
+    _check_complete(graph)
 
 
-def _sort(graph: onnx.GraphProto) -> None:
-    """Put every node after the nodes it reads, otherwise in the order they have."""
+def _check_complete(graph: onnx.GraphProto) -> None:
     made = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
-    waiting = list(graph.node)
-    ordered: list[onnx.NodeProto] = []
-    while waiting:
-        ready = next((node for node in waiting if made >= set(filter(None, node.input))), None)
-        if ready is None:
-            node = waiting[0]
-            absent = next(name for name in node.input if name and name not in made)
+    for node in graph.node:
+        absent = sorted(reads(node) - made)
+        if absent:
             raise ModelError(
-                f"node {node.name!r} ({node.op_type}) reads {absent!r}, which nothing before it "
-                "gives: the graph has a cycle or a gap."
+                f"{described(node)} reads {absent[0]!r}, which nothing before it gives: the graph "
+                "has a cycle or a gap."
             )
-        waiting.remove(ready)
-        ordered.append(ready)
-        made.update(ready.output)
-    del graph.node[:]
-    graph.node.extend(ordered)
+        made.update(node.output)
 
 
 def _cast_type(node: onnx.NodeProto) -> int:
@@ -115,15 +135,21 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
                     names[place] = new
 
 
-def _remove_unread(graph: onnx.GraphProto) -> None:
-    while True:
-        read = {name for node in graph.node for name in node.input}
-        read |= {value.name for value in graph.output}
-        unread = [node for node in graph.node if not read & set(node.output)]
-        if not unread:
-            return
-        for node in unread:
-            graph.node.remove(node)
+def remove_unread(graph: onnx.GraphProto) -> None:
+    """Remove nodes and weights that no output needs, in place; the nodes are in order."""
+    needed = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= reads(node)
+            kept.append(node)
+    if len(kept) < len(graph.node):
+        kept.reverse()
+        del graph.node[:]
+        graph.node.extend(kept)
+    for place in reversed(range(len(graph.initializer))):
+        if graph.initializer[place].name not in needed:
+            del graph.initializer[place]
 
 
 def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:

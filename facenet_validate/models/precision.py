@@ -1,20 +1,17 @@
-"""Prepared model → typed FP16 graph, or INT8 graph with Q/DQ."""
+"""Prepared model → typed FP16 graph; and the precision a graph is typed in."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 
 import onnx
 from onnx import TensorProto
 
 from facenet_validate.errors import ModelError
-from facenet_validate.models.calibration import ActivationRange, tensors_range
 from facenet_validate.models.passes import embedding_tail, remove_round_trips
-from facenet_validate.models.recipes import Int8Recipe, Precision
+from facenet_validate.models.recipes import Precision
 
 FP16_VERSION = 2
-_QUANTIZED_OPS = ["Conv", "Add", "Concat", "MaxPool", "AveragePool", "Relu"]
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -27,42 +24,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     # The converter casts to FP16 and back between the nodes it was told to keep.
     remove_round_trips(converted)
-    return _proven(converted, "fp16")
-
-
-def to_int8(
-    model: onnx.ModelProto, recipe: Int8Recipe, ranges: Mapping[str, ActivationRange]
-) -> onnx.ModelProto:
-    """Return the Q/DQ graph of a recipe: per-channel weights, per-tensor activations.
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-        The prepared model.
-    ranges : mapping
-        Calibrated range of every activation, by tensor name.
-    """
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-
-    types = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-    tail = [node.name for node in embedding_tail(model)]
-    quantizer = QDQQuantizer(
-        onnx.shape_inference.infer_shapes(model),
-        per_channel=True,
-        reduce_range=recipe.weight_bits == 7,
-        weight_qType=types[recipe.weights],
-        activation_qType=types[recipe.activations],
-        tensors_range=tensors_range(ranges),
-        nodes_to_quantize=[],
-        nodes_to_exclude=tail,
-        op_types_to_quantize=_QUANTIZED_OPS,
-        extra_options={},
-    )
-    quantizer.quantize_model()
-    quantized: onnx.ModelProto = quantizer.model.model
-    quantized.producer_name = "facenet_validate"
-    return _proven(quantized, "int8")
+    return proven(converted, "fp16")
 
 
 def infer_precision(model: onnx.ModelProto) -> Precision:
@@ -93,7 +55,7 @@ def _is_quantized(operator: str) -> bool:
     )
 
 
-def _proven(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+def proven(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
     """Return the graph if it really is of a precision: a converter may skip every node."""
     found = infer_precision(model)
     if found != precision:

@@ -1,51 +1,49 @@
-"""Source model → prepared model: the canonical ONNX every recipe starts from."""
+"""Source model → prepared model: canonical ONNX, proven to be the source, kept in the cache."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facenet_validate.cache import Cache, Entry
-from facenet_validate.digests import file_digest, short
 from facenet_validate.errors import ModelError
-from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
+from facenet_validate.models.sources import SourceModel, check_kind, raw_model, source_model
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
+    from numpy.typing import NDArray
 
-CONVERTER_VERSION = 2
+    from facenet_validate.models.anatomy import Anatomy
+    from facenet_validate.models.proof import Proof
+
+    Faces = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
+
+__all__ = [
+    "PreparedModel",
+    "SourceModel",
+    "check_contract",
+    "load_onnx",
+    "prepare",
+    "source_model",
+]
+
+CONVERTER_VERSION = 3
 """Changes when a converted model may change for the same source."""
 
-INPUT_NAME = "input"
-OUTPUT_NAME = "embeddings"
-IMAGE_SIZE = 160
-
-
-@dataclass(frozen=True)
-class SourceModel:
-    """What the user has.
-
-    Attributes
-    ----------
-    path : Path
-        A frozen graph ``.pb`` or an ``.onnx`` that already keeps the contract.
-    name : str
-        For people.
-    digest : str
-        SHA-256 of the file.
-    """
-
-    path: Path
-    name: str
-    digest: str
+_PROOF = "facenet_validate.proof"
+_ANATOMY = "facenet_validate.anatomy"
+_STEPS = 4
 
 
 @dataclass(frozen=True)
 class PreparedModel:
-    """Canonical ONNX: ``input`` float32 ``[N, 3, 160, 160]`` → ``embeddings`` float32 ``[N, D]``.
+    """Canonical ONNX: ``input`` float32 ``[N, 3, H, H]`` → ``embeddings`` float32 ``[N, D]``.
 
     Attributes
     ----------
@@ -55,117 +53,119 @@ class PreparedModel:
         The ONNX file in the cache.
     embedding_size : int
         D.
+    image_size : int
+        H.
+    proof : Proof
+        What shows that it is the source.
+    anatomy : tuple of (str, str)
+        What was found in the source and why, by subject.
     """
 
     source: SourceModel
     entry: Entry
     embedding_size: int
+    image_size: int
+    proof: Proof
+    anatomy: tuple[tuple[str, str], ...]
 
 
-def source_model(path: Path | None) -> SourceModel:
-    """Describe a model file; the pretrained one for None.
+def prepare(
+    source: SourceModel,
+    cache: Cache,
+    *,
+    input_name: str | None = None,
+    output_name: str | None = None,
+    faces: Faces | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreparedModel:
+    """Convert a source model to the prepared model and prove it, or take it from the cache.
+
+    Parameters
+    ----------
+    source : SourceModel
+        From `source_model`.
+    input_name, output_name : str, optional
+        The image input and the embedding's tensor, where the source leaves a choice.
+    faces : ndarray of shape (N, 160, 160, 3), uint8, or callable giving it, optional
+        Aligned faces to prove the model on; drawn ones by default.
+    progress : callable, optional
+        Called with (steps done, steps in all) of a conversion.
 
     Raises
     ------
     ModelError
-        If the file is missing, or the pretrained file is not the one we know.
+        If the file is of no known kind, is no FaceNet, leaves a choice, or the prepared model
+        gives other embeddings than the source.
     """
-    if path is None:
-        path = locate(PRETRAINED)
-        digest = file_digest(path)
-        if digest != PRETRAINED.sha256:
-            raise ModelError(
-                f"{path}: not the file {PRETRAINED.distribution} 0.1.0 carries (sha256 "
-                f"{short(digest)}, expected {short(PRETRAINED.sha256)}). Reinstall it, or name "
-                "your model with --facenet-model."
-            )
-        return SourceModel(path, PRETRAINED_NAME, digest)
-    if not path.is_file():
-        raise ModelError(f"model {path}: no such file. Expected a .pb frozen graph or an .onnx.")
-    return SourceModel(path, path.name, file_digest(path))
-
-
-def prepare(source: SourceModel, cache: Cache) -> PreparedModel:
-    """Convert a source model to the prepared model, or take it from the cache.
-
-    Raises
-    ------
-    ModelError
-        If the file is neither kind, cannot be converted, or an ``.onnx`` breaks the contract.
-    """
-    builders: dict[str, Callable[[Path], onnx.ModelProto]] = {
-        ".pb": _from_frozen_graph,
-        ".onnx": _from_onnx,
-    }
-    builder = builders.get(source.path.suffix)
-    if builder is None:
-        raise ModelError(
-            f"model {source.path}: unknown kind {source.path.suffix!r}. Expected a TensorFlow "
-            f"frozen graph (.pb) or an ONNX model (.onnx)."
-        )
+    check_kind(source.path)
+    given = faces() if callable(faces) else faces
     inputs = {
         "source model": source.digest,
-        "converter": f"{CONVERTER_VERSION}, onnx {metadata.version('onnx')}",
+        "converter": f"{CONVERTER_VERSION}, "
+        + ", ".join(f"{name} {metadata.version(name)}" for name in ("onnx", "onnxruntime")),
     }
+    if input_name is not None:
+        inputs["input"] = input_name
+    if output_name is not None:
+        inputs["output"] = output_name
+    if given is not None:
+        inputs["faces"] = sha256(given.tobytes()).hexdigest()
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, _STEPS)
 
     def build(path: Path) -> None:
-        path.write_bytes(builder(source.path).SerializeToString(deterministic=True))
+        from facenet_validate.models.canonical import canonical
+        from facenet_validate.models.proof import prove
+
+        report(0)
+        raw = raw_model(source.path, input_name=input_name, output_name=output_name)
+        report(1)
+        model, anatomy = canonical(
+            raw.model,
+            source=str(source.path),
+            input_name=input_name,
+            # A frozen graph's converter has cut at the output already.
+            output_name=output_name if source.path.suffix == ".onnx" else None,
+        )
+        report(2)
+        run_source, how = raw.runner(anatomy)
+        report(3)
+        proof = prove(model, run_source, source=str(source.path), source_run=how, faces=given)
+        _store(model, proof, anatomy)
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        report(4)
 
     entry = cache.get_or_build("prepared", inputs, "model.onnx", build)
-    return PreparedModel(source, entry, check_contract(load_onnx(entry.path), str(source.path)))
+    return _read(source, entry)
 
 
-def _from_frozen_graph(path: Path) -> onnx.ModelProto:
-    from facenet_validate.models.frozen_graph import convert_frozen_graph
-    from facenet_validate.models.passes import fold_scales
-
-    model = convert_frozen_graph(path.read_bytes(), source=str(path))
-    fold_scales(model)
-    return model
+def _store(model: onnx.ModelProto, proof: Proof, anatomy: Anatomy) -> None:
+    model.metadata_props.add(key=_PROOF, value=proof.to_json())
+    model.metadata_props.add(key=_ANATOMY, value=json.dumps(anatomy.lines()))
 
 
-def _from_onnx(path: Path) -> onnx.ModelProto:
-    from facenet_validate.models.passes import name_nodes
-    from facenet_validate.models.precision import infer_precision
+def _read(source: SourceModel, entry: Entry) -> PreparedModel:
+    from facenet_validate.models.proof import Proof
 
-    model = load_onnx(path)
-    check_contract(model, str(path))
-    precision = infer_precision(model)
-    if precision != "fp32":
-        raise ModelError(
-            f"model {path}: is {precision} already. A source model is FP32, since it is what every "
-            "engine is compared with; validate this one with --facenet-engine."
-        )
-    name_nodes(model)
-    return model
+    model = load_onnx(entry.path)
+    kept = {prop.key: prop.value for prop in model.metadata_props}
+    return PreparedModel(
+        source,
+        entry,
+        check_contract(model, str(source.path)),
+        int(model.graph.input[0].type.tensor_type.shape.dim[2].dim_value),
+        Proof.from_json(kept[_PROOF]),
+        tuple((subject, text) for subject, text in json.loads(kept[_ANATOMY])),
+    )
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Parse an ONNX file whose weights are inside it.
+    """Read an ONNX file; see `facenet_validate.models.onnx_file.load_onnx`."""
+    from facenet_validate.models import onnx_file
 
-    Raises
-    ------
-    ModelError
-        If the file is no ONNX model, or keeps weights in other files.
-    """
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise ModelError(
-            f"{path}: not an ONNX model ({error}). Check that the file was copied whole."
-        ) from None
-    if not model.graph.node:
-        raise ModelError(f"{path}: an ONNX file without nodes. Expected a FaceNet model.")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ModelError(
-            f"{path}: keeps weights in external files. Expected one file; save it with "
-            "onnx.save(onnx.load(path), new_path)."
-        )
-    return model
+    return onnx_file.load_onnx(path)
 
 
 def check_contract(model: onnx.ModelProto, source: str) -> int:
@@ -174,13 +174,14 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
     Raises
     ------
     ModelError
-        If there is not one float32 input ``[N, 3, 160, 160]`` with dynamic N, or not one float32
-        output ``[N, D]``.
+        If there is not one float32 input ``[N, 3, H, H]`` with dynamic N, or not one float32 output
+        ``[N, D]``.
     """
     import onnx
 
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    from facenet_validate.models.graph_view import declared_shape, own_inputs, shape_text
+
+    inputs = own_inputs(model.graph)
     for role, values in (("input", inputs), ("output", list(model.graph.output))):
         if len(values) != 1:
             names = ", ".join(value.name for value in values)
@@ -188,28 +189,18 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
         if values[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
             kind = onnx.TensorProto.DataType.Name(values[0].type.tensor_type.elem_type)
             raise ModelError(f"{source}: {role} {values[0].name!r} is {kind}; expected FLOAT.")
-    shape = _shape(inputs[0])
-    if shape[1:] != [3, IMAGE_SIZE, IMAGE_SIZE] or isinstance(shape[0], int):
+    shape = declared_shape(inputs[0])
+    planes = len(shape) == 4 and shape[1] == 3 and not isinstance(shape[0], int)
+    if not planes or shape[2] != shape[3] or not isinstance(shape[2], int):
         raise ModelError(
-            f"{source}: input {inputs[0].name!r} has shape {_text(shape)}; expected "
-            f"[N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}] with a dynamic N: RGB faces in planes. Export the "
-            "model that way."
+            f"{source}: input {inputs[0].name!r} has shape {shape_text(shape)}; expected "
+            "[N, 3, H, H], such as [N, 3, 160, 160], with a dynamic N: RGB faces in planes. Export "
+            "the model that way; facenet-validate prepare does."
         )
-    output = _shape(model.graph.output[0])
+    output = declared_shape(model.graph.output[0])
     if len(output) != 2 or not isinstance(output[1], int):
         raise ModelError(
-            f"{source}: output {model.graph.output[0].name!r} has shape {_text(output)}; expected "
-            "[N, D]: one embedding a face."
+            f"{source}: output {model.graph.output[0].name!r} has shape {shape_text(output)}; "
+            "expected [N, D]: one embedding a face."
         )
     return output[1]
-
-
-def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    return [
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-        for dim in value.type.tensor_type.shape.dim
-    ]
-
-
-def _text(shape: list[int | str]) -> str:
-    return f"[{', '.join(map(str, shape))}]"

@@ -7,10 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Precision = Literal["fp32", "fp16", "int8"]
-Target = Literal["cpu", "cpu-vnni"]
+Target = Literal["cpu", "cpu-vnni", "tensorrt"]
+Method = Literal["minmax", "percentile", "entropy"]
+Placement = Literal["tensors", "operands"]
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-TARGETS: tuple[Target, ...] = ("cpu", "cpu-vnni")
+TARGETS: tuple[Target, ...] = ("cpu", "cpu-vnni", "tensorrt")
+METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
+
+MINIMUM_CALIBRATION_IMAGES = 500
 
 
 @dataclass(frozen=True)
@@ -19,33 +24,67 @@ class Int8Recipe:
 
     Attributes
     ----------
-    target : str
+    target : {"cpu", "cpu-vnni", "tensorrt"}
         What it is for.
-    activations, weights : str
-        Integer types.
+    activations : {"uint8", "int8"}
+        Unsigned with a zero point, or signed and symmetric.
     weight_bits : int
         7 keeps pairs of products inside 16 bits, where the CPU's multiply-add saturates.
-    percentile : float
-        Share, in percent, of an activation's values inside its calibrated range.
+    placement : {"tensors", "operands"}
+        ``tensors``: every tensor is stored in 8 bits, as ONNX Runtime's integer kernels need it.
+        ``operands``: data of convolutions, the skip side of residual additions and pools are
+        quantised; a convolution's sum goes into its addition unrounded, and a concatenation is
+        rounded once, after it, as TensorRT fuses them.
     why : str
-        Why this recipe for this target, for people.
+        Why these choices for this target, for people.
+    method : {"percentile", "minmax", "entropy"}
+        How ranges follow from the calibration images.
+    percentile : float
+        Share, in percent, of a tensor's values inside its range.
+    equalized : bool
+        Whether channels are given like ranges first.
+    bias_corrected : bool
+        Whether biases make up for the mean error that rounded weights cause.
+    keep : tuple of str
+        Convolutions and residual additions left in floating point, by name.
     version : int
         Changes when the graph may change for the same inputs.
     """
 
     target: Target
-    activations: str
-    weights: str
+    activations: Literal["uint8", "int8"]
     weight_bits: int
-    percentile: float
+    placement: Placement
     why: str
-    version: int = 1
+    method: Method = "percentile"
+    percentile: float = 99.999
+    equalized: bool = True
+    bias_corrected: bool = True
+    keep: tuple[str, ...] = ()
+    version: int = 2
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether activation ranges are symmetric around zero."""
+        return self.activations == "int8"
 
     def inputs(self) -> dict[str, Any]:
         """Return what an artefact made by this recipe depends on."""
         values = asdict(self)
         del values["why"]
         return values
+
+    def text(self, images: int) -> str:
+        """Describe the recipe in a line, for people."""
+        how = f"percentile {self.percentile}" if self.method == "percentile" else self.method
+        extras = [
+            "per-channel weights",
+            *(["equalized channels"] if self.equalized else []),
+            *(["corrected biases"] if self.bias_corrected else []),
+            f"{how} over {images} images",
+            *([f"{len(self.keep)} nodes left in floating point"] if self.keep else []),
+        ]
+        return f"INT8 for {self.target}: {self.why}; {', '.join(extras)}"
 
 
 def choose_target(cpu_flags: AbstractSet[str]) -> tuple[Target, str]:
@@ -60,12 +99,19 @@ def choose_target(cpu_flags: AbstractSet[str]) -> tuple[Target, str]:
     return "cpu", "the CPU has no VNNI"
 
 
+_RECIPES: dict[Target, Int8Recipe] = {
+    "cpu": Int8Recipe(
+        "cpu", "uint8", 7, "tensors", "U8 activations, 7-bit weights: sums cannot saturate"
+    ),
+    "cpu-vnni": Int8Recipe(
+        "cpu-vnni", "uint8", 8, "tensors", "U8 activations, 8-bit weights: sums are exact"
+    ),
+    "tensorrt": Int8Recipe(
+        "tensorrt", "int8", 8, "operands", "symmetric S8, fusable by TensorRT's Q/DQ rules"
+    ),
+}
+
+
 def int8_recipe(target: Target) -> Int8Recipe:
     """Return the INT8 recipe of a target."""
-    if target == "cpu-vnni":
-        return Int8Recipe(
-            target, "uint8", "int8", 8, 99.999, "U8 activations, 8-bit weights: sums are exact"
-        )
-    return Int8Recipe(
-        target, "uint8", "int8", 7, 99.999, "U8 activations, 7-bit weights: sums cannot saturate"
-    )
+    return _RECIPES[target]

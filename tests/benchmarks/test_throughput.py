@@ -37,7 +37,8 @@ def faces(small_set: Path) -> AlignedFaces:
 @pytest.fixture(scope="module")
 def engine(prepared: PreparedModel) -> Any:
     artefact = Artefact(prepared.entry.path, prepared.entry.digest, "fp32", "prepared", "")
-    with load_engine(artefact, device="here", threads=cpu_identity().cores) as made:
+    threads = cpu_identity().cores
+    with load_engine(artefact, device="here", threads=threads, target="cpu") as made:
         yield made
 
 

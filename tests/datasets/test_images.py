@@ -111,6 +111,16 @@ def test_standardize_is_exact_and_contiguous(count: int) -> None:
 
 
 def test_standardize_takes_flipped_views() -> None:
-    faces = np.random.default_rng(0).integers(0, 256, (2, 16, 12, 3), dtype=np.uint8)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
     flipped = faces[:, :, ::-1]
-    np.testing.assert_array_equal(standardize(flipped), standardize(flipped.copy()))
+    np.testing.assert_array_equal(standardize(flipped, 16), standardize(flipped.copy(), 16))
+
+
+@pytest.mark.parametrize("size", [80, 320])
+def test_standardize_resizes_to_what_the_model_reads(size: int) -> None:
+    faces = np.full((1, 160, 160, 3), 64, np.uint8)
+    faces[:, :80] = 192
+    batch = standardize(faces, size)
+    assert batch.shape == (1, 3, size, size)
+    assert batch[0, 0, 0, 0] == pytest.approx((192 - 127.5) / 128)
+    assert batch[0, 0, -1, 0] == pytest.approx((64 - 127.5) / 128)

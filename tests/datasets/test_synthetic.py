@@ -123,13 +123,13 @@ def test_every_person_of_the_set_is_drawn_without_a_numerical_fault() -> None:
             assert render_photo(person, person % PHOTOS_PER_PERSON).std() > 10
 
 
-def test_the_set_holds_at_most_1000_photos_in_pairs_and_128_for_calibration(
+def test_the_set_holds_at_most_1000_photos_in_pairs_and_512_for_calibration(
     written: Path, folds: list[list[Pair]]
 ) -> None:
     paired = {image for fold in folds for pair in fold for image in pair}
     assert len(paired) <= 1000
     assert len(list(written.glob("*/*.png"))) == PHOTOS
-    assert CALIBRATION_PEOPLE * PHOTOS_PER_PERSON >= 128
+    assert CALIBRATION_PEOPLE * PHOTOS_PER_PERSON >= 512
 
 
 def test_pairs_have_the_format_of_lfw(lines: list[str]) -> None:

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.errors import ModelError
-from facenet_validate.models.frozen_graph import convert_frozen_graph
-from facenet_validate.models.graphdef import _graph_class, parse_graph, tensor_value
+from facenet_validate.models.frozen_graph import convert_frozen_graph, frozen_graph_runner
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.pretrained import PRETRAINED, locate
+from tests.models.published_graph import FLOAT, Sizes, SmallNetwork, Type, Writer
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,12 @@ def test_agrees_with_opencv_on_real_faces(prepared: PreparedModel, lfw_folder: A
     assert np.abs(ours - _opencv_embeddings(batch)).max() <= 1e-5
 
 
+def test_runner_is_opencvs_run_of_the_untouched_file(drawn_batch: NDArray[np.float32]) -> None:
+    faces = drawn_batch[:3]
+    runner = frozen_graph_runner(locate(PRETRAINED).read_bytes(), source="graph_final.pb")
+    np.testing.assert_array_equal(runner(faces), _opencv_embeddings(faces))
+
+
 def test_graph_is_canonical(converted: onnx.ModelProto) -> None:
     graph = converted.graph
     assert [v.name for v in graph.input] == ["input"]
@@ -79,55 +85,24 @@ def test_graph_is_canonical(converted: onnx.ModelProto) -> None:
 # --- small graphs ---------------------------------------------------------------------------------
 
 
-def _graph(*nodes: dict[str, Any]) -> bytes:
-    graph = _graph_class()()
-    for given in nodes:
-        node = graph.node.add(name=given["name"], op=given["op"])
-        node.input.extend(given.get("input", []))
-        for key, value in given.get("attr", {}).items():
-            entry = node.attr.add(key=key)
-            if isinstance(value, np.ndarray):
-                tensor = entry.value.tensor
-                tensor.dtype = {"float32": 1, "int32": 3}[value.dtype.name]
-                for size in value.shape:
-                    tensor.tensor_shape.dim.add(size=size)
-                tensor.tensor_content = value.tobytes()
-            elif key == "shape":
-                for size in value:
-                    entry.value.shape.dim.add(size=size)
-            elif isinstance(value, bool):
-                entry.value.b = value
-            elif isinstance(value, list):
-                entry.value.list.i.extend(value)
-            else:
-                entry.value.s = value
-    return bytes(graph.SerializeToString())
-
-
-def _constant(name: str, value: NDArray[Any]) -> dict[str, Any]:
-    return {"name": name, "op": "Const", "attr": {"value": value}}
-
-
-IMAGE = {"name": "image", "op": "Placeholder", "attr": {"shape": [1, 9, 8, 3]}}
-
-
-def _small(padding: bytes, stride: int, kernel: tuple[int, int], seed: int) -> bytes:
+def _small(padding: bytes, stride: int, kernel: tuple[int, int], seed: int) -> Writer:
     random = np.random.default_rng(seed)
-    window = {"strides": [1, stride, stride, 1], "padding": padding, "data_format": b"NHWC"}
-    # Deliberately not in topological order, as frozen graphs may be.
-    return _graph(
-        {"name": "out", "op": "MatMul", "input": ["flat", "w"],
-         "attr": {"transpose_a": False, "transpose_b": False}},
-        {"name": "flat", "op": "Reshape", "input": ["pool", "shape"]},
-        _constant("shape", np.array([1, -1], np.int32)),
-        {"name": "pool", "op": "AvgPool", "input": ["conv"],
-         "attr": {"ksize": [1, *_after(padding, stride, kernel), 1], "strides": [1, 1, 1, 1],
-                  "padding": b"VALID", "data_format": b"NHWC"}},
-        {"name": "conv", "op": "Conv2D", "input": ["image:0", "k"], "attr": window},
-        IMAGE,
-        _constant("k", random.normal(size=(*kernel, 3, 5)).astype(np.float32)),
-        _constant("w", random.normal(size=(5, 4)).astype(np.float32)),
+    writer = Writer()
+    writer.node("image", "Placeholder", dtype=Type(FLOAT), shape=Sizes((1, 9, 8, 3)))
+    writer.const("k", random.normal(size=(*kernel, 3, 5)))
+    writer.node(
+        "conv", "Conv2D", "image:0", "k", strides=[1, stride, stride, 1], padding=padding,
+        data_format=b"NHWC",
     )  # fmt: skip
+    writer.node(
+        "pool", "AvgPool", "conv", ksize=[1, *_after(padding, stride, kernel), 1],
+        strides=[1, 1, 1, 1], padding=b"VALID", data_format=b"NHWC",
+    )  # fmt: skip
+    writer.const("shape", [1, -1])
+    writer.node("flat", "Reshape", "pool", "shape")
+    writer.const("w", random.normal(size=(5, 4)))
+    writer.node("out", "MatMul", "flat", "w", transpose_a=False, transpose_b=False)
+    return writer
 
 
 def _after(padding: bytes, stride: int, kernel: tuple[int, int]) -> tuple[int, int]:
@@ -157,17 +132,27 @@ def _convolve(
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (1, 7), (2, 4)])
 def test_windows_follow_tensorflow(padding: bytes, stride: int, kernel: tuple[int, int]) -> None:
-    data = _small(padding, stride, kernel, seed=stride)
-    model = convert_frozen_graph(data, source="small")
+    small = _small(padding, stride, kernel, seed=stride)
+    # Deliberately not in topological order, as frozen graphs may be.
+    model = convert_frozen_graph(small.serialized(shuffle=stride), source="small")
     image = np.random.default_rng(9).normal(size=(9, 8, 3)).astype(np.float32)
     found = _onnx_embeddings(model.SerializeToString(), image.transpose(2, 0, 1)[None])
-    constants = {
-        n.name: tensor_value(n.attr[0].value.tensor, node=n.name)
-        for n in parse_graph(data, source="small").node
-        if n.op == "Const"
-    }
-    expected = _convolve(image, constants["k"], padding, stride).mean((0, 1)) @ constants["w"]
+    kernels, weights = (small.value(name) for name in ("k", "w"))
+    expected = _convolve(image, kernels, padding, stride).mean((0, 1)) @ weights
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def _images(*sizes: tuple[int, ...]) -> Writer:
+    writer = Writer()
+    for index, size in enumerate(sizes):
+        writer.node(f"image{index}", "Placeholder", dtype=Type(FLOAT), shape=Sizes(size))
+    return writer
+
+
+def _one(op: str, *inputs: str) -> bytes:
+    writer = _images((1, 9, 8, 3))
+    writer.node("last", op, *inputs)
+    return writer.serialized()
 
 
 @pytest.mark.parametrize(
@@ -175,19 +160,13 @@ def test_windows_follow_tensorflow(padding: bytes, stride: int, kernel: tuple[in
     [
         (b"\x0a\xff\xff\xff\xff\x0f", "not a TensorFlow frozen graph"),
         (b"", "without nodes"),
-        (_graph(IMAGE, {"name": "s", "op": "Softmax", "input": ["image"]}), "'s' (Softmax)"),
-        (_graph({"name": "a", "op": "Relu", "input": ["b"]}), "'b', which is not in the graph"),
-        (
-            _graph(
-                {"name": "a", "op": "Relu", "input": ["b"]},
-                {"name": "b", "op": "Relu", "input": ["a"]},
-            ),
-            "cycle",
-        ),
-        (_graph({"name": "a", "op": "Placeholder", "attr": {"shape": [1, 4]}}), "shape [1, 4]"),
-        (_graph(IMAGE, {**IMAGE, "name": "other"}), "second placeholder"),
-        (_graph(IMAGE, {"name": "r", "op": "Relu", "input": ["image"]}), "expected [N, D]"),
-        (_graph(IMAGE, IMAGE), "not unique"),
+        (_one("Softmax", "image0"), "'last' (Softmax)"),
+        (_one("Relu", "absent"), "'absent', which is not in the graph"),
+        (_one("Relu", "image0"), "'last' (Relu): works on the input 'image0' before"),
+        (_one("Conv2D", "image0"), "inputs of a number or kind that do not go with"),
+        (_images((1, 4)).serialized(), "no convolution reads an image"),
+        (_images((1, 9, 8, 3), (1, 9, 8, 3)).serialized(), "no convolution reads an image"),
+        (_images((1, 9, 8, 3)).serialized() * 2, "not unique: ['image0']"),
     ],
 )
 def test_what_cannot_be_converted_is_named(data: bytes, says: str) -> None:
@@ -195,6 +174,30 @@ def test_what_cannot_be_converted_is_named(data: bytes, says: str) -> None:
         convert_frozen_graph(data, source="given.pb")
     assert says in str(error.value)
     assert "given.pb" in str(error.value)
+
+
+def test_graph_that_opencv_cannot_run_is_named_by_the_runner() -> None:
+    network = SmallNetwork()
+    network.node("floor", "Maximum", network.prelogits, network.weights("least", 8))
+    network.unit("unit", "floor")
+    data = network.serialized()
+    convert_frozen_graph(data, source="given.pb", output="unit")
+    with pytest.raises(ModelError, match=r"given\.pb: OpenCV .* cannot run the graph"):
+        frozen_graph_runner(data, source="given.pb", output="unit")(np.zeros((1, 3, 23, 19), "f4"))
+
+
+def test_absent_epsilon_is_tensorflows_default() -> None:
+    network = SmallNetwork()
+    (norm,) = [node for node in network.graph.node if node.op == "FusedBatchNorm"]
+    (epsilon,) = [attribute for attribute in norm.attr if attribute.key == "epsilon"]
+    epsilon.value.f = 1e-4
+    faces = np.random.default_rng(1).normal(size=(2, 3, 23, 19)).astype(np.float32)
+    given = convert_frozen_graph(network.serialized(), source="given.pb").SerializeToString()
+    norm.attr.remove(epsilon)
+    absent = convert_frozen_graph(network.serialized(), source="given.pb").SerializeToString()
+    np.testing.assert_array_equal(_onnx_embeddings(absent, faces), _onnx_embeddings(given, faces))
+    theirs = frozen_graph_runner(network.serialized(), source="given.pb")(faces)
+    np.testing.assert_allclose(theirs, _onnx_embeddings(given, faces), atol=1e-6)
 
 
 def test_truncated_file_is_refused() -> None:

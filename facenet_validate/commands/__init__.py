@@ -1,0 +1,165 @@
+"""The commands of ``facenet-validate``: one module each, listed here for the parser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from facenet_validate.progress import Progress
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line.
+
+    Attributes
+    ----------
+    name : str
+        What the user types; its module in this package has ``run(arguments)``.
+    help : str
+        One line.
+    arguments : callable
+        Adds the command's arguments to its parser.
+    """
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+
+    def run(self, arguments: argparse.Namespace) -> None:
+        """Run the command; its module is imported only now."""
+        import_module(f"{__name__}.{self.name}").run(arguments)
+
+
+def _source(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SRC",
+        nargs="?",
+        default="pretrained",
+        help="a frozen graph .pb, an .onnx of any exporter, a facenet-pytorch .pt; default: "
+        "pretrained, the packaged model",
+    )
+    parser.add_argument(
+        "--input", metavar="NAME", help="the image input, where the source has several"
+    )
+    parser.add_argument(
+        "--output", metavar="NAME", help="the embedding: an output, or any tensor of the graph"
+    )
+
+
+def _prepare(parser: argparse.ArgumentParser) -> None:
+    _source(parser)
+    parser.add_argument(
+        "-o",
+        dest="out",
+        metavar="OUT",
+        type=Path,
+        help="where to write; default: SRC.prepared.onnx in the current folder",
+    )
+    parser.add_argument(
+        "--faces",
+        metavar="DIR",
+        type=Path,
+        help="prove the model on the aligned face photos in this folder, not on drawn ones",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+    )
+
+
+def _quantize(parser: argparse.ArgumentParser) -> None:
+    from facenet_validate.models.recipes import METHODS, TARGETS
+
+    _source(parser)
+    parser.add_argument(
+        "--precision", choices=("int8", "fp16"), default="int8", help="default: int8"
+    )
+    parser.add_argument(
+        "--target",
+        choices=("auto", *TARGETS),
+        default="auto",
+        help="what the INT8 graph is for; default: this CPU",
+    )
+    parser.add_argument(
+        "-o",
+        dest="out",
+        metavar="OUT",
+        type=Path,
+        help="where to write; default: SRC.int8-TARGET.onnx or SRC.fp16.onnx",
+    )
+    photos = parser.add_argument_group("faces to calibrate on; drawn ones by default")
+    photos.add_argument(
+        "--calibration", metavar="DIR", type=Path, help="at least 500 aligned faces, 160×160"
+    )
+    photos.add_argument(
+        "--lfw",
+        metavar="DIR",
+        type=Path,
+        help="a verification set: its photos of people outside the pairs, aligned here",
+    )
+    recipe = parser.add_argument_group("the recipe")
+    recipe.add_argument("--method", choices=METHODS, default="percentile", help="of the ranges")
+    recipe.add_argument("--percentile", type=float, default=99.999, help="default: 99.999")
+    recipe.add_argument(
+        "--keep", metavar="NODE", action="append", default=[], help="leave in floating point"
+    )
+    search = parser.add_argument_group("the search for what to leave in floating point")
+    search.add_argument(
+        "--tune",
+        action="store_true",
+        help="rank blocks and nodes, spare as few as reach the target",
+    )
+    search.add_argument(
+        "--cosine", type=float, default=0.9995, help="mean row cosine to reach; default: 0.9995"
+    )
+    search.add_argument(
+        "--paired",
+        action="store_true",
+        help="reach the paired accuracy gate on the pairs of --lfw instead",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+    )
+
+
+COMMANDS = (
+    Command(
+        "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
+    ),
+    Command("inspect", "say what a model consists of, and whether it can be prepared", _source),
+    Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
+)
+
+
+def source_path(source: str) -> Path | None:
+    """Return the file of a source, None for the packaged model."""
+    return None if source == "pretrained" else Path(source)
+
+
+def cache_root(given: Path | None) -> Path:
+    """Return the cache folder: the one named, else the plugin's default."""
+    import platformdirs
+
+    named = given or os.environ.get("FACENET_CACHE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("facenet_validate"))
+
+
+def progress() -> Progress:
+    """Return progress: a bar on a terminal, else lines on standard error."""
+    return Progress(_to_stderr, interactive=sys.stdout.isatty())
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Return (subject, text) rows as aligned lines."""
+    width = max(len(subject) for subject, _ in rows)
+    return "\n".join(f"{subject:{width}}  {text}" for subject, text in rows) + "\n"

@@ -1,0 +1,143 @@
+"""``facenet-validate inspect``: what a source model consists of, and what would become of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facenet_validate.commands import source_path, table
+from facenet_validate.digests import short
+from facenet_validate.errors import ModelError
+
+if TYPE_CHECKING:
+    import onnx
+
+    from facenet_validate.models.sources import SourceModel
+
+_KINDS = {
+    ".pb": "TensorFlow frozen graph",
+    ".onnx": "ONNX",
+    ".pt": "PyTorch checkpoint",
+    ".pth": "PyTorch checkpoint",
+}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print what was found, and why `prepare` would refuse where it would."""
+    from facenet_validate.models.sources import source_model
+
+    source = source_model(source_path(arguments.source))
+    sys.stdout.write(table(describe(source, arguments.input, arguments.output)))
+
+
+def describe(
+    source: SourceModel, input_name: str | None = None, output_name: str | None = None
+) -> list[tuple[str, str]]:
+    """Return (subject, text) of a source model.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read at all.
+    """
+    from facenet_validate.models.sources import check_kind
+
+    check_kind(source.path)
+    size = source.path.stat().st_size / 1e6
+    rows = [
+        ("file", f"{source.path} ({size:.1f} MB, sha256 {short(source.digest)})"),
+        ("kind", _KINDS[source.path.suffix]),
+        *(_onnx_facts(source.path) if source.path.suffix == ".onnx" else []),
+        *(_frozen_facts(source.path, output_name) if source.path.suffix == ".pb" else []),
+    ]
+    return rows + _outcome(source.path, input_name, output_name)
+
+
+def _outcome(path: Path, input_name: str | None, output_name: str | None) -> list[tuple[str, str]]:
+    """Return the anatomy, or why there is none."""
+    from facenet_validate.models.canonical import canonical
+    from facenet_validate.models.sources import raw_model
+
+    try:
+        raw = raw_model(path, input_name=input_name, output_name=output_name)
+        _, anatomy = canonical(
+            raw.model,
+            source=str(path),
+            input_name=input_name,
+            output_name=output_name if path.suffix == ".onnx" else None,
+        )
+    except ModelError as refusal:
+        work = _work(path) if path.suffix == ".onnx" else []
+        return [*work, ("prepare", f"would refuse it: {refusal}")]
+    return [*anatomy.lines(), ("prepare", "would take it, once it is proven beside the source")]
+
+
+def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:
+    from facenet_validate.models.frozen_inference import inference_graph
+    from facenet_validate.models.graphdef import parse_graph
+
+    graph = parse_graph(path.read_bytes(), source=str(path))
+    rows = [("operators", _census(node.op for node in graph.node))]
+    try:
+        cut = inference_graph(graph, source=str(path), output=output_name)
+    except ModelError:
+        return rows  # what is said of the whole names the reason
+    image = next(node.name for node in cut.graph.node if node.op == "Placeholder")
+    layers = _census(node.op for node in cut.graph.node if node.op not in ("Const", "Placeholder"))
+    return [*rows, ("of inference", layers), ("nodes", f"image {image}, embedding {cut.output}")]
+
+
+def _onnx_facts(path: Path) -> list[tuple[str, str]]:
+    from facenet_validate.models.anatomy import parameter_count
+    from facenet_validate.models.graph_view import declared_shape, own_inputs, shape_text
+    from facenet_validate.models.onnx_file import load_onnx
+    from facenet_validate.models.precision import infer_precision
+
+    model = load_onnx(path)
+    precision = infer_precision(model)
+    engine = {
+        "fp32": "fp32",
+        "fp16": "fp16: an engine graph already, typed FP16",
+        "int8": "int8: an engine graph already, quantised",
+    }
+
+    def values(found: Iterable[onnx.ValueInfoProto]) -> str:
+        return "; ".join(f"{v.name} {shape_text(declared_shape(v))}" for v in found) or "none"
+
+    opsets = (f"{o.domain or 'ai.onnx'} {o.version}" for o in model.opset_import)
+    producer = f"{model.producer_name} {model.producer_version}".strip() or "not stated"
+    return [
+        ("opset", f"{', '.join(opsets)}; IR {model.ir_version}"),
+        ("producer", producer),
+        ("operators", _census(node.op_type for node in model.graph.node)),
+        ("precision", engine[precision]),
+        ("weights", f"{parameter_count(model):,} numbers in the file"),
+        ("inputs", values(own_inputs(model.graph))),
+        ("outputs", values(model.graph.output)),
+    ]
+
+
+def _work(path: Path) -> list[tuple[str, str]]:
+    """Return the multiply-adds of a graph that has no prepared form, where its shapes are known."""
+    import onnx
+
+    from facenet_validate.models.network import int8_share, multiply_adds
+    from facenet_validate.models.onnx_file import load_onnx
+    from facenet_validate.models.passes import name_nodes
+
+    model = load_onnx(path)
+    name_nodes(model)
+    try:
+        total, share = sum(multiply_adds(model).values()), int8_share(model)
+    except (onnx.shape_inference.InferenceError, KeyError):
+        return []
+    in_int8 = f", {share:.1%} of them in INT8" if share else ""
+    return [("multiply-adds", f"{total:,} an image{in_int8}")]
+
+
+def _census(operators: Iterable[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in Counter(operators).most_common())

@@ -1,0 +1,152 @@
+"""What ``quantize --tune`` judges a graph by, and how its rankings are told."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.cache import Cache
+from facenet_validate.commands import progress
+from facenet_validate.datasets.calibration import CHECKED_ON, CalibrationFaces
+from facenet_validate.datasets.faces import (
+    AlignedFaces,
+    align_photos,
+    faces_as_they_are,
+    is_aligned,
+)
+from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.digests import file_digest
+from facenet_validate.engines.embedding import embed
+from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.metrics.paired import compare_decisions, non_inferiority
+from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
+from facenet_validate.models.int8 import Calibrated
+from facenet_validate.models.sensitivity import Sensitivity
+from facenet_validate.models.tuning import Check, Tuned, loss_between
+from facenet_validate.verdicts import Verdict
+
+DELTA = 0.003
+"""Accuracy an INT8 engine may lose, as in gates.toml."""
+
+_SHOWN = 12
+_BATCH = 32
+
+
+def cosine_check(
+    calibrated: Calibrated, faces: CalibrationFaces, cosine: float
+) -> Callable[[onnx.ModelProto], Check]:
+    """Return the check of the mean row cosine on 500 faces: further ones where there are any."""
+    others = len(faces.faces.names) - faces.count
+    rows = np.arange(faces.count, len(faces.faces.names))
+    where = "other faces"
+    if others < CHECKED_ON // 5:
+        rows, where = np.arange(faces.count), "calibration faces"
+    rows = rows[:CHECKED_ON]
+    reference = _embeddings(calibrated.model, faces.faces, rows, "embedding with FP32")
+
+    def check(model: onnx.ModelProto) -> Check:
+        found = _embeddings(model, faces.faces, rows, "checking")
+        loss = loss_between(reference, found)
+        text = f"mean row cosine {1 - loss:.6f} on {len(rows)} {where}; asked for {cosine}"
+        return Check(1 - loss >= cosine, loss, text)
+
+    return check
+
+
+def paired_check(
+    calibrated: Calibrated, evaluation: VerificationSet, cache: Cache
+) -> Callable[[onnx.ModelProto], Check]:
+    """Return the check that the engine loses no more pairs than INT8 may at FP32's thresholds."""
+    pairs = evaluation
+    workers = cpu_identity().cores
+    with progress().stage("aligning evaluation photos") as report:
+        faces = (
+            faces_as_they_are(pairs.names, pairs.paths)
+            if is_aligned(pairs.paths[0])
+            else align_photos(pairs.names, pairs.paths, cache, workers=workers, progress=report)
+        )
+    rows = np.arange(len(faces.names))
+    reference = _embeddings(calibrated.model, faces, rows, "embedding with FP32")
+    before = pair_distances(reference, pairs.left, pairs.right)
+    thresholds = evaluate(before, pairs.same, pairs.folds).thresholds
+
+    def check(model: onnx.ModelProto) -> Check:
+        found = _embeddings(model, faces, rows, "checking")
+        after = pair_distances(found, pairs.left, pairs.right)
+        right = [decisions(d, pairs.folds, thresholds) == pairs.same for d in (before, after)]
+        result = non_inferiority(
+            compare_decisions(*right), gate="accuracy.paired_drop", delta=DELTA, alpha=0.01
+        )
+        reached = result.verdict is Verdict.PASS
+        return Check(reached, None, f"{result.verdict.value}: {result.detail}")
+
+    return check
+
+
+def _embeddings(
+    model: onnx.ModelProto, faces: AlignedFaces, rows: NDArray[np.intp], title: str
+) -> NDArray[np.float32]:
+    """Return embeddings with Q/DQ pairs computed as written."""
+    cpu = cpu_identity()
+    with tempfile.TemporaryDirectory(prefix="facenet-tune-") as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        with (
+            OnnxRuntimeEngine(
+                path,
+                digest=file_digest(path),
+                precision="int8",
+                artefact=title,
+                device=cpu.name,
+                threads=cpu.cores,
+                target="tensorrt",
+            ) as engine,
+            progress().stage(title) as report,
+        ):
+            return embed(engine, faces, _BATCH, rows=rows, progress=report)
+
+
+def rankings(tuned: Tuned) -> str:
+    """Return the rankings and what was found, for people."""
+    lines = [
+        "loss: 1 − mean row cosine; gain: how much less is lost when all but it is quantised",
+        *_ranking("block", tuned.blocks),
+        *_ranking("node of the blocks looked into", tuned.nodes),
+        f"kept in floating point: {len(tuned.recipe.keep)} nodes, {tuned.cost:.2%} of the "
+        f"multiply-adds; loss {tuned.before:.2e} → {tuned.after:.2e}",
+        *(f"  {name}" for name in tuned.recipe.keep[:_SHOWN]),
+        *(["  …"] if len(tuned.recipe.keep) > _SHOWN else []),
+        f"{'reached' if tuned.check.reached else 'NOT REACHED'}: {tuned.check.text}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _ranking(title: str, parts: list[Sensitivity]) -> list[str]:
+    width = max(len(part.name) for part in parts[:_SHOWN])
+    return [
+        f"{title:{width}}  multiply-adds     alone      gain",
+        *(
+            f"{part.name:{width}}  {part.cost:12.2%}  {part.alone:9.2e} {part.gain:9.2e}"
+            for part in parts[:_SHOWN]
+        ),
+    ]
+
+
+def record(tuned: Tuned) -> dict[str, object]:
+    """Return all of a search's results, for a file."""
+    return {
+        "recipe": tuned.recipe.inputs(),
+        "blocks": [asdict(part) for part in tuned.blocks],
+        "nodes": [asdict(part) for part in tuned.nodes],
+        "loss_before": tuned.before,
+        "loss_after": tuned.after,
+        "multiply_adds_kept": tuned.cost,
+        "check": asdict(tuned.check),
+    }

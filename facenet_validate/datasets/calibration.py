@@ -1,0 +1,127 @@
+"""Faces to calibrate INT8 on, for those who quantise outside a test run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from facenet_validate.cache import Cache
+from facenet_validate.datasets.faces import (
+    AlignedFaces,
+    align_photos,
+    check_disjoint,
+    faces_as_they_are,
+    is_aligned,
+)
+from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.lfw import ENDINGS, VerificationSet, load_set
+from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.errors import DatasetError
+
+CALIBRATED_ON = 512
+CHECKED_ON = 500
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CalibrationFaces:
+    """Aligned faces of people outside every evaluation pair.
+
+    Attributes
+    ----------
+    faces : AlignedFaces
+        Up to 512 to calibrate on, then up to 500 more to check a result on.
+    count : int
+        How many of them to calibrate on.
+    text : str
+        Where they come from, for people.
+    drawn : bool
+        Whether they are the project's drawn faces.
+    """
+
+    faces: AlignedFaces
+    count: int
+    text: str
+    drawn: bool = False
+
+
+def drawn_faces(cache: Cache, progress: Progress | None = None) -> CalibrationFaces:
+    """Return the calibration people of the drawn set."""
+    found = load_set(find_layout(synthetic_folder(cache, progress)), name="synthetic", title="")
+    faces = faces_as_they_are(found.calibration_names, found.calibration_paths)
+    return CalibrationFaces(faces, len(faces.names), f"{len(faces.names)} drawn faces", drawn=True)
+
+
+def faces_outside(
+    evaluation: VerificationSet, cache: Cache, workers: int, progress: Progress | None = None
+) -> CalibrationFaces:
+    """Return aligned photos of a verification set's people who are in no pair.
+
+    Parameters
+    ----------
+    evaluation : VerificationSet
+        Loaded with ``calibration_images=1012`` to have faces to check on too.
+
+    Raises
+    ------
+    DatasetError
+        If there are fewer than 500.
+    """
+    names, paths = evaluation.calibration_names, evaluation.calibration_paths
+    if paths and is_aligned(paths[0]):
+        faces = faces_as_they_are(names, paths)
+    else:
+        faces = align_photos(names, paths, cache, workers=workers, progress=progress)
+    return _enough(faces, f"photos of people outside the pairs of {evaluation.title}")
+
+
+def faces_in(folder: Path, evaluation: VerificationSet | None) -> CalibrationFaces:
+    """Return the aligned faces in a folder.
+
+    Parameters
+    ----------
+    evaluation : VerificationSet or None
+        Whose people must not be among them.
+
+    Raises
+    ------
+    DatasetError
+        If there are fewer than 500, they are not 160×160, or one shows a person of the evaluation
+        pairs.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder. Expected aligned faces, 160×160.")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    if paths and not is_aligned(paths[0]):
+        raise DatasetError(
+            f"{paths[0]}: not 160×160 pixels. INT8 is calibrated on aligned faces: what the engine "
+            "will read. Align the photos, or name a folder in LFW's layout with --lfw: its photos "
+            "are aligned here."
+        )
+    faces = faces_as_they_are([str(p.relative_to(folder).with_suffix("")) for p in paths], paths)
+    if evaluation is not None:
+        people = {name.rsplit("_", 1)[0] for name in evaluation.names}
+        for path in paths:
+            seen = {path.stem.rsplit("_", 1)[0], path.parent.name} & people
+            if seen:
+                raise DatasetError(
+                    f"{path}: shows {seen.pop()}, who is in the evaluation pairs. An engine must "
+                    "not be calibrated on whom it is judged by; remove these photos."
+                )
+        check_disjoint(faces, faces_as_they_are(evaluation.names, evaluation.paths))
+    return _enough(faces, f"faces in {folder}")
+
+
+def _enough(faces: AlignedFaces, what: str) -> CalibrationFaces:
+    from facenet_validate.models.recipes import MINIMUM_CALIBRATION_IMAGES
+
+    found = len(faces.names)
+    if found < MINIMUM_CALIBRATION_IMAGES:
+        raise DatasetError(
+            f"{found} {what}; INT8 is calibrated on at least {MINIMUM_CALIBRATION_IMAGES}. Add "
+            "photos of other people."
+        )
+    count = min(found, CALIBRATED_ON)
+    return CalibrationFaces(faces, count, f"{count} {what}")

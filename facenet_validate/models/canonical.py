@@ -1,0 +1,298 @@
+"""Raw ONNX from any exporter → canonical ONNX: NCHW, dynamic batch, folded, L2-normalised.
+
+ONNX Runtime's own optimiser simplifies the graph: constants, batch norms and residual scales into
+the convolutions, transposes away. What it leaves, the head of reshapes, dense layer, batch norm
+and norm, is found by structure and written one way.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from facenet_validate.errors import ModelError
+from facenet_validate.models.anatomy import (
+    Anatomy,
+    Embedding,
+    ImageInput,
+    find_embedding,
+    find_image,
+    listed,
+    parameter_count,
+)
+from facenet_validate.models.assembly import assembled
+from facenet_validate.models.graph_view import GraphView, own_inputs, shapes_at
+from facenet_validate.models.head import find_head
+from facenet_validate.models.network import multiply_adds
+from facenet_validate.models.passes import described
+
+OPSET = 17
+"""What older graphs are brought to; newer ones stay what they are."""
+
+
+def canonical(
+    model: onnx.ModelProto,
+    *,
+    source: str,
+    input_name: str | None = None,
+    output_name: str | None = None,
+) -> tuple[onnx.ModelProto, Anatomy]:
+    """Turn an ONNX model into canonical form.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        As `load_onnx` gives it. It is not changed.
+    source : str
+        What to call the model in an error.
+    input_name, output_name : str, optional
+        The image input and the embedding's tensor, where structure leaves a choice.
+
+    Returns
+    -------
+    model : onnx.ModelProto
+        Input ``input`` float32 ``[N, 3, H, W]``, output ``embeddings`` float32 ``[N, D]`` of
+        length 1; operators of the default ONNX domain only. The same source gives the same bytes.
+    anatomy : Anatomy
+        What was found.
+
+    Raises
+    ------
+    ModelError
+        If the model is no FaceNet, is not FP32, or leaves a choice; what was found is named.
+    """
+    _check_operators(model, source)
+    raw = _modern(model, source)
+    batch_norms = sum(node.op_type == "BatchNormalization" for node in raw.graph.node)
+    image = _with_inner_batch(raw.graph, find_image(raw.graph, source=source, name=input_name))
+    # At a concrete batch all shape arithmetic folds. Not one: dimensions of one fold away too.
+    batch = image.batch or 2
+    planes = _feed(raw.graph, image, batch)
+    known = shapes_at(raw, source, batch)
+    if output_name is not None:
+        _add_output(raw.graph, known, output_name, source)
+    body = _simplified(raw, planes, source)
+    view = GraphView(body.graph, shapes_at(body, source, batch), planes)
+    embedding = find_embedding(view, body, source=source, name=output_name)
+    _check_image_alone(view, embedding, source)
+    _check_inception_resnet(view, embedding, source)
+    head = find_head(view, embedding.features, source=source)
+    prepared = assembled(view, body, image, embedding, head)
+    return prepared, Anatomy(
+        image,
+        embedding,
+        head.weights is not None,
+        batch_norms,
+        parameter_count(prepared),
+        sum(multiply_adds(prepared).values()),
+    )
+
+
+# -- the source, made readable --------------------------------------------------------------------
+
+
+def _check_operators(model: onnx.ModelProto, source: str) -> None:
+    from facenet_validate.models.precision import infer_precision
+
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            raise ModelError(
+                f"{source}: {described(node)} is of domain {node.domain!r}. Expected standard ONNX "
+                "operators: name the model as it was before a runtime optimised it."
+            )
+    precision = infer_precision(model)
+    if precision != "fp32":
+        raise ModelError(
+            f"model {source}: is {precision} already. A source model is FP32, since it is what "
+            "every engine is compared with; validate this one with --facenet-engine."
+        )
+
+
+def _modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
+    """Return a copy at opset 17 or newer whose weights are not inputs as well."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    if version < 1:
+        raise ModelError(f"{source}: no opset is stated. Export the model again.")
+    copied.ir_version = max(model.ir_version, 8)
+    inputs = own_inputs(copied.graph)
+    del copied.graph.input[:]
+    copied.graph.input.extend(inputs)
+    del copied.opset_import[:]
+    copied.opset_import.add(domain="", version=version)
+    for node in copied.graph.node:
+        node.domain = ""
+    if version >= OPSET:
+        return copied
+    from onnx import version_converter
+
+    try:
+        return version_converter.convert_version(copied, OPSET)
+    except Exception as error:  # the converter raises what its C++ raises
+        raise ModelError(
+            f"{source}: cannot be brought from opset {version} to {OPSET} ({error}). Export it "
+            f"with opset {OPSET}."
+        ) from None
+
+
+def _with_inner_batch(graph: onnx.GraphProto, image: ImageInput) -> ImageInput:
+    """Return the image with the batch that a graph, dynamic by its input, is fixed at inside."""
+    if image.batch is not None:
+        return image
+    view = GraphView(graph, {}, image.name)
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    targets = [
+        numpy_helper.to_array(constants[node.input[1]])
+        for node in graph.node
+        if node.op_type == "Reshape" and node.input[0] in view.live and node.input[1] in constants
+    ]
+    fixed = {int(target[0]) for target in targets if len(target) == 2 and target[0] > 0}
+    if len(fixed) != 1:
+        return image
+    (batch,) = fixed
+    return replace(image, batch=batch, why=f"{image.why}; a reshape inside fixes the batch")
+
+
+def _feed(graph: onnx.GraphProto, image: ImageInput, batch: int) -> str:
+    """Let planes of a concrete batch in, forget what was known of other sizes, and return them.
+
+    An interleaved input is turned first: ONNX Runtime cancels that against the source's own turn.
+    """
+    value = next(value for value in graph.input if value.name == image.name)
+    planes = image.name
+    if image.layout == "NHWC":
+        planes = f"{image.name}/planes"
+        turn = helper.make_node("Transpose", [planes], [image.name], planes, perm=[0, 2, 3, 1])
+        nodes = [turn, *graph.node]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    shape = (batch, 3, image.size, image.size)
+    value.CopyFrom(helper.make_tensor_value_info(planes, TensorProto.FLOAT, shape))
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    view = GraphView(graph, {}, planes)
+    for node in graph.node:
+        # ONNX Runtime folds a scale into the convolution before it only where the scale is second.
+        if node.op_type == "Mul" and node.input[0] not in view.live:
+            node.input.reverse()
+    return planes
+
+
+def _add_output(
+    graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]], name: str, source: str
+) -> None:
+    """Make a tensor that was asked for by name an output, so that it outlives simplification."""
+    if name in {value.name for value in graph.output}:
+        return
+    if name not in {made for node in graph.node for made in node.output}:
+        outputs = [value.name for value in graph.output]
+        raise ModelError(
+            f"{source}: no tensor {name!r}. Its outputs are: {listed(shapes, outputs)}; --output "
+            "takes any tensor's name."
+        )
+    graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+
+
+def _check_image_alone(view: GraphView, embedding: Embedding, source: str) -> None:
+    others = {value.name for value in own_inputs(view.graph)} - {view.image}
+    for node in view.ancestors([embedding.name]):
+        needed = others & set(node.input)
+        if needed:
+            raise ModelError(
+                f"{source}: the embedding depends on input {min(needed)!r} too, by "
+                f"{described(node)}. Expected a model frozen for inference, of which the image is "
+                "the only input."
+            )
+
+
+def _simplified(model: onnx.ModelProto, planes: str, source: str) -> onnx.ModelProto:
+    """Return what ONNX Runtime's optimiser makes of a model, applied while it has more to do.
+
+    One pass folds constants that the next one fuses.
+    """
+    while True:
+        count = len(model.graph.node)
+        model = _optimised(model, source)
+        view = GraphView(model.graph, {}, planes)
+        unfused = any(
+            node.op_type == "BatchNormalization" or view.live.isdisjoint(node.output)
+            for node in model.graph.node
+        )
+        if not unfused or len(model.graph.node) >= count:
+            return model
+
+
+def _optimised(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory(prefix="facenet-simplify-") as folder:
+        options.optimized_model_filepath = str(Path(folder) / "model.onnx")
+        try:
+            ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has one class an error code
+            raise ModelError(
+                f"{source}: the installed onnxruntime {ort.__version__} cannot run it (opset "
+                f"{model.opset_import[0].version}): {_first_line(error)}. Install a newer "
+                "onnxruntime, or export the model with an older opset."
+            ) from None
+        return onnx.load(options.optimized_model_filepath)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")[:300]
+
+
+def _check_inception_resnet(view: GraphView, embedding: Embedding, source: str) -> None:
+    """Check that the simplified graph is an Inception-ResNet that starts with a convolution."""
+    nodes = view.ancestors([embedding.features])
+    for node in nodes:
+        if node.domain:
+            raise ModelError(
+                f"{source}: onnxruntime made {described(node)} of domain {node.domain!r} of it; "
+                "expected standard ONNX."
+            )
+        if view.image in node.input and node.op_type not in ("Conv", "Pad"):
+            raise ModelError(
+                f"{source}: {described(node)} works on the image before the first convolution. "
+                "Expected a network that reads standardized faces, (x − 127.5) / 128, as they "
+                "are; export it without its preprocessing."
+            )
+    if not any(_is_residual(view, node) for node in nodes):
+        census = Counter(node.op_type for node in nodes)
+        found = ", ".join(f"{count} {op}" for op, count in census.most_common(6))
+        raise ModelError(
+            f"{source}: not an Inception-ResNet: {found}, then {embedding.size} values; no "
+            "convolutions are concatenated, projected and added to what they read. Expected a "
+            "FaceNet."
+        )
+
+
+def _is_residual(view: GraphView, node: onnx.NodeProto) -> bool:
+    """Say whether an ``Add`` closes a block: ``Concat`` → 1×1 ``Conv`` → + the block's input."""
+    if node.op_type != "Add":
+        return False
+    for branch, skip in (tuple(node.input), tuple(reversed(node.input))):
+        conv = view.makers.get(branch)
+        concat = view.makers.get(conv.input[0]) if conv and conv.op_type == "Conv" else None
+        if concat is None or concat.op_type != "Concat":
+            continue
+        reached = {name for n in view.ancestors(concat.input, until=skip) for name in n.input}
+        if skip in reached and view.image not in reached:
+            return True
+    return False

@@ -1,0 +1,143 @@
+"""An ONNX graph as its finders see it: makers and shapes of tensors, what the image reaches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx
+from onnx import TensorProto, helper
+
+from facenet_validate.errors import ModelError
+from facenet_validate.models.passes import described, reads
+
+LARGEST_TENSOR = 2**28
+"""Values an image a tensor of the graph may have; FaceNet's largest has 379,456."""
+
+NOISE = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "Transpose")
+"""What exporters put around [N, D] and [N, D, 1, 1] tensors without changing their values."""
+
+
+@dataclass(frozen=True)
+class GraphView:
+    """A graph whose nodes are in order and whose functions are inlined.
+
+    Attributes
+    ----------
+    graph : onnx.GraphProto
+        Read only.
+    shapes : mapping
+        Tensor → dimensions at one batch size; 0 where unknown, absent where the rank is.
+    image : str
+        The image input.
+    """
+
+    graph: onnx.GraphProto
+    shapes: Mapping[str, tuple[int, ...]]
+    image: str
+
+    @cached_property
+    def makers(self) -> dict[str, onnx.NodeProto]:
+        """The node that gives a tensor."""
+        return {name: node for node in self.graph.node for name in node.output if name}
+
+    @cached_property
+    def live(self) -> set[str]:
+        """Tensors the image reaches."""
+        found = {self.image}
+        for node in self.graph.node:
+            if not found.isdisjoint(reads(node)):
+                found.update(filter(None, node.output))
+        return found
+
+    def origin(self, name: str) -> str:
+        """Return the tensor whose values a tensor has, before reshapes and the like."""
+        while name in self.makers and self.makers[name].op_type in NOISE:
+            name = self.makers[name].input[0]
+        return name
+
+    def ancestors(self, names: Iterable[str], *, until: str | None = None) -> list[onnx.NodeProto]:
+        """Return the nodes tensors are made by, in order; nothing beyond ``until``."""
+        needed = set(names)
+        found = []
+        for node in reversed(self.graph.node):
+            wanted = needed & set(node.output)
+            if wanted - {until}:
+                needed |= reads(node)
+                found.append(node)
+        return found[::-1]
+
+    def features(self, name: str) -> int:
+        """Return D of a tensor ``[N, D]``, ``[N, D, 1, 1]`` or ``[N, 1, 1, D]``; 0 of any other."""
+        shape = self.shapes.get(name, ())
+        if len(shape) == 2:
+            return shape[1]
+        if len(shape) == 4 and sorted(shape[1:])[:2] == [1, 1]:
+            return max(shape[1:])
+        return 0
+
+
+def declared_shape(value: onnx.ValueInfoProto) -> list[int | str]:
+    """Return a shape as the file states it: sizes, names of dynamic ones, or ``?``."""
+    return [
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        for dim in value.type.tensor_type.shape.dim
+    ]
+
+
+def shape_text(shape: Iterable[int | str]) -> str:
+    """Return a shape for people."""
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def own_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs a caller feeds: files before IR 4 list the weights among them."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def shapes_at(model: onnx.ModelProto, source: str, batch: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model whose input has ``batch`` images; 0 where a side is unknown.
+
+    Raises
+    ------
+    ModelError
+        If shapes contradict each other, or a tensor is far too large to be computed.
+    """
+    try:
+        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+    except Exception as error:  # the C++ raises several kinds
+        raise ModelError(f"{source}: its shapes do not fit together ({error}).") from None
+    found = {
+        value.name: tuple(int(dim.dim_value) for dim in value.type.tensor_type.shape.dim)
+        for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
+        if value.type.tensor_type.HasField("shape")
+    }
+    for node in model.graph.node:
+        for name in node.output:
+            if math.prod(found.get(name, ())) > LARGEST_TENSOR * batch:
+                raise ModelError(
+                    f"{source}: {described(node)} gives a tensor of shape {list(found[name])}. "
+                    f"Expected at most {LARGEST_TENSOR} values an image: no FaceNet needs more."
+                )
+    return found
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model for shape inference, which would carry 94 MB back and forth for nothing."""
+    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    graph = light.graph
+    graph.name = "shapes"
+    graph.node.extend(model.graph.node)
+    graph.output.extend(model.graph.output)
+    graph.input.extend(own_inputs(model.graph))
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            graph.input.append(
+                helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims)
+            )
+        else:
+            graph.initializer.append(tensor)
+    return light

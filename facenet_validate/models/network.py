@@ -1,0 +1,143 @@
+"""What a FaceNet graph consists of: blocks, multiply-adds, and which of them are in INT8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
+_DENSE = ("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger")
+_INTEGER = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
+_CARRIERS = ("DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of the network.
+
+    Attributes
+    ----------
+    name : str
+        ``stem``, ``residual 01`` …, ``reduction 01`` …
+    nodes : tuple of str
+        Names of its convolutions and residual addition, in graph order.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+
+
+def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the multiply-adds an image of every convolution and dense layer, by node name.
+
+    Raises
+    ------
+    onnx.shape_inference.InferenceError
+        If shapes cannot be inferred.
+    """
+    shapes = _shapes(model)
+    weights = _WeightShapes(model)
+    counted = {}
+    for node in model.graph.node:
+        if node.op_type not in (*_CONVOLUTIONS, *_DENSE):
+            continue
+        weight = weights.of(node.input[3] if node.op_type.startswith("QLinear") else node.input[1])
+        if not weight:
+            continue
+        places = shapes[node.output[0]][2:] if node.op_type in _CONVOLUTIONS else []
+        counted[node.name] = int(np.prod(weight, dtype=np.int64) * np.prod(places, dtype=np.int64))
+    return counted
+
+
+def int8_share(model: onnx.ModelProto) -> float:
+    """Return the share of multiply-adds whose operands are all 8-bit integers, 0 to 1.
+
+    A layer counts where it is an integer operator, or where both its data and its weights come out
+    of ``DequantizeLinear``: what a backend fuses into integer kernels.
+    """
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    counted = multiply_adds(model)
+    quantized = 0
+    for node in model.graph.node:
+        if node.name in counted and (
+            node.op_type in _INTEGER
+            or all(producers.get(name) == "DequantizeLinear" for name in node.input[:2])
+        ):
+            quantized += counted[node.name]
+    return quantized / max(sum(counted.values()), 1)
+
+
+def blocks(model: onnx.ModelProto) -> list[Block]:
+    """Return the network's convolutions and residual additions as blocks, in order.
+
+    A residual block is what lies between a tensor and the ``Add`` that reads it again. What lies
+    between residual blocks is a reduction, or the stem before the first.
+    """
+    producers = {name: node for node in model.graph.node for name in node.output}
+    order = {node.name: index for index, node in enumerate(model.graph.node)}
+    block_of: dict[str, int] = {}
+    for node in model.graph.node:
+        if node.op_type != "Add" or any(name not in producers for name in node.input):
+            continue
+        block_of[node.name] = order[node.name]
+        skip, branch = sorted(node.input, key=lambda name: order[producers[name].name])
+        waiting = [branch]
+        while waiting:
+            name = waiting.pop()
+            if name == skip or name not in producers:
+                continue
+            maker = producers[name]
+            if maker.op_type == "Conv":
+                block_of[maker.name] = order[node.name]
+            waiting += [n for n in maker.input if n in producers]
+    found: list[tuple[int | None, list[str]]] = []
+    for node in model.graph.node:
+        if node.op_type != "Conv" and node.name not in block_of:
+            continue
+        block = block_of.get(node.name)
+        if not found or found[-1][0] != block:
+            found.append((block, []))
+        found[-1][1].append(node.name)
+    return _named(found)
+
+
+def _named(found: list[tuple[int | None, list[str]]]) -> list[Block]:
+    named, residuals, others = [], 0, 0
+    for block, nodes in found:
+        if block is not None:
+            residuals += 1
+            name = f"residual {residuals:02}"
+        else:
+            name = f"reduction {others:02}" if others else "stem"
+            others += 1
+        named.append(Block(name, tuple(nodes)))
+    return named
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    values = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
+    return {
+        value.name: [int(dim.dim_value) for dim in value.type.tensor_type.shape.dim]
+        for value in values
+    }
+
+
+class _WeightShapes:
+    """Shapes of weights, looked up through the operators that carry them unchanged."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+        self._carriers = {
+            name: node.input[0]
+            for node in model.graph.node
+            if node.op_type in _CARRIERS
+            for name in node.output
+        }
+
+    def of(self, name: str) -> list[int]:
+        while name in self._carriers and name not in self._shapes:
+            name = self._carriers[name]
+        return self._shapes.get(name, [])

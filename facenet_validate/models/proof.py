@@ -1,0 +1,166 @@
+"""The proof that a prepared model is the source: both are run, their embeddings compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from facenet_validate.errors import ModelError
+
+LIMIT = 1e-5
+"""Largest difference allowed between two values of unit embeddings."""
+
+FACES = 4
+RANDOM = 4
+SEED = 20180408
+BATCHES = (1, 3)
+"""The first batches of the prepared model; the rest goes in one. Its N has to be dynamic."""
+
+Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Standardized faces (N, 3, H, W) → the source's own output, N rows."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a prepared model was compared with its source on.
+
+    Attributes
+    ----------
+    bound : float
+        The largest difference of two values, rounded up to a power of ten: the digits below differ
+        from machine to machine, and the proof is part of the model's bytes.
+    faces, random : int
+        Images of each kind.
+    source_run : str
+        Who ran the source, and how.
+    """
+
+    bound: float
+    faces: int
+    random: int
+    source_run: str
+
+    def text(self) -> str:
+        """Return the proof for people."""
+        return (
+            f"max difference below {self.bound:g} over {self.faces} faces and {self.random} random "
+            f"images, beside {self.source_run}"
+        )
+
+    def to_json(self) -> str:
+        """Return the proof as it is stored with the model."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Proof:
+        """Return a stored proof."""
+        return cls(**json.loads(text))
+
+
+def prove(
+    prepared: onnx.ModelProto,
+    run_source: Runner,
+    *,
+    source: str,
+    source_run: str,
+    faces: NDArray[np.uint8] | None = None,
+) -> Proof:
+    """Run the source and the prepared model on the same images and compare their embeddings.
+
+    Parameters
+    ----------
+    prepared : onnx.ModelProto
+        Run by ONNX Runtime as an engine would, in batches of 1, 3 and the rest.
+    run_source : callable
+        The source's own run. Its rows are flattened and normalised in float64.
+    source : str
+        What to call the model in an error.
+    source_run : str
+        Who runs the source, for people.
+    faces : ndarray of shape (N, 160, 160, 3), optional
+        RGB, aligned; drawn ones by default.
+
+    Raises
+    ------
+    ModelError
+        If two values differ by more than 1e-5; the worst image is named. If there are fewer than
+        four faces.
+    """
+    from facenet_validate.datasets.images import standardize
+
+    size = prepared.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    given = _drawn_faces() if faces is None else faces
+    if len(given) < FACES:
+        raise ModelError(
+            f"{source}: {len(given)} faces to prove the model on; expected at least {FACES}."
+        )
+    images = np.concatenate([standardize(given, size), _random_images(size)])
+    expected = _unit(run_source(images), len(images))
+    found = _run_prepared(prepared, images, source)
+    if expected.shape != found.shape:
+        raise ModelError(
+            f"{source}: the source gives {expected.shape[1]} values a face, the prepared model "
+            f"{found.shape[1]}. Expected the same; name the embedding with --output NAME."
+        )
+    differences = np.abs(expected - found).max(axis=1)
+    worst = int(np.argmax(differences))  # a NaN is the largest
+    if not differences[worst] <= LIMIT:
+        image = f"face {worst}" if worst < len(given) else f"random image {worst - len(given)}"
+        raise ModelError(
+            f"{source}: the prepared model is not the source: {image} of {len(given)} faces and "
+            f"{RANDOM} random images differs by {differences[worst]:.3g}, beside {source_run}; "
+            f"expected at most {LIMIT:g}. This model cannot be prepared; please report it."
+        )
+    return Proof(_rounded_up(float(differences[worst])), len(given), RANDOM, source_run)
+
+
+def _rounded_up(difference: float) -> float:
+    """Return the next power of ten, 1e-7 at least: float32 has no more digits."""
+    return float(f"1e{max(math.ceil(math.log10(max(difference, 1e-9))), -7)}")
+
+
+def _drawn_faces() -> NDArray[np.uint8]:
+    from facenet_validate.datasets.synthetic import render_photo
+
+    return np.stack([render_photo(person, 0) for person in range(FACES)])
+
+
+def _random_images(size: int) -> NDArray[np.float32]:
+    """Return standard normal noise, clipped to the range of standardized faces."""
+    noise = np.random.default_rng(SEED).normal(size=(RANDOM, 3, size, size))
+    return np.clip(noise, -1, 1).astype(np.float32)
+
+
+def _unit(rows: NDArray[np.float32], count: int) -> NDArray[np.float64]:
+    flat = rows.reshape(count, -1).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a row of zeros is NaN, and refused
+        return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
+
+
+def _run_prepared(
+    prepared: onnx.ModelProto, images: NDArray[np.float32], source: str
+) -> NDArray[np.float32]:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    name, rows = prepared.graph.input[0].name, []
+    try:
+        session = ort.InferenceSession(
+            prepared.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        for part in np.split(images, np.cumsum(BATCHES)):
+            rows.append(session.run(None, {name: part})[0])
+        return np.concatenate(rows)
+    except Exception as error:  # ONNX Runtime has one class an error code
+        raise ModelError(
+            f"{source}: the prepared model does not run in batches of {BATCHES[0]}, {BATCHES[1]} "
+            f"and more: {str(error).strip().splitlines()[0][:300]}. This model cannot be prepared; "
+            "please report it."
+        ) from None

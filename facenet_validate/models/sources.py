@@ -1,0 +1,197 @@
+"""Source models: what the user has, as ONNX of whatever form, and the source's own run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facenet_validate.digests import file_digest, inputs_digest, short
+from facenet_validate.errors import ModelError
+from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
+
+if TYPE_CHECKING:
+    import onnx
+
+    from facenet_validate.models.anatomy import Anatomy
+    from facenet_validate.models.proof import Runner
+
+SIZE_LIMIT = 2**31 - 1
+"""Bytes a protobuf message can have: what a source file and a prepared model are bounded by."""
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """What the user has.
+
+    Attributes
+    ----------
+    path : Path
+        A frozen graph ``.pb``, an ``.onnx`` of any exporter, or a facenet-pytorch ``.pt``.
+    name : str
+        For people.
+    digest : str
+        SHA-256 of the file, and of the files an ``.onnx`` keeps weights in.
+    """
+
+    path: Path
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class RawModel:
+    """A source as ONNX, and how to run the source itself.
+
+    Attributes
+    ----------
+    model : onnx.ModelProto
+        Whatever an exporter or converter wrote.
+    runner : callable
+        Given the anatomy, returns the source's own run and what it is called.
+    """
+
+    model: onnx.ModelProto
+    runner: Callable[[Anatomy], tuple[Runner, str]]
+
+
+def source_model(path: Path | None) -> SourceModel:
+    """Describe a model file; the pretrained one for None.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, or the pretrained file is not the one we know.
+    """
+    if path is None:
+        path = locate(PRETRAINED)
+        digest = file_digest(path)
+        if digest != PRETRAINED.sha256:
+            raise ModelError(
+                f"{path}: not the file {PRETRAINED.distribution} 0.1.0 carries (sha256 "
+                f"{short(digest)}, expected {short(PRETRAINED.sha256)}). Reinstall it, or name "
+                "your model with --facenet-model."
+            )
+        return SourceModel(path, PRETRAINED_NAME, digest)
+    if not path.is_file():
+        raise ModelError(
+            f"model {path}: no such file. Expected a frozen graph (.pb), an ONNX model (.onnx) or "
+            "a facenet-pytorch checkpoint (.pt)."
+        )
+    check_file_size(path)
+    return SourceModel(path, path.name, model_digest(path))
+
+
+def check_file_size(path: Path) -> None:
+    """Check that a file is not larger than a model can be, before it is read.
+
+    Raises
+    ------
+    ModelError
+        If it is larger than 2.1 GB, or is not there.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
+    if size > SIZE_LIMIT:
+        raise ModelError(
+            f"{path}: {size / 1e9:.1f} GB; a model file has at most 2.1. Expected a FaceNet model "
+            "of about 0.1 GB."
+        )
+
+
+def model_digest(path: Path) -> str:
+    """Return the SHA-256 of a model: its file and, of an ``.onnx``, the weights beside it."""
+    digest = file_digest(path)
+    if path.suffix != ".onnx":
+        return digest
+    from facenet_validate.models.onnx_file import external_files
+
+    weights = {name: file_digest(file) for name, file in external_files(path).items()}
+    return inputs_digest({"model": digest, "weights": weights}) if weights else digest
+
+
+def check_kind(path: Path) -> None:
+    """Check that a source is of a kind that can be converted.
+
+    Raises
+    ------
+    ModelError
+        Naming the kinds there are.
+    """
+    if path.suffix not in _KINDS:
+        raise ModelError(
+            f"model {path}: unknown kind {path.suffix!r}. Expected a TensorFlow frozen graph "
+            "(.pb), an ONNX model (.onnx) or a facenet-pytorch checkpoint (.pt, .pth)."
+        )
+
+
+def raw_model(path: Path, *, input_name: str | None, output_name: str | None) -> RawModel:
+    """Return a source as ONNX, not yet canonical.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be read or converted, or a name is given that its kind has no use for.
+    """
+    check_kind(path)
+    return _KINDS[path.suffix](path, input_name, output_name)
+
+
+def _from_onnx(path: Path, input_name: str | None, output_name: str | None) -> RawModel:
+    del input_name, output_name  # found in the canonical form, by structure or name
+
+    from facenet_validate.models.onnx_file import load_onnx
+    from facenet_validate.models.onnx_run import onnx_runner
+
+    model = load_onnx(path)
+    return RawModel(
+        model, lambda anatomy: onnx_runner(path, model, anatomy.image, anatomy.embedding.name)
+    )
+
+
+def _from_frozen_graph(path: Path, input_name: str | None, output_name: str | None) -> RawModel:
+    from facenet_validate.models.frozen_graph import convert_frozen_graph, frozen_graph_runner
+
+    if input_name is not None:
+        raise ModelError(
+            f"{path}: --input {input_name} is for ONNX models; a frozen graph's image input is the "
+            "placeholder its convolutions read."
+        )
+    data = path.read_bytes()
+    model = convert_frozen_graph(data, source=str(path), output=output_name)
+
+    def runner(_: Anatomy) -> tuple[Runner, str]:
+        import cv2
+
+        run = frozen_graph_runner(data, source=str(path), output=output_name)
+        return run, f"OpenCV {cv2.__version__}'s run of the frozen graph"
+
+    return RawModel(model, runner)
+
+
+def _from_checkpoint(path: Path, input_name: str | None, output_name: str | None) -> RawModel:
+    from facenet_validate.models.torch_checkpoint import checkpoint_runner, export_checkpoint
+
+    if input_name is not None or output_name is not None:
+        raise ModelError(
+            f"{path}: --input and --output are for ONNX models and frozen graphs; a checkpoint has "
+            "weights only."
+        )
+
+    def runner(_: Anatomy) -> tuple[Runner, str]:
+        version = metadata.version("torch")
+        return checkpoint_runner(path), f"PyTorch {version}'s run of the checkpoint"
+
+    return RawModel(export_checkpoint(path), runner)
+
+
+_KINDS: dict[str, Callable[[Path, str | None, str | None], RawModel]] = {
+    ".pb": _from_frozen_graph,
+    ".onnx": _from_onnx,
+    ".pt": _from_checkpoint,
+    ".pth": _from_checkpoint,
+}

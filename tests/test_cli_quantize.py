@@ -1,0 +1,107 @@
+"""``facenet-validate quantize``, on a small network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from facenet_validate.cli import main
+from facenet_validate.datasets.images import encode_png
+from facenet_validate.models.network import int8_share
+from facenet_validate.models.precision import infer_precision
+from facenet_validate.models.prepared import check_contract, load_onnx
+from tests.models.small_facenet import small_facenet
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five hundred pictures of 160×160."""
+    folder = tmp_path_factory.mktemp("faces")
+    random = np.random.default_rng(0)
+    for index in range(500):
+        small = random.integers(0, 256, (10, 10, 3), dtype=np.uint8)
+        picture = np.repeat(np.repeat(small, 16, axis=0), 16, axis=1)
+        (folder / f"Other_{index:04d}.png").write_bytes(encode_png(picture))
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACENET_CACHE", str(tmp_path / "cache"))
+    onnx.save(small_facenet(), "mine.onnx")
+    return Path("mine.onnx")
+
+
+def test_an_int8_graph_says_how_it_was_made(
+    source: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", str(source), "--calibration", str(faces), "--target", "tensorrt"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "INT8 for tensorrt: symmetric S8" in said
+    assert f"500 faces in {faces}" in said
+    model = load_onnx(Path("mine.int8-tensorrt.onnx"))
+    assert check_contract(model, "written") == 16
+    assert int8_share(model) > 0.9
+    recipe = json.loads({p.key: p.value for p in model.metadata_props}["facenet_validate.recipe"])
+    assert recipe["target"] == "tensorrt"
+    assert len(recipe["calibration"]) == len(recipe["prepared"]) == 64
+    first = Path("mine.int8-tensorrt.onnx").read_bytes()
+    assert main([*command, "-o", "again.onnx"]) == 0
+    assert Path("again.onnx").read_bytes() == first
+
+
+def test_an_fp16_graph_needs_no_faces(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["quantize", str(source), "--precision", "fp16"]) == 0
+    assert infer_precision(load_onnx(Path("mine.fp16.onnx"))) == "fp16"
+    assert "mine.fp16.onnx" in capsys.readouterr().out
+
+
+def test_tuning_ranks_and_stores(
+    source: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", str(source), "--calibration", str(faces), "--tune", "--cosine", "0.99"]
+    assert main([*command, "--target", "tensorrt", "-o", "tuned.onnx"]) == 0
+    said = capsys.readouterr().out
+    assert "reached: mean row cosine 0.99" in said
+    stored = json.loads(Path("tuned.tuning.json").read_text())
+    assert {block["name"] for block in stored["blocks"]} >= {"stem", "residual 01"}
+    assert stored["check"]["reached"] is True
+    assert "tuned.tuning.json" in said
+
+
+def test_nothing_is_overwritten(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.fp16.onnx").write_text("mine")
+    assert main(["quantize", str(source), "--precision", "fp16"]) == 2
+    assert "mine.fp16.onnx exists; nothing was written" in capsys.readouterr().err
+    assert Path("mine.fp16.onnx").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--precision", "fp16", "--tune"], "--tune and --keep are for --precision int8"),
+        (["--paired"], "--paired goes with --tune and --lfw"),
+        (["--percentile", "12"], "expected 90 to 100"),
+        (["--cosine", "1.5"], "expected a mean row cosine below 1"),
+        (["--calibration", "nowhere"], "nowhere: no such folder"),
+        (["--calibration", "FACES", "--keep", "no such node"], "keeps 'no such node'"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    arguments: list[str],
+    says: str,
+    source: Path,
+    faces: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    named = [str(faces) if argument == "FACES" else argument for argument in arguments]
+    assert main(["quantize", str(source), *named]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert says in error
+    assert not list(Path().glob("mine.*.onnx"))
