@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from facenet_validate.models.recipes import Precision
 
 
+PROOF_FACES = 8
+
+
 @pytest.fixture(scope="session")
 def facenet_run(request: pytest.FixtureRequest) -> Run:
     """Settings, machine and facts of this run."""
@@ -44,12 +47,26 @@ def facenet_cache(facenet_run: Run) -> Cache:
 
 
 @pytest.fixture(scope="session")
-def facenet_prepared(facenet_run: Run, facenet_cache: Cache) -> PreparedModel:
-    """The prepared model: canonical ONNX made from the source model."""
+def facenet_prepared(
+    facenet_run: Run, facenet_dataset: VerificationSet, facenet_cache: Cache
+) -> PreparedModel:
+    """The prepared model: canonical ONNX made from the source model, proven on the set's faces."""
+    import numpy as np
+
     from facenet_validate.models.prepared import prepare, source_model
 
-    with facenet_run.progress.stage("preparing the model"):
-        prepared = prepare(source_model(facenet_run.settings.model), facenet_cache)
+    source = source_model(facenet_run.settings.model)
+    few = slice(0, PROOF_FACES)
+    faces = facenet_run.aligned(
+        facenet_cache, facenet_dataset.names[few], facenet_dataset.paths[few], "aligning"
+    )
+    with facenet_run.progress.stage("preparing the model") as report:
+        prepared = prepare(
+            source,
+            facenet_cache,
+            faces=lambda: faces.load(np.arange(len(faces.names))),
+            progress=report,
+        )
     facenet_run.facts["model"] = {
         "source": prepared.source.name,
         "source_sha256": prepared.source.digest,

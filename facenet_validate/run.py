@@ -254,7 +254,7 @@ def validate(run: Run) -> None:
     elif not settings.model.is_file():
         raise SettingsError(
             f"{settings.origins['facenet_model']}: {settings.model}: no such file. Expected a "
-            "frozen graph (.pb) or an ONNX model (.onnx)."
+            "frozen graph (.pb), an ONNX model (.onnx) or a checkpoint (.pt)."
         )
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)

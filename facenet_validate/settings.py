@@ -84,7 +84,7 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_model",
         "PATH",
-        "source model, .pb or .onnx (default: the pretrained 20180408-102900)",
+        "source model, .pb, .onnx or .pt (default: the pretrained 20180408-102900)",
     ),
     _option(
         "facenet_engine",

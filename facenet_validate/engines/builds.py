@@ -11,7 +11,6 @@ import numpy as np
 
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import PREPROCESSING, standardize
-from facenet_validate.digests import file_digest
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
@@ -19,6 +18,7 @@ from facenet_validate.errors import ModelError
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.recipes import Int8Recipe, Precision, Target, int8_recipe
+from facenet_validate.models.sources import model_digest
 
 Progress = Callable[[int, int], None]
 
@@ -149,7 +149,7 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
             f"compared with, gives {model.embedding_size}. A different training? Name its own "
             "FP32 model with --facenet-model."
         )
-    return Artefact(path, file_digest(path), precision, "built elsewhere", "given by the user")
+    return Artefact(path, model_digest(path), precision, "built elsewhere", "given by the user")
 
 
 def load_engine(artefact: Artefact, *, device: str, threads: int, target: Target) -> Engine:

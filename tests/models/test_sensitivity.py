@@ -39,13 +39,13 @@ def test_nothing_is_spared_where_the_target_is_reached_already() -> None:
 
 def test_cheap_parts_are_spared_before_dear_ones() -> None:
     ranking = rank(_parts(), EVERYTHING, COSTS, additive)
-    assert smallest_set(ranking, additive, 11.0) == {"c"}
+    assert smallest_set(ranking, additive, 11.0) == frozenset("c")
 
 
 def test_what_turns_out_not_to_be_needed_is_dropped() -> None:
     """Once a is spared, c is needed no more: 1 + 4 + 2 left with a alone, 9 allowed."""
     ranking = rank(_parts(), EVERYTHING, COSTS, additive)
-    assert smallest_set(ranking, additive, 7.0) == {"a"}
+    assert smallest_set(ranking, additive, 7.0) == frozenset("a")
 
 
 def test_an_impossible_target_is_told() -> None:
