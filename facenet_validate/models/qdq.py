@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,18 +35,9 @@ def insert_qdq(
         Every tensor's values over the calibration images.
     """
     edges = _edges(model, recipe)
-    scales = {
-        name: _scale(
-            activation_range(
-                activations[name],
-                recipe.method,
-                percentile=recipe.percentile,
-                symmetric=recipe.symmetric,
-            ),
-            recipe,
-        )
-        for name in _in_graph_order(model, {name for _, name in edges})
-    }
+    scales = _scales(model, recipe, activations, {name for _, name in edges})
+    if recipe.placement == "tensors":
+        model = _without_clipping_relus(model, scales)
     writer = _Writer(model, recipe, scales)
     for value in model.graph.input:
         writer.after(value.name)
@@ -93,10 +85,64 @@ def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
     return edges
 
 
-def _in_graph_order(model: onnx.ModelProto, names: set[str]) -> Iterable[str]:
-    yield from (value.name for value in model.graph.input if value.name in names)
+def _scales(
+    model: onnx.ModelProto,
+    recipe: Int8Recipe,
+    activations: Mapping[str, Activation],
+    names: set[str],
+) -> dict[str, _Scale]:
+    """Return the scale of every quantised tensor."""
+
+    def calibrated(name: str) -> _Scale:
+        found = activation_range(
+            activations[name],
+            recipe.method,
+            percentile=recipe.percentile,
+            symmetric=recipe.symmetric,
+        )
+        return _scale(found, recipe)
+
+    scales = {v.name: calibrated(v.name) for v in model.graph.input if v.name in names}
     for node in model.graph.node:
-        yield from (name for name in node.output if name in names)
+        for name in names.intersection(node.output):
+            if node.op_type == "MaxPool" and node.input[0] in scales:
+                # It picks among stored integers, which need no rounding anew.
+                scales[name] = scales[node.input[0]]
+            else:
+                scales[name] = calibrated(name)
+    return scales
+
+
+def _without_clipping_relus(
+    model: onnx.ModelProto, scales: Mapping[str, _Scale]
+) -> onnx.ModelProto:
+    """Return a copy without each ``Relu`` whose output is stored unsigned from zero.
+
+    Storing it clips what is negative. ONNX Runtime's quantised addition is fused only where nothing
+    stands between it and its ``QuantizeLinear``.
+    """
+    readers = Counter(name for node in model.graph.node for name in node.input)
+    clipped = {
+        node.input[0]: node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Relu"
+        and node.output[0] in scales
+        and scales[node.output[0]].zero == 0
+        and readers[node.input[0]] == 1
+    }
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    for node in copied.graph.node:
+        for place, name in enumerate(node.output):
+            node.output[place] = clipped.get(name, name)
+    kept = [
+        node
+        for node in copied.graph.node
+        if not (node.op_type == "Relu" and node.input[0] in clipped)
+    ]
+    del copied.graph.node[:]
+    copied.graph.node.extend(kept)
+    return copied
 
 
 def _scale(found: ActivationRange, recipe: Int8Recipe) -> _Scale:
@@ -240,7 +286,7 @@ class _Writer:
         return f"{name}/dequantized"
 
     def _store(self, name: str, value: NDArray[np.generic]) -> None:
-        self._stored[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self._stored[name] = numpy_helper.from_array(np.array(value, order="C"), name)
 
     def _node(self, op: str, inputs: list[str], output: str) -> None:
         self._nodes.append(helper.make_node(op, inputs, [output], name=f"{output}/{op}"))
