@@ -251,6 +251,42 @@ def test_cache_that_cannot_be_written(project: pytest.Pytester) -> None:
     _refused(project, "--facenet-cache=file/cache", says="cannot be written")
 
 
+def test_too_few_calibration_photos_are_an_error_that_names_the_way_out(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACENET_CALIBRATION_IMAGES")
+    result = project.runpytest_subprocess("suites/test_contract.py", "--precision=int8")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        ["*104 photos of people outside*at least 500*--facenet-calibration-images 104*"]
+    )
+
+
+def test_wrong_number_of_calibration_photos(project: pytest.Pytester) -> None:
+    _refused(project, "--facenet-calibration-images=none", says="a whole number from 1")
+
+
+def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(
+        "suites",
+        "--precision=int8",
+        "--facenet-target=tensorrt",
+        "--facenet-report=report",
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: INT8 recipe tensorrt: symmetric S8*",
+            "*performance*stored b64*not evaluated*the recipe is for TensorRT*",
+            "verdict: PARTIAL*",
+        ]
+    )
+    gates = _results(project.path / "report")["gates"]
+    assert isinstance(gates, list)
+    judged = [gate for gate in gates if gate["verdict"] == "pass"]
+    assert len(judged) >= 9
+    assert all(gate["recipe_only"] for gate in judged)
+
+
 def test_engine_with_another_input_shape(
     project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:

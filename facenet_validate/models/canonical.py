@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -68,6 +69,7 @@ def canonical(
         If the model is no FaceNet, is not FP32, or leaves a choice; what was found is named.
     """
     _check_operators(model, source)
+    _check_inference(model, source)
     raw = _modern(model, source)
     batch_norms = sum(node.op_type == "BatchNormalization" for node in raw.graph.node)
     image = _with_inner_batch(raw.graph, find_image(raw.graph, source=source, name=input_name))
@@ -78,6 +80,7 @@ def canonical(
     if output_name is not None:
         _add_output(raw.graph, known, output_name, source)
     body = _simplified(raw, planes, source)
+    _undo_strides(body.graph, shapes_at(body, source, batch))
     view = GraphView(body.graph, shapes_at(body, source, batch), planes)
     embedding = find_embedding(view, body, source=source, name=output_name)
     _check_image_alone(view, embedding, source)
@@ -112,6 +115,25 @@ def _check_operators(model: onnx.ModelProto, source: str) -> None:
             f"model {source}: is {precision} already. A source model is FP32, since it is what "
             "every engine is compared with; validate this one with --facenet-engine."
         )
+
+
+def _check_inference(model: onnx.ModelProto, source: str) -> None:
+    """Check that no layer was exported as it trains."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    for node in model.graph.node:
+        trains = False
+        if node.op_type == "BatchNormalization":
+            trains = any(a.name == "training_mode" and a.i for a in node.attribute)
+        elif node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in constants:
+            trains = bool(numpy_helper.to_array(constants[node.input[2]]))
+        if trains:
+            raise ModelError(
+                f"{source}: {described(node)} was exported in training mode. Expected a model for "
+                "inference: call model.eval() and export it again."
+            )
 
 
 def _modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
@@ -252,6 +274,23 @@ def _optimised(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
                 "onnxruntime, or export the model with an older opset."
             ) from None
         return onnx.load(options.optimized_model_filepath)
+
+
+def _undo_strides(graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Turn each ``Gather`` of all values in order into ``Identity``.
+
+    PyTorch's dynamo exporter writes the flattening of an interleaved network as strides.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        shape = shapes.get(node.input[0], ()) if node.op_type == "Gather" else ()
+        if len(shape) != 1 or node.input[1] not in constants:
+            continue
+        if np.array_equal(
+            numpy_helper.to_array(constants[node.input[1]]).ravel(), np.arange(shape[0])
+        ):
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
 
 
 def _first_line(error: Exception) -> str:

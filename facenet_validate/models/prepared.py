@@ -104,6 +104,8 @@ def prepare(
         "converter": f"{CONVERTER_VERSION}, "
         + ", ".join(f"{name} {metadata.version(name)}" for name in ("onnx", "onnxruntime")),
     }
+    if source.path.suffix in (".pt", ".pth"):
+        inputs["exporter"] = f"torch {_version('torch')}"
     if input_name is not None:
         inputs["input"] = input_name
     if output_name is not None:
@@ -139,6 +141,13 @@ def prepare(
 
     entry = cache.get_or_build("prepared", inputs, "model.onnx", build)
     return _read(source, entry)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def _store(model: onnx.ModelProto, proof: Proof, anatomy: Anatomy) -> None:

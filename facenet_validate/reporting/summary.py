@@ -117,11 +117,14 @@ def _verdicts(gates: list[dict[str, Any]]) -> list[str]:
 
 def _why_partial(gates: list[dict[str, Any]]) -> str:
     reasons = []
-    if any(gate["recipe_only"] for gate in gates):
+    stand_ins = {gate["precision"] for gate in gates if gate["recipe_only"]}
+    if "fp16" in stand_ins:
         reasons.append(
             "FP16 on a CPU speaks for the recipe, not for an engine (the provider computes most of "
             "it in FP32)"
         )
+    if "int8" in stand_ins:
+        reasons.append("INT8 for TensorRT speaks for the recipe, not for an engine (emulated here)")
     for verdict in ("not evaluated", "not run"):
         names = sorted({gate["gate"] for gate in gates if gate["verdict"] == verdict})
         if names:

@@ -118,6 +118,36 @@ def torchscript_view(model: onnx.ModelProto) -> onnx.ModelProto:
     return _replace_nodes(model, nodes)
 
 
+def strided_flatten(model: onnx.ModelProto) -> onnx.ModelProto:
+    """dynamo's ``as_strided``: all values in a row, gathered by computed places."""
+    model = _copy(model)
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type != "Flatten":
+            nodes.append(node)
+            continue
+        width = _weights(model)["bottleneck/weight"].dims[0]
+        _constant(model, "s/row", np.array([-1], np.int64))
+        _constant(model, "s/0", np.array(0, np.int64))
+        _constant(model, "s/1", np.array(1, np.int64))
+        _constant(model, "s/width", np.array(width, np.int64))
+        _constant(model, "s/axis", np.array([1], np.int64))
+        _constant(model, "s/places", np.arange(width))
+        _constant(model, "s/target", np.array([-1, width], np.int64))
+        nodes += [
+            _node("Shape", [node.input[0]], "s/shape"),
+            _node("Gather", ["s/shape", "s/0"], "s/batch"),
+            _node("Range", ["s/0", "s/batch", "s/1"], "s/faces"),
+            _node("Mul", ["s/faces", "s/width"], "s/starts"),
+            _node("Unsqueeze", ["s/starts", "s/axis"], "s/column"),
+            _node("Add", ["s/column", "s/places"], "s/indices"),
+            _node("Reshape", [node.input[0], "s/row"], "s/values"),
+            _node("Gather", ["s/values", "s/indices"], "s/strided"),
+            _node("Reshape", ["s/strided", "s/target"], node.output[0]),
+        ]
+    return _replace_nodes(model, nodes)
+
+
 def nhwc_input(model: onnx.ModelProto) -> onnx.ModelProto:
     """tf2onnx, optimised: interleaved images and one Transpose."""
     model = _copy(model)

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.errors import ModelError
 from facenet_validate.models.canonical import canonical
@@ -49,6 +49,7 @@ STYLES: dict[str, styles.Style] = {
         styles.torchscript_view,
         styles.newer_opset(20),
     ),
+    "flattened by strides": styles.strided_flatten,
     "local functions": styles.local_functions,
     "NHWC input": styles.nhwc_input,
     "NHWC input, fixed at 64": styles.chained(styles.fixed_batch(64), styles.nhwc_input),
@@ -343,3 +344,33 @@ def test_the_image_is_taken_by_name(small: onnx.ModelProto) -> None:
 def test_an_output_that_is_not_there_is_named(small: onnx.ModelProto) -> None:
     with pytest.raises(ModelError, match=r"no tensor 'x'. Its outputs are: embeddings \[N, 16\]"):
         canonical(small, source="given.onnx", output_name="x")
+
+
+def test_a_flattening_that_reorders_is_no_flattening(small: onnx.ModelProto) -> None:
+    styled = styles.strided_flatten(small)
+    places = next(w for w in styled.graph.initializer if w.name == "s/places")
+    reversed_ = numpy_helper.to_array(places)[::-1].copy()
+    places.CopyFrom(numpy_helper.from_array(reversed_, places.name))
+    with pytest.raises(ModelError, match=r"'s/strided' \(Gather\) stands between"):
+        canonical(styled, source="given.onnx")
+
+
+@pytest.mark.parametrize("operator", ["BatchNormalization", "Dropout"])
+def test_an_export_in_training_mode_says_how_to_export(
+    operator: str, small: onnx.ModelProto
+) -> None:
+    styled = styles.batch_norms(small)
+    if operator == "BatchNormalization":
+        node = next(node for node in styled.graph.node if node.op_type == operator)
+        node.attribute.append(helper.make_attribute("training_mode", 1))
+    else:
+        pool = next(node for node in styled.graph.node if node.op_type == "AveragePool")
+        given, pool.output[0] = pool.output[0], "pooled"
+        ratio = numpy_helper.from_array(np.array(0.6, np.float32), "ratio")
+        training = numpy_helper.from_array(np.array(True), "training")
+        styled.graph.initializer.extend([ratio, training])
+        inputs = ["pooled", "ratio", "training"]
+        styled.graph.node.append(helper.make_node("Dropout", inputs, [given], name="dropout"))
+        sort_nodes(styled.graph, source="test")
+    with pytest.raises(ModelError, match=rf"\({operator}\) was exported in training mode.*eval"):
+        canonical(styled, source="given.onnx")
