@@ -2,7 +2,7 @@
 
     python docs/measure_recipes.py --lfw LFW --work FOLDER
 
-Rows that FOLDER/rows.jsonl holds already are not measured again, so an interrupted run goes on.
+Rows that FOLDER/rows-….jsonl holds already are not measured again, so an interrupted run goes on.
 About 40 minutes on 2 cores.
 """
 
@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.digests import file_digest
+from facenet_validate.digests import file_digest, inputs_digest
 from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
@@ -222,9 +223,13 @@ def main() -> None:
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(given.lfw, given.work)
-    # Another prepared model or machine is another table.
-    digest = bench.model.entry.digest[:16]
-    log = given.work / f"rows-{digest}.jsonl"
+    # Another prepared model, machine or runtime is another table.
+    told = {
+        "model": bench.model.entry.digest,
+        "cpu": bench.cpu.name,
+        "onnxruntime": metadata.version("onnxruntime"),
+    }
+    log = given.work / f"rows-{inputs_digest(told)[:16]}.jsonl"
     known = {}
     if log.is_file():
         known = {row["key"]: row for row in map(json.loads, log.read_text().splitlines())}

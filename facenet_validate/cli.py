@@ -14,7 +14,7 @@ from facenet_validate.errors import FacenetValidateError, SettingsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 2 with one line on standard error."""
+    """Run a command; return 0, or 2 with one line on standard error; 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="facenet-validate", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     init = commands.add_parser("init", help="copy the suites and gates.toml into a project")
@@ -34,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FacenetValidateError as error:
         print(f"facenet-validate: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("facenet-validate: interrupted; what was measured is kept", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -20,6 +21,8 @@ from facenet_validate.gates import GatesFile, read_gates
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
 from facenet_validate.models.recipes import (
     MINIMUM_CALIBRATION_IMAGES,
+    RECIPE_KEY,
+    TARGETS,
     Target,
     choose_target,
     int8_recipe,
@@ -28,6 +31,8 @@ from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
 
 if TYPE_CHECKING:
+    import onnx
+
     from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
 
@@ -109,7 +114,8 @@ class Run:
         DatasetError
             If there are fewer than were asked for, or fewer than 500 where nothing was.
         """
-        wanted = min(self.settings.calibration_images, MINIMUM_CALIBRATION_IMAGES)
+        asked = "facenet_calibration_images" in self.settings.origins
+        wanted = self.settings.calibration_images if asked else MINIMUM_CALIBRATION_IMAGES
         if found < wanted:
             raise DatasetError(
                 f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
@@ -233,7 +239,27 @@ def _with_engine(settings: Settings) -> Settings:
             f"{asked}: {', '.join(settings.precisions)}, but {settings.engine.name} is "
             f"{precision}. Leave the precision out: a given engine's own is used."
         )
-    return replace(settings, precisions=(precision,))
+    return _with_target(replace(settings, precisions=(precision,)), model)
+
+
+def _with_target(settings: Settings, engine: onnx.ModelProto) -> Settings:
+    """Return settings whose target is the one that a given engine says it was made for."""
+    from dataclasses import replace
+
+    told = next((p.value for p in engine.metadata_props if p.key == RECIPE_KEY), None)
+    try:
+        target = json.loads(told).get("target") if told else None
+    except (ValueError, AttributeError):
+        target = None
+    if target not in TARGETS:
+        return settings
+    if settings.target not in ("auto", target):
+        raise SettingsError(
+            f"{settings.origins['facenet_target']}: {settings.target}, but the engine says that "
+            f"its recipe is for {target}. Leave the target out: the engine's own is used."
+        )
+    origins = {**settings.origins, "facenet_target": "the engine's own recipe"}
+    return replace(settings, target=target, origins=origins)
 
 
 def validate(run: Run) -> None:

@@ -50,6 +50,7 @@ def test_an_int8_graph_says_how_it_was_made(
     assert int8_share(model) > 0.9
     recipe = json.loads({p.key: p.value for p in model.metadata_props}["facenet_validate.recipe"])
     assert recipe["target"] == "tensorrt"
+    assert recipe["images"] == 500
     assert len(recipe["calibration"]) == len(recipe["prepared"]) == 64
     first = Path("mine.int8-tensorrt.onnx").read_bytes()
     assert main([*command, "-o", "again.onnx"]) == 0
@@ -62,17 +63,49 @@ def test_an_fp16_graph_needs_no_faces(source: Path, capsys: pytest.CaptureFixtur
     assert "mine.fp16.onnx" in capsys.readouterr().out
 
 
-def test_tuning_ranks_and_stores(
+def test_tuning_ranks_stores_and_spares_what_it_must(
     source: Path, faces: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["quantize", str(source), "--calibration", str(faces), "--tune", "--cosine", "0.99"]
-    assert main([*command, "--target", "tensorrt", "-o", "tuned.onnx"]) == 0
+    command = ["quantize", str(source), "--calibration", str(faces), "--tune"]
+    command += ["--target", "tensorrt", "--cosine", "0.9999", "-o", "tuned.onnx"]
+    assert main(command) == 0
     said = capsys.readouterr().out
-    assert "reached: mean row cosine 0.99" in said
+    assert "\nreached: mean row cosine 0.9999" in said
     stored = json.loads(Path("tuned.tuning.json").read_text())
     assert {block["name"] for block in stored["blocks"]} >= {"stem", "residual 01"}
     assert stored["check"]["reached"] is True
-    assert "tuned.tuning.json" in said
+    assert len(stored["recipe"]["keep"]) > 0
+    assert infer_precision(load_onnx(Path("tuned.onnx"))) == "int8"
+
+
+def test_a_target_out_of_reach_writes_the_ranking_and_no_graph(
+    source: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", str(source), "--calibration", str(faces), "--tune"]
+    assert main([*command, "--cosine", "0.99999999", "-o", "tuned.onnx"]) == 2
+    said = capsys.readouterr()
+    assert "NOT REACHED" in said.out
+    assert "the target was not reached" in said.err
+    assert Path("tuned.tuning.json").is_file()
+    assert not Path("tuned.onnx").exists()
+
+
+@pytest.mark.parametrize("delta", [0.5, 1e-9])
+def test_the_paired_gate_is_judged_on_the_pairs(
+    delta: float,
+    source: Path,
+    faces: Path,
+    small_set: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("facenet_validate.commands.tuning.DELTA", delta)
+    command = ["quantize", str(source), "--calibration", str(faces), "--lfw", str(small_set)]
+    code = main([*command, "--tune", "--paired", "--target", "tensorrt", "-o", "tuned.onnx"])
+    said = capsys.readouterr().out
+    assert code == (0 if delta == 0.5 else 2)
+    assert ("\nreached: pass" in said) == (delta == 0.5)
+    assert "of 72 pairs" in said
 
 
 def test_nothing_is_overwritten(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +124,7 @@ def test_nothing_is_overwritten(source: Path, capsys: pytest.CaptureFixture[str]
         (["--cosine", "1.5"], "expected a mean row cosine below 1"),
         (["--calibration", "nowhere"], "nowhere: no such folder"),
         (["--calibration", "FACES", "--keep", "no such node"], "keeps 'no such node'"),
+        (["-o", "nowhere/out.onnx"], "nowhere: no folder that can be written to"),
     ],
 )
 def test_wrong_use_is_one_line(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from onnx import helper, numpy_helper
 
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
+from facenet_validate.models.int8 import calibrate, to_int8
 from facenet_validate.models.precision import to_fp16
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.recipes import RECIPE_KEY, int8_recipe
 
 FEW_PAIRS_GATES = """
 schema = 1
@@ -285,6 +288,68 @@ def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> 
     judged = [gate for gate in gates if gate["verdict"] == "pass"]
     assert len(judged) >= 9
     assert all(gate["recipe_only"] for gate in judged)
+
+
+def _int8_engine(prepared_onnx: onnx.ModelProto, path: Path, kept: int) -> None:
+    """Write a TensorRT recipe's graph that leaves all but the last convolutions as they are."""
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 160, 160)).astype(np.float32)
+    names = [node.name for node in prepared_onnx.graph.node if node.op_type == "Conv"]
+    recipe = replace(int8_recipe("tensorrt"), keep=tuple(names[:kept]))
+    made = to_int8(calibrate(prepared_onnx, images, equalized=False), recipe)
+    made.metadata_props.add(key=RECIPE_KEY, value=json.dumps(recipe.inputs()))
+    onnx.save(made, path)
+
+
+def test_an_int8_engine_that_is_mostly_fp32_fails(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    gates = project.path / "baselines" / "gates.toml"
+    gates.write_text(gates.read_text() + "contract.int8_share = 0.95\n")
+    _int8_engine(prepared_onnx, tmp_path / "engine.onnx", kept=100)
+    result = project.runpytest_subprocess(
+        "suites/test_contract.py", f"--facenet-engine={tmp_path / 'engine.onnx'}"
+    )
+    result.assert_outcomes(failed=1, passed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: device *; target tensorrt: asked for by the engine's own recipe",
+            "*contract*int8_share*int8*0.95*fail (recipe only)*of the multiply-adds*",
+        ]
+    )
+
+
+def test_an_engine_s_own_recipe_is_not_overruled(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    _int8_engine(prepared_onnx, tmp_path / "engine.onnx", kept=130)
+    result = project.runpytest_subprocess(
+        "suites", f"--facenet-engine={tmp_path / 'engine.onnx'}", "--facenet-target=cpu"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "the engine says that its recipe is for tensorrt" in result.stderr.str()
+
+
+def test_activations_that_fp16_cannot_hold_fail(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+) -> None:
+    """The first layer gives 100,000 times as much, the second takes it back: FP32 is the same."""
+    gates = project.path / "baselines" / "gates.toml"
+    gates.write_text(gates.read_text() + "contract.half_headroom = 8\n")
+    model = _copy(prepared_onnx)
+    first, second = [node for node in model.graph.node if node.op_type == "Conv"][:2]
+    factors = dict.fromkeys(first.input[1:], 100000.0) | {second.input[1]: 1e-5}
+    for tensor in model.graph.initializer:
+        if tensor.name in factors:
+            value = numpy_helper.to_array(tensor) * np.float32(factors[tensor.name])
+            tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    onnx.save(model, tmp_path / "loud.onnx")
+    result = project.runpytest_subprocess(
+        "suites/test_contract.py",
+        "--precision=fp16",
+        f"--facenet-model={tmp_path / 'loud.onnx'}",
+    )
+    result.stdout.fnmatch_lines(["*contract*half_headroom*fp16*8*fail (recipe only)*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_engine_with_another_input_shape(

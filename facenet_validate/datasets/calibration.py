@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import (
     AlignedFaces,
     align_photos,
-    check_disjoint,
+    check_no_picture_shared,
     faces_as_they_are,
     is_aligned,
 )
@@ -18,6 +18,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import ENDINGS, VerificationSet, load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.errors import DatasetError
+from facenet_validate.models.recipes import MINIMUM_CALIBRATION_IMAGES
 
 CALIBRATED_ON = 512
 CHECKED_ON = 500
@@ -32,18 +33,21 @@ class CalibrationFaces:
     Attributes
     ----------
     faces : AlignedFaces
-        Up to 512 to calibrate on, then up to 500 more to check a result on.
-    count : int
-        How many of them to calibrate on.
+        Up to 512 to calibrate on.
+    check : AlignedFaces
+        500 to check a result on: others first, then those calibrated on.
     text : str
         Where they come from, for people.
+    check_text : str
+        What the check is made of, for people.
     drawn : bool
         Whether they are the project's drawn faces.
     """
 
     faces: AlignedFaces
-    count: int
+    check: AlignedFaces
     text: str
+    check_text: str
     drawn: bool = False
 
 
@@ -51,7 +55,7 @@ def drawn_faces(cache: Cache, progress: Progress | None = None) -> CalibrationFa
     """Return the calibration people of the drawn set."""
     found = load_set(find_layout(synthetic_folder(cache, progress)), name="synthetic", title="")
     faces = faces_as_they_are(found.calibration_names, found.calibration_paths)
-    return CalibrationFaces(faces, len(faces.names), f"{len(faces.names)} drawn faces", drawn=True)
+    return _split(faces, "drawn faces", drawn=True)
 
 
 def faces_outside(
@@ -62,7 +66,7 @@ def faces_outside(
     Parameters
     ----------
     evaluation : VerificationSet
-        Loaded with ``calibration_images=1012`` to have faces to check on too.
+        Loaded with ``calibration_images=1012`` to have other faces to check on too.
 
     Raises
     ------
@@ -70,31 +74,36 @@ def faces_outside(
         If there are fewer than 500.
     """
     names, paths = evaluation.calibration_names, evaluation.calibration_paths
-    if paths and is_aligned(paths[0]):
-        faces = faces_as_they_are(names, paths)
-    else:
-        faces = align_photos(names, paths, cache, workers=workers, progress=progress)
-    return _enough(faces, f"photos of people outside the pairs of {evaluation.title}")
+    _check_count(len(paths), f"photos of people outside the pairs of {evaluation.title}")
+    faces = _aligned(names, paths, cache, workers, progress)
+    return _split(faces, f"photos of people outside the pairs of {evaluation.title}")
 
 
-def faces_in(folder: Path, evaluation: VerificationSet | None) -> CalibrationFaces:
+def faces_in(
+    folder: Path,
+    evaluation: VerificationSet | None,
+    cache: Cache,
+    workers: int,
+    progress: Progress | None = None,
+) -> CalibrationFaces:
     """Return the aligned faces in a folder.
 
     Parameters
     ----------
     evaluation : VerificationSet or None
-        Whose people must not be among them.
+        Whose people and pictures must not be among them; its photos are aligned to compare.
 
     Raises
     ------
     DatasetError
-        If there are fewer than 500, they are not 160×160, or one shows a person of the evaluation
-        pairs.
+        If there are fewer than 500, they are not 160×160, or one shows a person or is a picture of
+        the evaluation pairs.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder. Expected aligned faces, 160×160.")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
-    if paths and not is_aligned(paths[0]):
+    _check_count(len(paths), f"faces in {folder}")
+    if not is_aligned(paths[0]):
         raise DatasetError(
             f"{paths[0]}: not 160×160 pixels. INT8 is calibrated on aligned faces: what the engine "
             "will read. Align the photos, or name a folder in LFW's layout with --lfw: its photos "
@@ -110,18 +119,40 @@ def faces_in(folder: Path, evaluation: VerificationSet | None) -> CalibrationFac
                     f"{path}: shows {seen.pop()}, who is in the evaluation pairs. An engine must "
                     "not be calibrated on whom it is judged by; remove these photos."
                 )
-        check_disjoint(faces, faces_as_they_are(evaluation.names, evaluation.paths))
-    return _enough(faces, f"faces in {folder}")
+        others = _aligned(evaluation.names, evaluation.paths, cache, workers, progress)
+        check_no_picture_shared(faces, others)
+    return _split(faces, f"faces in {folder}")
 
 
-def _enough(faces: AlignedFaces, what: str) -> CalibrationFaces:
-    from facenet_validate.models.recipes import MINIMUM_CALIBRATION_IMAGES
+def _aligned(
+    names: Sequence[str],
+    paths: Sequence[Path],
+    cache: Cache,
+    workers: int,
+    progress: Progress | None,
+) -> AlignedFaces:
+    if is_aligned(paths[0]):
+        return faces_as_they_are(names, paths)
+    return align_photos(names, paths, cache, workers=workers, progress=progress)
 
-    found = len(faces.names)
+
+def _check_count(found: int, what: str) -> None:
     if found < MINIMUM_CALIBRATION_IMAGES:
         raise DatasetError(
             f"{found} {what}; INT8 is calibrated on at least {MINIMUM_CALIBRATION_IMAGES}. Add "
             "photos of other people."
         )
+
+
+def _split(faces: AlignedFaces, what: str, *, drawn: bool = False) -> CalibrationFaces:
+    found = len(faces.names)
     count = min(found, CALIBRATED_ON)
-    return CalibrationFaces(faces, count, f"{count} {what}")
+    rows = [*range(count, found), *range(count)][:CHECKED_ON]
+    others = sum(row >= count for row in rows)
+    return CalibrationFaces(
+        faces.part(range(count)),
+        faces.part(rows),
+        f"{count} {what}",
+        f"{len(rows)} faces, {others} of them not calibrated on",
+        drawn,
+    )

@@ -108,6 +108,8 @@ class AlignedFaces:
         Photos with more than one face.
     photo_digests : tuple of str
         SHA-256 of each photo's file.
+    aligner : str
+        What aligned them.
     """
 
     names: tuple[str, ...]
@@ -116,6 +118,21 @@ class AlignedFaces:
     undetected: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
     photo_digests: tuple[str, ...] = ()
+    aligner: str = "none"
+
+    def part(self, rows: Sequence[int]) -> AlignedFaces:
+        """Return some of the faces, with the digest that they have as a set."""
+        names = tuple(self.names[row] for row in rows)
+        digests = tuple(self.photo_digests[row] for row in rows)
+        return AlignedFaces(
+            names,
+            _set_digest(self.aligner, names, digests),
+            lambda row: self.read(rows[row]),
+            tuple(name for name in self.undetected if name in names),
+            tuple(name for name in self.several if name in names),
+            digests,
+            self.aligner,
+        )
 
     def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
         """Return faces ``(len(rows), 160, 160, 3)`` RGB uint8.
@@ -215,6 +232,7 @@ def align_photos(
         undetected=tuple(n for n, d in zip(names, digests, strict=True) if found[d] == 0),
         several=tuple(n for n, d in zip(names, digests, strict=True) if found[d] > 1),
         photo_digests=tuple(digests),
+        aligner=aligner,
     )
 
 
@@ -246,12 +264,36 @@ def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
     Raises
     ------
     DatasetError
-        Naming the first photo that is in both sets.
+        Naming the first photo that is in both sets: the same file.
     """
     by_digest = dict(zip(evaluation.photo_digests, evaluation.names, strict=True))
     for digest, name in zip(calibration.photo_digests, calibration.names, strict=True):
         if digest in by_digest:
-            raise DatasetError(
-                f"calibration photo {name} is the evaluation photo {by_digest[digest]}: the same "
-                "bytes. An engine must not be calibrated on what it is judged by; remove it."
-            )
+            raise _shared(name, by_digest[digest])
+
+
+def check_no_picture_shared(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
+    """Check that no evaluation face is calibrated on: the same pixels, in whatever file.
+
+    Raises
+    ------
+    DatasetError
+        Naming the first face that is in both sets.
+    """
+
+    def pictures(faces: AlignedFaces) -> Iterator[tuple[str, str]]:
+        for row, name in enumerate(faces.names):
+            pixels = decode_image(faces.read(row), name=name)
+            yield hashlib.sha256(pixels.tobytes()).hexdigest(), name
+
+    known = dict(pictures(evaluation))
+    for digest, name in pictures(calibration):
+        if digest in known:
+            raise _shared(name, known[digest])
+
+
+def _shared(calibration: str, evaluation: str) -> DatasetError:
+    return DatasetError(
+        f"calibration photo {calibration} is the evaluation photo {evaluation}. An engine must not "
+        "be calibrated on what it is judged by; remove it."
+    )

@@ -72,7 +72,7 @@ def observe_channels(
     """Return extremes and means of every float tensor of a graph, its input among them.
 
     Images run in a fixed order and batch size, so that the same images give the same numbers.
-    Memory is one batch, whatever the number of images.
+    Beside the images, memory is one batch, whatever their number.
 
     Parameters
     ----------

@@ -79,7 +79,8 @@ def half_range(model: onnx.ModelProto, images: NDArray[np.float32]) -> HalfRange
     for tensors in tensors_of(model, images, None):
         for name in peaks:
             magnitudes = np.abs(tensors[name])
-            peaks[name] = max(peaks[name], float(magnitudes.max()))
+            # NaN stays: it compares with nothing.
+            peaks[name] = max(float(magnitudes.max()), peaks[name])
             other[name] += int(np.count_nonzero(magnitudes))
             small[name] += int(np.count_nonzero((magnitudes < SMALLEST_NORMAL) & (magnitudes > 0)))
     shares = {name: small[name] / max(other[name], 1) for name in peaks}

@@ -85,4 +85,6 @@ def to_int8(calibrated: Calibrated, recipe: Int8Recipe) -> onnx.ModelProto:
         )
     quantized = insert_qdq(calibrated.model, recipe, calibrated.activations)
     quantized.producer_name = "facenet_validate"
+    # What was said of the FP32 model does not hold of this one.
+    del quantized.metadata_props[:]
     return proven(quantized, "int8")

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from facenet_validate.errors import ModelError
+
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 _DENSE = ("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger")
+_QUANTIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 _INTEGER = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
 _CARRIERS = ("DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity")
 
@@ -20,9 +23,9 @@ class Block:
     Attributes
     ----------
     name : str
-        ``stem``, ``residual 01`` …, ``reduction 01`` …
+        ``stem``, ``residual 01`` …, ``reduction 01`` …, ``pool``.
     nodes : tuple of str
-        Names of its convolutions and residual addition, in graph order.
+        Names of its convolutions, pools, concatenations and residual addition, in graph order.
     """
 
     name: str
@@ -34,8 +37,8 @@ def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
 
     Raises
     ------
-    onnx.shape_inference.InferenceError
-        If shapes cannot be inferred.
+    ModelError
+        If the size of a layer's output cannot be inferred, as behind a runtime's own operators.
     """
     shapes = _shapes(model)
     weights = _WeightShapes(model)
@@ -46,13 +49,22 @@ def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
         weight = weights.of(node.input[3] if node.op_type.startswith("QLinear") else node.input[1])
         if not weight:
             continue
-        places = shapes[node.output[0]][2:] if node.op_type in _CONVOLUTIONS else []
+        places: list[int] = []
+        if node.op_type in _CONVOLUTIONS:
+            places = shapes.get(node.output[0], [])[2:]
+            if len(places) != 2 or not all(places):
+                raise ModelError(
+                    f"the size of what {node.op_type} {node.output[0]!r} gives is not known, so "
+                    "its multiply-adds cannot be counted."
+                )
         counted[node.name] = int(np.prod(weight, dtype=np.int64) * np.prod(places, dtype=np.int64))
     return counted
 
 
 def int8_share(model: onnx.ModelProto) -> float:
     """Return the share of multiply-adds whose operands are all 8-bit integers, 0 to 1.
+
+    Raises as `multiply_adds` does.
 
     A layer counts where it is an integer operator, or where both its data and its weights come out
     of ``DequantizeLinear``: what a backend fuses into integer kernels.
@@ -70,54 +82,66 @@ def int8_share(model: onnx.ModelProto) -> float:
 
 
 def blocks(model: onnx.ModelProto) -> list[Block]:
-    """Return the network's convolutions and residual additions as blocks, in order.
+    """Return all that a recipe quantises as blocks, in order.
 
     A residual block is what lies between a tensor and the ``Add`` that reads it again. What lies
-    between residual blocks is a reduction, or the stem before the first.
+    between residual blocks is a reduction, the stem before the first, or the pool behind the last.
     """
+    block_of = _residual_blocks(model)
+    found: list[tuple[int | None, list[onnx.NodeProto]]] = []
+    for node in model.graph.node:
+        if node.op_type not in _QUANTIZED and node.name not in block_of:
+            continue
+        block = block_of.get(node.name)
+        if not found or found[-1][0] != block:
+            found.append((block, []))
+        found[-1][1].append(node)
+    return _named(found)
+
+
+def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the number of the ``Add`` that closes the block of each node in one."""
     producers = {name: node for node in model.graph.node for name in node.output}
     order = {node.name: index for index, node in enumerate(model.graph.node)}
     block_of: dict[str, int] = {}
     for node in model.graph.node:
         if node.op_type != "Add" or any(name not in producers for name in node.input):
             continue
-        block_of[node.name] = order[node.name]
         skip, branch = sorted(node.input, key=lambda name: order[producers[name].name])
+        seen: set[str] = set()
         waiting = [branch]
         while waiting:
             name = waiting.pop()
-            if name == skip or name not in producers:
+            if name in seen:
                 continue
-            maker = producers[name]
-            if maker.op_type == "Conv":
-                block_of[maker.name] = order[node.name]
-            waiting += [n for n in maker.input if n in producers]
-    found: list[tuple[int | None, list[str]]] = []
-    for node in model.graph.node:
-        if node.op_type != "Conv" and node.name not in block_of:
-            continue
-        block = block_of.get(node.name)
-        if not found or found[-1][0] != block:
-            found.append((block, []))
-        found[-1][1].append(node.name)
-    return _named(found)
+            seen.add(name)
+            if name != skip and name in producers:
+                waiting += [n for n in producers[name].input if n in producers]
+        inside = [producers[name] for name in seen - {skip}]
+        # Two branches that are only added are no block around a skip.
+        if skip in seen and not any(made.name in block_of for made in inside):
+            block_of[node.name] = order[node.name]
+            block_of |= {m.name: order[node.name] for m in inside if m.op_type in _QUANTIZED}
+    return block_of
 
 
-def _named(found: list[tuple[int | None, list[str]]]) -> list[Block]:
+def _named(found: list[tuple[int | None, list[onnx.NodeProto]]]) -> list[Block]:
     named, residuals, others = [], 0, 0
     for block, nodes in found:
         if block is not None:
             residuals += 1
             name = f"residual {residuals:02}"
+        elif not any(node.op_type == "Conv" for node in nodes):
+            name = "pool"
         else:
             name = f"reduction {others:02}" if others else "stem"
             others += 1
-        named.append(Block(name, tuple(nodes)))
+        named.append(Block(name, tuple(node.name for node in nodes)))
     return named
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    inferred = onnx.shape_inference.infer_shapes(model)
     values = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
     return {
         value.name: [int(dim.dim_value) for dim in value.type.tensor_type.shape.dim]

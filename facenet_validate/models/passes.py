@@ -157,10 +157,13 @@ def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
     These are the ones a recipe keeps in FP32: the bottleneck, its batch norm and the L2 norm. In
     FP16 the norm's epsilon of 1e-10 would become zero; in INT8 the tail decides every bit of the
-    embedding and costs nothing.
+    embedding and costs nothing. Of a model without a bottleneck, what follows the last ``Flatten``.
     """
-    dense = [i for i, node in enumerate(model.graph.node) if node.op_type in ("MatMul", "Gemm")]
-    return list(model.graph.node[dense[-1] :]) if dense else []
+    operators = [node.op_type for node in model.graph.node]
+    dense = [i for i, operator in enumerate(operators) if operator in ("MatMul", "Gemm")]
+    flat = [i + 1 for i, operator in enumerate(operators) if operator == "Flatten"]
+    starts = dense or flat
+    return list(model.graph.node[starts[-1] :]) if starts else []
 
 
 def name_nodes(model: onnx.ModelProto) -> None:

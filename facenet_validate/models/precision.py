@@ -24,6 +24,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     # The converter casts to FP16 and back between the nodes it was told to keep.
     remove_round_trips(converted)
+    # What was proven of the FP32 model is not proven of this one.
+    del converted.metadata_props[:]
     return proven(converted, "fp16")
 
 

@@ -36,7 +36,7 @@ def insert_qdq(
     """
     edges = _edges(model, recipe)
     scales = _scales(model, recipe, activations, {name for _, name in edges})
-    if recipe.placement == "tensors":
+    if recipe.placement == "tensors" and not recipe.symmetric:
         model = _without_clipping_relus(model, scales)
     writer = _Writer(model, recipe, scales)
     for value in model.graph.input:
@@ -155,7 +155,7 @@ def _scale(found: ActivationRange, recipe: Int8Recipe) -> _Scale:
 
 
 def quantized_weight(
-    weight: NDArray[np.float32], bits: int
+    weight: NDArray[np.float32], bits: int, least: NDArray[np.float64] | float = 0.0
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return a convolution's weights as symmetric integers, and their scale by output channel.
 
@@ -165,6 +165,8 @@ def quantized_weight(
         Weights.
     bits : int
         7 or 8: magnitudes up to 63 or 127.
+    least : ndarray of shape (O,) or float
+        Smallest scale of each channel.
 
     Returns
     -------
@@ -173,7 +175,8 @@ def quantized_weight(
     """
     largest = 2 ** (bits - 1) - 1
     peaks = np.abs(weight).max(axis=(1, 2, 3))
-    scales = np.maximum(peaks / np.float32(largest), np.finfo(np.float32).tiny).astype(np.float32)
+    smallest = np.maximum(least, np.finfo(np.float32).tiny)
+    scales = np.maximum(peaks / np.float32(largest), smallest).astype(np.float32)
     integers = np.round(weight / scales[:, None, None, None])
     return np.clip(integers, -largest, largest).astype(np.int8), scales
 
@@ -254,10 +257,13 @@ class _Writer:
 
     def _convolution(self, node: onnx.NodeProto, written: onnx.NodeProto, data: Activation) -> None:
         weight = numpy_helper.to_array(self._weights[node.input[1]])
-        integers, scales = quantized_weight(weight, self._recipe.weight_bits)
         bias = np.zeros(len(weight))
         if len(node.input) > 2:
             bias = numpy_helper.to_array(self._weights[node.input[2]]).astype(np.float64)
+        # An INT32 bias counts in products of both scales: weights near zero would leave no room.
+        unit = float(self._scales[node.input[0]].scale)
+        least = np.abs(bias) / unit / 2**29 if self._recipe.placement == "tensors" else 0.0
+        integers, scales = quantized_weight(weight, self._recipe.weight_bits, least)
         if self._recipe.bias_corrected:
             rounded = integers.astype(np.float32) * scales[:, None, None, None]
             bias = bias - mean_error(node, data.mean, rounded - weight)
@@ -268,11 +274,10 @@ class _Writer:
             written.input.append(f"{node.name}/bias")
             self._store(written.input[2], bias.astype(np.float32))
             return
-        unit = scales * self._scales[node.input[0]].scale
-        unit = np.maximum(unit, np.finfo(np.float32).tiny).astype(np.float32)
+        units = np.maximum(scales * np.float32(unit), np.finfo(np.float32).tiny)
         limits = np.iinfo(np.int32)
-        whole = np.clip(np.round(bias / unit), limits.min, limits.max).astype(np.int32)
-        written.input.append(self._integers(f"{node.name}/bias", whole, unit))
+        whole = np.clip(np.round(bias / units), limits.min, limits.max).astype(np.int32)
+        written.input.append(self._integers(f"{node.name}/bias", whole, units))
 
     def _integers(
         self, name: str, integers: NDArray[np.integer], scales: NDArray[np.float32]
@@ -296,5 +301,6 @@ class _Writer:
         graph = self._model.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         graph.node.extend(self._nodes)
-        graph.initializer.extend(self._stored.values())
+        read = {name for node in self._nodes for name in node.input}
+        graph.initializer.extend(t for name, t in self._stored.items() if name in read)
         return self._model

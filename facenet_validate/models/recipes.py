@@ -17,6 +17,9 @@ METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 
 MINIMUM_CALIBRATION_IMAGES = 500
 
+RECIPE_KEY = "facenet_validate.recipe"
+"""Where a graph's metadata says, in JSON, how it was made."""
+
 
 @dataclass(frozen=True)
 class Int8Recipe:

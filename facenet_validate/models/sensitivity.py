@@ -74,6 +74,12 @@ class LossStore:
                     continue  # a line that was being written when the run ended
         self.known = len(self._losses)
         self.measured = 0
+        self._asked: set[Keep] = set()
+
+    @property
+    def asked(self) -> int:
+        """How many different losses were asked for."""
+        return len(self._asked)
 
     def __call__(self, keep: Keep) -> float:
         """Return a loss, measured now if it never was.
@@ -83,6 +89,7 @@ class LossStore:
         CacheError
             If it cannot be written.
         """
+        self._asked.add(keep)
         if keep not in self._losses:
             self._losses[keep] = self._measure(keep)
             self.measured += 1
@@ -127,11 +134,11 @@ def rank(
     return sorted(found, key=lambda part: -part.gain)
 
 
-def smallest_set(ranking: Sequence[Sensitivity], loss: Loss, target: float) -> Keep | None:
+def smallest_set(ranking: Sequence[Sensitivity], loss: Loss, target: float) -> Keep:
     """Return a small set of parts to spare so that at most ``target`` is lost.
 
     Parts are added by what they gain for their multiply-adds; then each is dropped again that the
-    others turn out not to need, the dearest first. None if sparing them all is not enough.
+    others turn out not to need, the dearest first. All that gain, if even they are not enough.
     """
     # A residual addition has no multiply-adds, yet in floating point it is not free.
     order = sorted(ranking, key=lambda part: -part.gain / (part.cost + 1e-3))
@@ -142,7 +149,7 @@ def smallest_set(ranking: Sequence[Sensitivity], loss: Loss, target: float) -> K
         if part.gain > 0:
             chosen.append(part)
     if loss(nodes_of(chosen)) > target:
-        return None
+        return nodes_of(chosen)
     for part in sorted(chosen, key=lambda part: -part.cost):
         rest = [other for other in chosen if other is not part]
         if loss(nodes_of(rest)) <= target:

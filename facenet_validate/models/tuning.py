@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.int8 import Calibrated, to_int8
 from facenet_validate.models.network import Block, blocks, multiply_adds
+from facenet_validate.models.qdq import insert_qdq
 from facenet_validate.models.recipes import Int8Recipe
 from facenet_validate.models.sensitivity import (
     Keep,
@@ -102,7 +103,7 @@ def tune(
     store: Path,
     *,
     target: float | None,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Tuned:
     """Rank blocks and nodes by what they lose, and spare as few as reach the target.
 
@@ -121,67 +122,74 @@ def tune(
     target : float or None
         Loss to aim at; None where only the check can tell, and the loss is lowered until it passes.
     progress : callable
-        Called with (what, done, total) before each measurement of a ranking.
+        Called with (losses asked for so far, how many there may be).
+
+    Raises
+    ------
+    ModelError
+        If nothing can be quantised, or the recipe keeps a node that is not there.
     """
     reference = emulated_embeddings(calibrated.model, images)
+    always = frozenset(recipe.keep)
 
-    def graph(keep: Keep) -> onnx.ModelProto:
-        return to_int8(calibrated, replace(recipe, keep=tuple(sorted(keep))))
+    def recipe_of(keep: Keep) -> Int8Recipe:
+        return replace(recipe, keep=tuple(sorted(keep | always)))
 
     def measure(keep: Keep) -> float:
-        return loss_between(reference, emulated_embeddings(graph(keep), images))
+        model = insert_qdq(calibrated.model, recipe_of(keep), calibrated.activations)
+        return loss_between(reference, emulated_embeddings(model, images))
 
-    loss = LossStore(store, measure)
+    store_of_losses = LossStore(store, measure)
     costs = multiply_adds(calibrated.model)
-    parts = blocks(calibrated.model)
+    parts = [
+        Block(block.name, tuple(name for name in block.nodes if name not in always))
+        for block in blocks(calibrated.model)
+    ]
     everything = frozenset(name for part in parts for name in part.nodes)
-
-    def ranked(what: str, parts: list[Block]) -> list[Sensitivity]:
-        found = []
-        for index, part in enumerate(parts):
-            progress(what, index, len(parts))
-            found += rank([part], everything, costs, loss)
-        progress(what, len(parts), len(parts))
-        return sorted(found, key=lambda part: -part.gain)
-
-    by_block = ranked("blocks", parts)
     by_node: list[Sensitivity] = []
+
+    def loss(keep: Keep) -> float:
+        done = store_of_losses.asked
+        # The blocks and nodes of the rankings, and then a walk through the nodes.
+        progress(done, max(done + 1, 1 + 2 * len(parts) + 3 * max(len(by_node), 20)))
+        return store_of_losses(keep)
+
+    # Fails now where nothing could be quantised, or a node to keep is not there.
+    to_int8(calibrated, recipe)
+    by_block = rank(parts, everything, costs, loss)
     opened: set[str] = set()
 
     def open_blocks(count: int) -> None:
         new = [block for block in by_block[:count] if block.name not in opened]
         opened.update(block.name for block in new)
         names = [Block(name, (name,)) for block in new for name in block.nodes]
-        by_node.extend(ranked("nodes", names))
+        by_node.extend(rank(names, everything, costs, loss))
         by_node.sort(key=lambda node: -node.gain)
 
     open_blocks(WORST_BLOCKS)
     before = loss(frozenset())
-    keep: Keep = frozenset()
     aim = before if target is None else target
-    for round_ in range(_ROUNDS):
-        found = smallest_set(by_node, loss, aim)
-        while found is None and len(opened) < len(parts):
+    for _ in range(_ROUNDS):
+        keep = smallest_set(by_node, loss, aim)
+        while loss(keep) > aim and len(opened) < len(parts):
             open_blocks(len(opened) + WORST_BLOCKS)
-            found = smallest_set(by_node, loss, aim)
-        keep = everything if found is None else found
-        progress("check", round_, _ROUNDS)
-        model = graph(keep) if found is not None else calibrated.model
+            keep = smallest_set(by_node, loss, aim)
+        found = recipe_of(keep)
+        model = to_int8(calibrated, found)
         verdict = check(model)
-        if verdict.reached or found is None:
+        if verdict.reached or loss(keep) > aim:
             break
-        if target is None or verdict.loss is None:
-            aim = min(loss(keep), aim) / 2
-        else:
+        aim /= 2
+        if target is not None and verdict.loss is not None:
             # The faces of the search are a little easier than those of the check.
-            aim -= 1.1 * max(verdict.loss - target, 0.01 * target)
+            aim = max(aim, 2 * aim - 1.1 * max(verdict.loss - target, 0.01 * target))
     return Tuned(
-        replace(recipe, keep=tuple(sorted(keep))),
+        found,
         model,
         by_block,
         by_node,
         before,
         loss(keep),
-        sum(costs.get(name, 0) for name in keep) / sum(costs.values()),
+        sum(costs.get(name, 0) for name in found.keep) / sum(costs.values()),
         verdict,
     )

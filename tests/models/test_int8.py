@@ -20,6 +20,7 @@ from facenet_validate.models.passes import embedding_tail
 from facenet_validate.models.precision import infer_precision
 from facenet_validate.models.qdq import mean_error, quantized_weight
 from facenet_validate.models.recipes import TARGETS, Target, choose_target, int8_recipe
+from tests.models.small_facenet import SIZE, small_facenet
 
 
 def _run(
@@ -201,3 +202,62 @@ def test_bias_correction_brings_the_mean_embedding_closer(
         return float(1 - row_cosines(reference, _run(made, drawn_batch, emulated=True)).mean())
 
     assert loss(True) < loss(False)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_unread_is_kept_and_the_graph_is_small(
+    target: Target,
+    quantized: dict[Target, onnx.ModelProto],
+    prepared_onnx: onnx.ModelProto,
+) -> None:
+    model = quantized[target]
+    read = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
+    assert model.ByteSize() < prepared_onnx.ByteSize() / 3
+    assert not model.metadata_props
+
+
+def _small(silent: bool) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
+    model = small_facenet()
+    if silent:
+        # A pruned channel, or a batch norm's gamma of zero: all it gives is its bias.
+        for tensor in model.graph.initializer:
+            if tensor.name in ("block35/0/weight", "block35/0/bias"):
+                value = numpy_helper.to_array(tensor).copy()
+                value[1] = 2.0 if tensor.name.endswith("bias") else 0.0
+                tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+    random = np.random.default_rng(0)
+    return model, random.uniform(-1, 1, size=(16, 3, SIZE, SIZE)).astype(np.float32)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_channel_without_weights_keeps_its_bias(target: Target, silent: bool) -> None:
+    model, images = _small(silent)
+    made = to_int8(calibrate(model, images, equalized=True), int8_recipe(target))
+    cosines = row_cosines(_run(model, images), _run(made, images, emulated=True))
+    assert cosines.mean() >= 0.998
+
+
+def test_signed_storage_keeps_its_relus() -> None:
+    model, images = _small(silent=False)
+    recipe = replace(int8_recipe("cpu"), activations="int8", weight_bits=8)
+    made = to_int8(calibrate(model, images, equalized=True), recipe)
+    relus = [sum(n.op_type == "Relu" for n in m.graph.node) for m in (model, made)]
+    assert relus[0] == relus[1]
+    assert row_cosines(_run(model, images), _run(made, images, emulated=True)).mean() >= 0.998
+
+
+def test_a_network_without_a_bottleneck_keeps_its_norm_in_float32() -> None:
+    model = small_facenet()
+    nodes = [node for node in model.graph.node if node.op_type != "Gemm"]
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if name == "bottleneck":
+                node.input[place] = "flatten"
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    tail = [node.op_type for node in embedding_tail(model)]
+    assert tail[0] == "Mul"
+    assert "Flatten" not in tail
+    assert "ReduceSum" in tail

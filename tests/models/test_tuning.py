@@ -10,7 +10,9 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.errors import ModelError
 from facenet_validate.models.int8 import Calibrated, calibrate
+from facenet_validate.models.precision import infer_precision
 from facenet_validate.models.recipes import int8_recipe
 from facenet_validate.models.tuning import Check, Tuned, emulated_embeddings, loss_between, tune
 from tests.models.small_facenet import SIZE, small_facenet
@@ -71,8 +73,41 @@ def test_an_easy_target_keeps_nothing(
 def test_an_impossible_target_is_told(
     calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
 ) -> None:
-    found, _ = _tune(calibrated, images, tmp_path / "losses.jsonl", -1.0)
+    found, _ = _tune(calibrated, images, tmp_path / "losses.jsonl", 1e-9)
     assert not found.check.reached
+    assert infer_precision(found.model) == "int8"
+
+
+def test_a_node_to_keep_stays_kept(
+    calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+) -> None:
+    def check(model: onnx.ModelProto) -> Check:
+        return Check(True, 0.0, "")
+
+    kept = replace(RECIPE, keep=("stem/a",))
+    found = tune(calibrated, kept, images[:4], check, tmp_path / "l.jsonl", target=0.9)
+    assert found.recipe.keep == ("stem/a",)
+    assert found.cost > 0
+    unknown = replace(RECIPE, keep=("no such node",))
+    with pytest.raises(ModelError, match="'no such node'"):
+        tune(calibrated, unknown, images[:4], check, tmp_path / "l.jsonl", target=0.9)
+
+
+def test_a_check_that_finds_much_more_loss_lowers_the_aim_by_halves(
+    calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+) -> None:
+    answers = iter([Check(False, 0.5, ""), Check(True, 0.0, "")])
+    found = tune(
+        calibrated,
+        RECIPE,
+        images[:8],
+        lambda _: next(answers),
+        tmp_path / "l.jsonl",
+        target=TARGET,
+    )
+    assert found.check.reached
+    assert 0 < found.after <= TARGET / 2
+    assert infer_precision(found.model) == "int8"
 
 
 def test_a_second_search_measures_nothing_again(
