@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 SEARCHED_ON = 32
 ASKED_SHARE = 0.95
 DRAWN_NOTE = (
-    "calibrated on drawn faces, for want of photos: docs/recipes.md says what that costs; name "
-    "photos with --calibration or --lfw"
+    "calibrated on drawn faces, for want of photos. On LFW that costs 0.0003 to 0.0004 of mean row "
+    "cosine (docs/recipes.md); name photos with --calibration or --lfw"
 )
 
 
