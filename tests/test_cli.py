@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -71,6 +72,54 @@ def test_prepare_leaves_nothing_where_it_cannot_write(
 ) -> None:
     assert main(["prepare", str(source), "-o", "absent/out.onnx"]) == 2
     assert "out.onnx: cannot be written" in capsys.readouterr().err
+
+
+def test_prepare_interrupted_while_it_writes_leaves_nothing(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(data: IO[bytes], file: IO[bytes]) -> None:
+        file.write(data.read(100))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facenet_validate.commands.prepare.shutil.copyfileobj", interrupted)
+    before = {*Path.cwd().iterdir(), Path.cwd() / "cache"}
+    assert main(["prepare", str(source), "-o", "out.onnx"]) == 130
+    assert set(Path.cwd().iterdir()) == before
+
+
+@pytest.mark.parametrize("command", ["prepare", "inspect"])
+@pytest.mark.parametrize("suffix", [".pb", ".onnx", ".pt"])
+def test_a_file_that_may_not_be_read_is_one_line(
+    command: str,
+    suffix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / f"mine{suffix}"
+    path.write_bytes(b"secret")
+    opened = Path.open
+
+    def refused(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)  # permissions do not stop root, who may run this
+    assert main([command, str(path)]) == 2
+    assert f"{path}: cannot be read (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("operator", ["Conv", "Gemm"])
+def test_inspect_of_a_node_without_weights_is_one_line(
+    operator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = small_facenet()
+    node = next(node for node in model.graph.node if node.op_type == operator)
+    del node.input[1:]
+    onnx.save(model, tmp_path / "broken.onnx")
+    assert main(["inspect", str(tmp_path / "broken.onnx")]) == 2
+    assert "has 1 inputs; expected at least 2" in capsys.readouterr().err
 
 
 def test_prepare_proves_on_the_faces_of_a_folder(

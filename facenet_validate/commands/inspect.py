@@ -44,10 +44,11 @@ def describe(
     ModelError
         If the file cannot be read at all.
     """
-    from facenet_validate.models.sources import check_kind
+    from facenet_validate.models.sources import check_kind, readable
 
     check_kind(source.path)
-    size = source.path.stat().st_size / 1e6
+    with readable(source.path):
+        size = source.path.stat().st_size / 1e6
     rows = [
         ("file", f"{source.path} ({size:.1f} MB, sha256 {short(source.digest)})"),
         ("kind", _KINDS[source.path.suffix]),
@@ -79,8 +80,9 @@ def _outcome(path: Path, input_name: str | None, output_name: str | None) -> lis
 def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:
     from facenet_validate.models.frozen_inference import inference_graph
     from facenet_validate.models.graphdef import parse_graph
+    from facenet_validate.models.sources import read_source
 
-    graph = parse_graph(path.read_bytes(), source=str(path))
+    graph = parse_graph(read_source(path), source=str(path))
     rows = [("operators", _census(node.op for node in graph.node))]
     try:
         cut = inference_graph(graph, source=str(path), output=output_name)
@@ -123,17 +125,15 @@ def _onnx_facts(path: Path) -> list[tuple[str, str]]:
 
 def _work(path: Path) -> list[tuple[str, str]]:
     """Return the multiply-adds of a graph that has no prepared form, where its shapes are known."""
-    import onnx
-
     from facenet_validate.models.network import int8_share, multiply_adds
     from facenet_validate.models.onnx_file import load_onnx
     from facenet_validate.models.passes import name_nodes
 
-    model = load_onnx(path)
-    name_nodes(model)
     try:
+        model = load_onnx(path)
+        name_nodes(model)
         total, share = sum(multiply_adds(model).values()), int8_share(model)
-    except (onnx.shape_inference.InferenceError, KeyError):
+    except ModelError:
         return []
     in_int8 = f", {share:.1%} of them in INT8" if share else ""
     return [("multiply-adds", f"{total:,} an image{in_int8}")]

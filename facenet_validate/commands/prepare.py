@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import cache_root, progress, source_path, table
@@ -86,13 +88,16 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
 
 
 def _copy(model: Path, out: Path) -> None:
-    """Write a file that was not there; what cannot be written whole is not left behind."""
-    made = False
+    """Write a file that was not there, whole or, interrupted by whatever, not at all."""
+    partial = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
-        with model.open("rb") as data, out.open("xb") as file:
-            made = True
+        with model.open("rb") as data, partial.open("xb") as file:
             shutil.copyfileobj(data, file)
+        if out.exists():
+            raise SettingsError(f"{out} exists; nothing was written. Name another file with -o.")
+        partial.rename(out)
     except OSError as error:
-        if made:
-            out.unlink(missing_ok=True)
         raise SettingsError(f"{out}: cannot be written ({error.strerror}).") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -16,12 +16,16 @@ from facenet_validate.models.graph_view import (
     declared_shape,
     own_inputs,
     shape_text,
+    type_name,
 )
 from facenet_validate.models.head import refuse_classifier
 from facenet_validate.models.normalisation import Norm, find_norm
 
 IMAGE_SIZE = 160
 """Pixels a side of a FaceNet face, taken where a source leaves them open."""
+
+MOST_BATCH = 1024
+"""Faces a fixed batch may have: the source is run in full batches to prove the prepared model."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def find_image(graph: onnx.GraphProto, *, source: str, name: str | None) -> Imag
             "[N, 3, H, W] or [N, H, W, 3]."
         )
     if value.type.tensor_type.elem_type != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        kind = type_name(value.type.tensor_type.elem_type)
         raise ModelError(
             f"{source}: input {value.name!r} is {kind}; expected FLOAT: faces as (x − 127.5) / 128."
         )
@@ -184,7 +188,23 @@ def find_image(graph: onnx.GraphProto, *, source: str, name: str | None) -> Imag
     if dynamic:
         why += f"; its size is open, {IMAGE_SIZE} is FaceNet's"
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    check_batch(batch, source)
     return ImageInput(value.name, layout, batch, size, why)
+
+
+def check_batch(batch: int | None, source: str) -> None:
+    """Check that a fixed batch is one that can be run.
+
+    Raises
+    ------
+    ModelError
+        If it has more than 1024 faces.
+    """
+    if batch is not None and batch > MOST_BATCH:
+        raise ModelError(
+            f"{source}: its batch is fixed at {batch:,}; expected at most {MOST_BATCH:,}. Export "
+            "the model with a dynamic batch."
+        )
 
 
 def _channel_axes(value: onnx.ValueInfoProto) -> list[int | str]:
@@ -249,6 +269,9 @@ def find_embedding(
     elif len(candidates) == 1:
         why = "the only output" if len(outputs) == 1 else "the only output with one row a face"
     norm = norms[chosen]
+    while norm is not None and (inner := find_norm(view, model, norm.features)) is not None:
+        # Normalised twice: an exporter's norm around a network that has one.
+        norm = Norm(inner.features, (*inner.spelling, *norm.spelling), norm.unit)
     features = norm.features if norm is not None else chosen
     refuse_classifier(view, features, source=source)
     return Embedding(chosen, view.features(chosen), features, norm, why)

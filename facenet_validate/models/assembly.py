@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from facenet_validate.errors import ModelError
 from facenet_validate.models.anatomy import Embedding, ImageInput
 from facenet_validate.models.graph_view import GraphView
 from facenet_validate.models.head import Head
@@ -19,12 +20,23 @@ BOTTLENECK_NAME = "bottleneck"
 
 
 def assembled(
-    view: GraphView, body: onnx.ModelProto, image: ImageInput, embedding: Embedding, head: Head
+    view: GraphView,
+    body: onnx.ModelProto,
+    image: ImageInput,
+    embedding: Embedding,
+    head: Head,
+    *,
+    source: str,
 ) -> onnx.ModelProto:
     """Return the prepared model of what was found in a simplified graph.
 
     The trunk is taken as it is; the pool becomes an ``AveragePool``, what follows it ``Flatten``,
     one ``Gemm`` and the norm.
+
+    Raises
+    ------
+    ModelError
+        If that is no valid ONNX model.
     """
     trunk = onnx.GraphProto(node=view.ancestors([head.image]))
     renamed = _rename_nodes(trunk, view.image)
@@ -63,7 +75,14 @@ def assembled(
     model = helper.make_model(
         graph, opset_imports=[opset], producer_name="facenet_validate", ir_version=ir_version
     )
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(
+            f"{source}: what it was turned into is no valid ONNX model: "
+            f"{str(error).strip().splitlines()[0][:300]}. Expected a FaceNet of standard "
+            "operators; export the model again."
+        ) from None
     return model
 
 

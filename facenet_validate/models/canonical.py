@@ -7,11 +7,9 @@ and norm, is found by structure and written one way.
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,16 +20,18 @@ from facenet_validate.models.anatomy import (
     Anatomy,
     Embedding,
     ImageInput,
+    check_batch,
     find_embedding,
     find_image,
     listed,
     parameter_count,
 )
 from facenet_validate.models.assembly import assembled
-from facenet_validate.models.graph_view import GraphView, own_inputs, shapes_at
+from facenet_validate.models.graph_view import GraphView, declared_shape, own_inputs, shapes_at
 from facenet_validate.models.head import find_head
 from facenet_validate.models.network import multiply_adds
 from facenet_validate.models.passes import described
+from facenet_validate.models.simplification import simplified, undo_strides
 
 OPSET = 17
 """What older graphs are brought to; newer ones stay what they are."""
@@ -68,25 +68,39 @@ def canonical(
     ModelError
         If the model is no FaceNet, is not FP32, or leaves a choice; what was found is named.
     """
+    try:
+        return _canonical(model, source, input_name, output_name)
+    except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
+        # Whatever a malformed node lacks that no check names; the cause stays attached for us.
+        raise ModelError(
+            f"{source}: its graph is malformed ({type(error).__name__}: {error}). Expected a valid "
+            "ONNX model: onnx.checker.check_model says what is wrong; export it again."
+        ) from error
+
+
+def _canonical(
+    model: onnx.ModelProto, source: str, input_name: str | None, output_name: str | None
+) -> tuple[onnx.ModelProto, Anatomy]:
     _check_operators(model, source)
     _check_inference(model, source)
     raw = _modern(model, source)
     batch_norms = sum(node.op_type == "BatchNormalization" for node in raw.graph.node)
-    image = _with_inner_batch(raw.graph, find_image(raw.graph, source=source, name=input_name))
+    image = find_image(raw.graph, source=source, name=input_name)
+    image = _not_training(raw.graph, _with_inner_batch(raw.graph, image, source))
     # At a concrete batch all shape arithmetic folds. Not one: dimensions of one fold away too.
     batch = image.batch or 2
     planes = _feed(raw.graph, image, batch)
-    known = shapes_at(raw, source, batch)
+    known = shapes_at(raw, source, batch, planes)
     if output_name is not None:
         _add_output(raw.graph, known, output_name, source)
-    body = _simplified(raw, planes, source)
-    _undo_strides(body.graph, shapes_at(body, source, batch))
-    view = GraphView(body.graph, shapes_at(body, source, batch), planes)
+    body = simplified(raw, planes, source)
+    undo_strides(body.graph, shapes_at(body, source, batch, planes))
+    view = GraphView(body.graph, shapes_at(body, source, batch, planes), planes)
     embedding = find_embedding(view, body, source=source, name=output_name)
     _check_image_alone(view, embedding, source)
     _check_inception_resnet(view, embedding, source)
     head = find_head(view, embedding.features, source=source)
-    prepared = assembled(view, body, image, embedding, head)
+    prepared = assembled(view, body, image, embedding, head, source=source)
     return prepared, Anatomy(
         image,
         embedding,
@@ -119,16 +133,16 @@ def _check_operators(model: onnx.ModelProto, source: str) -> None:
 
 def _check_inference(model: onnx.ModelProto, source: str) -> None:
     """Check that no layer was exported as it trains."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    constants = _constants(model.graph)
     for node in model.graph.node:
         trains = False
         if node.op_type == "BatchNormalization":
-            trains = any(a.name == "training_mode" and a.i for a in node.attribute)
+            # Before opset 14 there is no mode: what trains gives the statistics as well.
+            trains = len(node.output) > 1 or any(
+                a.name == "training_mode" and a.i for a in node.attribute
+            )
         elif node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in constants:
-            trains = bool(numpy_helper.to_array(constants[node.input[2]]))
+            trains = bool(np.any(numpy_helper.to_array(constants[node.input[2]])))
         if trains:
             raise ModelError(
                 f"{source}: {described(node)} was exported in training mode. Expected a model for "
@@ -164,24 +178,54 @@ def _modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
         ) from None
 
 
-def _with_inner_batch(graph: onnx.GraphProto, image: ImageInput) -> ImageInput:
+def _not_training(graph: onnx.GraphProto, image: ImageInput) -> ImageInput:
+    """Make each input of one BOOL, TensorFlow's ``phase_train``, a constant False; say so."""
+    given = {value.name for value in own_inputs(graph)}
+    flags = [
+        value
+        for value in graph.input
+        if value.name in given
+        and value.type.tensor_type.elem_type == TensorProto.BOOL
+        and value.type.tensor_type.HasField("shape")
+        and all(side == 1 for side in declared_shape(value))
+    ]
+    for value in flags:
+        false = np.zeros(len(declared_shape(value)) * (1,), np.bool_)
+        graph.initializer.append(numpy_helper.from_array(false, value.name))
+        graph.input.remove(value)
+        image = replace(image, why=f"{image.why}; {value.name} (BOOL) is taken as False: inference")
+    return image
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
+    """Return weights and what ``Constant`` nodes give, by tensor."""
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"]:
+            found[node.output[0]] = node.attribute[0].t
+    return found
+
+
+def _with_inner_batch(graph: onnx.GraphProto, image: ImageInput, source: str) -> ImageInput:
     """Return the image with the batch that a graph, dynamic by its input, is fixed at inside."""
     if image.batch is not None:
         return image
     view = GraphView(graph, {}, image.name)
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    constants = _constants(graph)
     targets = [
         numpy_helper.to_array(constants[node.input[1]])
         for node in graph.node
         if node.op_type == "Reshape" and node.input[0] in view.live and node.input[1] in constants
     ]
-    fixed = {int(target[0]) for target in targets if len(target) == 2 and target[0] > 0}
+    fixed = {
+        int(target[0])
+        for target in targets
+        if target.shape == (2,) and target.dtype == np.int64 and target[0] > 0
+    }
     if len(fixed) != 1:
         return image
     (batch,) = fixed
+    check_batch(batch, source)
     return replace(image, batch=batch, why=f"{image.why}; a reshape inside fixes the batch")
 
 
@@ -236,65 +280,6 @@ def _check_image_alone(view: GraphView, embedding: Embedding, source: str) -> No
                 f"{described(node)}. Expected a model frozen for inference, of which the image is "
                 "the only input."
             )
-
-
-def _simplified(model: onnx.ModelProto, planes: str, source: str) -> onnx.ModelProto:
-    """Return what ONNX Runtime's optimiser makes of a model, applied while it has more to do.
-
-    One pass folds constants that the next one fuses.
-    """
-    while True:
-        count = len(model.graph.node)
-        model = _optimised(model, source)
-        view = GraphView(model.graph, {}, planes)
-        unfused = any(
-            node.op_type == "BatchNormalization" or view.live.isdisjoint(node.output)
-            for node in model.graph.node
-        )
-        if not unfused or len(model.graph.node) >= count:
-            return model
-
-
-def _optimised(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    with tempfile.TemporaryDirectory(prefix="facenet-simplify-") as folder:
-        options.optimized_model_filepath = str(Path(folder) / "model.onnx")
-        try:
-            ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has one class an error code
-            raise ModelError(
-                f"{source}: the installed onnxruntime {ort.__version__} cannot run it (opset "
-                f"{model.opset_import[0].version}): {_first_line(error)}. Install a newer "
-                "onnxruntime, or export the model with an older opset."
-            ) from None
-        return onnx.load(options.optimized_model_filepath)
-
-
-def _undo_strides(graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Turn each ``Gather`` of all values in order into ``Identity``.
-
-    PyTorch's dynamo exporter writes the flattening of an interleaved network as strides.
-    """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        shape = shapes.get(node.input[0], ()) if node.op_type == "Gather" else ()
-        if len(shape) != 1 or node.input[1] not in constants:
-            continue
-        if np.array_equal(
-            numpy_helper.to_array(constants[node.input[1]]).ravel(), np.arange(shape[0])
-        ):
-            node.op_type = "Identity"
-            del node.input[1:], node.attribute[:]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")[:300]
 
 
 def _check_inception_resnet(view: GraphView, embedding: Embedding, source: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from facenet_validate.errors import ModelError
-from facenet_validate.models.frozen_inference import inference_graph
+from facenet_validate.models.frozen_inference import InferenceGraph, inference_graph
 from facenet_validate.models.frozen_onnx import inference_onnx
-from facenet_validate.models.graphdef import parse_graph
+from facenet_validate.models.graphdef import attributes, parse_graph
+from facenet_validate.models.proof import Runner
 
 
 def convert_frozen_graph(data: bytes, *, source: str, output: str | None = None) -> onnx.ModelProto:
@@ -44,8 +46,11 @@ def convert_frozen_graph(data: bytes, *, source: str, output: str | None = None)
 
 def frozen_graph_runner(
     data: bytes, *, source: str, output: str | None = None
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """Return OpenCV's own run of a frozen graph's inference part, to compare a conversion with.
+) -> tuple[Runner, str]:
+    """Return OpenCV's own run of a frozen graph, to compare a conversion with, and of what it is.
+
+    OpenCV reads the file's own bytes where it can: a graph of layers alone that ends at the
+    embedding. Of any other it runs the inference part that was cut here, and that is said.
 
     Parameters
     ----------
@@ -58,9 +63,11 @@ def frozen_graph_runner(
 
     Returns
     -------
-    callable
+    run : callable
         Standardized faces float32 ``(N, 3, H, W)`` → the graph's output float32 ``(N, D)``. Faces
         are run one by one: some graphs reshape to a batch of one.
+    what : str
+        What is run, for people.
 
     Raises
     ------
@@ -69,10 +76,14 @@ def frozen_graph_runner(
     """
     import cv2
 
-    cut = inference_graph(parse_graph(data, source=source), source=source, output=output)
+    graph = parse_graph(data, source=source)
+    cut = inference_graph(graph, source=source, output=output)
+    what = "the frozen graph"
+    if not _is_inference_alone(graph, cut):
+        data = cut.graph.SerializeToString()
+        what += "'s inference part, cut out here"
     try:
-        serialized = np.frombuffer(cut.graph.SerializeToString(), np.uint8)
-        network = cv2.dnn.readNetFromTensorflow(serialized)
+        network = cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8))
     except cv2.error as error:
         raise _no_opencv_run(source, error) from None
 
@@ -86,7 +97,27 @@ def frozen_graph_runner(
                 raise _no_opencv_run(source, error) from None
         return rows
 
-    return run
+    return run, what
+
+
+def _is_inference_alone(graph: Any, cut: InferenceGraph) -> bool:
+    """Say whether a graph is its inference part already, as OpenCV has to have it.
+
+    It runs to the last node, and has another epsilon than TensorFlow where none is stated.
+    """
+    whole, kept = (
+        Counter(node.op for node in nodes if node.op != "Const")
+        for nodes in (graph.node, cut.graph.node)
+    )
+    return (
+        graph.node[-1].name == cut.output
+        and whole == kept
+        and all(
+            "epsilon" in attributes(node)
+            for node in graph.node
+            if node.op.startswith("FusedBatchNorm")
+        )
+    )
 
 
 def _no_opencv_run(source: str, error: Exception) -> ModelError:

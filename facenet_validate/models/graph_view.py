@@ -16,6 +16,9 @@ from facenet_validate.models.passes import described, reads
 LARGEST_TENSOR = 2**28
 """Values an image a tensor of the graph may have; FaceNet's largest has 379,456."""
 
+LARGEST_CONSTANTS = 2**28
+"""Values that all nodes an image does not reach may make; FaceNet's weights are 23 million."""
+
 NOISE = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "Transpose")
 """What exporters put around [N, D] and [N, D, 1, 1] tensors without changing their values."""
 
@@ -87,6 +90,12 @@ def declared_shape(value: onnx.ValueInfoProto) -> list[int | str]:
     ]
 
 
+def type_name(elem_type: int) -> str:
+    """Return what a tensor's element type is called, or its number where it has no name."""
+    known = elem_type in TensorProto.DataType.values()
+    return TensorProto.DataType.Name(elem_type) if known else f"data type {elem_type}"
+
+
 def shape_text(shape: Iterable[int | str]) -> str:
     """Return a shape for people."""
     return f"[{', '.join(map(str, shape))}]"
@@ -98,13 +107,16 @@ def own_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in weights]
 
 
-def shapes_at(model: onnx.ModelProto, source: str, batch: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a model whose input has ``batch`` images; 0 where a side is unknown.
+def shapes_at(
+    model: onnx.ModelProto, source: str, batch: int, image: str
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model whose ``image`` input has ``batch``; 0 where a side is unknown.
 
     Raises
     ------
     ModelError
-        If shapes contradict each other, or a tensor is far too large to be computed.
+        If shapes contradict each other, or a tensor, or all that the image does not reach, is far
+        too large to be computed.
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
@@ -115,12 +127,22 @@ def shapes_at(model: onnx.ModelProto, source: str, batch: int) -> dict[str, tupl
         for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
         if value.type.tensor_type.HasField("shape")
     }
+    live = GraphView(model.graph, found, image).live
+    constant = 0
     for node in model.graph.node:
-        for name in node.output:
-            if math.prod(found.get(name, ())) > LARGEST_TENSOR * batch:
+        for name in filter(found.__contains__, node.output):
+            size = math.prod(found[name])
+            if size > LARGEST_TENSOR * batch:
                 raise ModelError(
                     f"{source}: {described(node)} gives a tensor of shape {list(found[name])}. "
                     f"Expected at most {LARGEST_TENSOR} values an image: no FaceNet needs more."
+                )
+            constant += 0 if name in live else size
+            if constant > LARGEST_CONSTANTS:
+                raise ModelError(
+                    f"{source}: with {described(node)}, nodes that do not depend on the image make "
+                    f"{constant:,} values. Expected at most {LARGEST_CONSTANTS:,}: a FaceNet has "
+                    "23 million weights. Export the model with constants folded."
                 )
     return found
 

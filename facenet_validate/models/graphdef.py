@@ -159,14 +159,14 @@ def _check_extent(data: bytes, *, source: str) -> None:
 
 
 def _extent(data: bytes) -> Iterator[int]:
-    for number, start, end in _fields(data, 0, len(data)):
+    for number, start, end in wire_fields(data, 0, len(data)):
         yield start
         if number == 1:
-            for _, part, _ in _fields(data, start, end):
+            for _, part, _ in wire_fields(data, start, end):
                 yield part
 
 
-def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+def wire_fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield number, first byte and end of each field of a message on the wire.
 
     Raises
@@ -231,7 +231,8 @@ def attributes(node: Any) -> dict[str, Any]:
 def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
     """Return the value of a ``Tensor`` message as a read-only array of its shape and dtype.
 
-    TensorFlow stores a tensor of equal values as that one value; here it takes the memory of one.
+    TensorFlow repeats the last of too few values, and takes none at all for zeros; where all are
+    one value, it takes the memory of one here.
 
     Raises
     ------
@@ -247,7 +248,7 @@ def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
     shape = tuple(int(d.size) for d in tensor.tensor_shape.dim)
     count, given = claimed_values(tensor)
     possible = min(shape, default=0) >= 0 and len(shape) <= _MOST_AXES and count < _MOST_VALUES
-    if not possible or (given != count and (given != 1 or tensor.tensor_content)):
+    if not possible or given > count or (given != count and tensor.tensor_content):
         raise ModelError(
             f"node {node!r}: constant of shape {shape} needs {count:,} values, found {given:,g}."
         )
@@ -255,8 +256,10 @@ def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
         content = np.frombuffer(tensor.tensor_content, dtype=dtype.newbyteorder("<"))
         values = content.astype(dtype, copy=False)
     else:
-        values = np.asarray(getattr(tensor, field), dtype=dtype)
-    return np.broadcast_to(values.reshape(shape if given == count else ()), shape)
+        values = np.asarray(getattr(tensor, field) or [0], dtype=dtype)
+    if values.size not in (1, count):
+        values = np.pad(values, (0, count - values.size), mode="edge")
+    return np.broadcast_to(values.reshape(shape if values.size == count else ()), shape)
 
 
 def claimed_values(tensor: Any) -> tuple[int, float]:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 from onnx import TensorProto, helper
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.onnx_extent import (
+    EXPORT_AGAIN,
+    check_expansion,
+    check_extent,
+    inner_graphs,
+)
 from facenet_validate.models.passes import described, sort_nodes
-from facenet_validate.models.sources import SIZE_LIMIT, check_file_size
-
-NODE_LIMIT = 100_000
-"""Nodes a model may have once its functions are inlined; a FaceNet has about 500."""
-
-_ANYWHERE = "Export the model again, or save it with onnx.save(onnx.load(path), new_path)."
+from facenet_validate.models.sources import SIZE_LIMIT, read_source, readable
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
@@ -36,7 +36,7 @@ def load_onnx(path: Path) -> onnx.ModelProto:
         tensors claim, keeps weights outside its folder, or has a graph that cannot be ordered. The
         tensor or node is named.
     """
-    model = _parsed(_read(path), path)
+    model = _parsed(read_source(path), path)
     _load_external(model, path)
     for tensor in _tensors(model):
         _check_size(tensor, path)
@@ -49,8 +49,35 @@ def load_onnx(path: Path) -> onnx.ModelProto:
     model = _inlined(model, path)
     if not model.graph.node:
         raise ModelError(f"{path}: an ONNX file without nodes. Expected a FaceNet model.")
+    _check_operands(model, path)
     sort_nodes(model.graph, source=str(path))
     return model
+
+
+def _check_operands(model: onnx.ModelProto, path: Path) -> None:
+    """Check that every standard node reads and gives as many tensors as its operator needs."""
+    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx"):
+            continue
+        if node.op_type == "Constant" and len(node.attribute) != 1:
+            raise ModelError(
+                f"{path}: {described(node)} has {len(node.attribute)} values; expected one. "
+                f"{EXPORT_AGAIN}"
+            )
+        try:
+            schema = onnx.defs.get_schema(node.op_type, version, "")
+        except onnx.defs.SchemaError:  # newer than the installed onnx: the runtime may know it
+            continue
+        for what, found, expected in (
+            ("inputs", len(node.input), schema.min_input),
+            ("outputs", len(node.output), schema.min_output),
+        ):
+            if found < expected:
+                raise ModelError(
+                    f"{path}: {described(node)} has {found} {what}; expected at least {expected}. "
+                    "The file is damaged: copy or export it again."
+                )
 
 
 def external_files(path: Path) -> dict[str, Path]:
@@ -61,7 +88,7 @@ def external_files(path: Path) -> dict[str, Path]:
     ModelError
         As `load_onnx` does for the file itself and for a location outside the model's folder.
     """
-    data = _read(path)
+    data = read_source(path)
     if b"location" not in data:  # the key every external tensor has; parsing takes ten times longer
         return {}
     found = {}
@@ -72,21 +99,14 @@ def external_files(path: Path) -> dict[str, Path]:
     return found
 
 
-def _read(path: Path) -> bytes:
-    check_file_size(path)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
-
-
 def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError
 
     model = onnx.ModelProto()
     try:
+        check_extent(data, path)
         model.ParseFromString(data)
-    except DecodeError as error:
+    except (DecodeError, ValueError) as error:
         raise ModelError(
             f"{path}: not an ONNX model ({error}). Check that the file was copied whole."
         ) from None
@@ -115,19 +135,15 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for graph in _inner_graphs(attribute):
+            for graph in inner_graphs(attribute):
                 yield from _graph_tensors(graph)
-
-
-def _inner_graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
-    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
 def _check_size(tensor: TensorProto, path: Path) -> None:
     """Compare what a tensor claims to be with the data it has, before anybody believes it."""
     what = f"{path}: tensor {tensor.name!r} of shape {list(tensor.dims)}"
     if any(dim < 0 for dim in tensor.dims):
-        raise ModelError(f"{what}: a negative size. {_ANYWHERE}")
+        raise ModelError(f"{what}: a negative size. {EXPORT_AGAIN}")
     count = _count(tensor)
     if tensor.HasField("raw_data"):
         found, expected, unit = len(tensor.raw_data), _bytes(tensor, path), "bytes"
@@ -186,7 +202,7 @@ def _external_entries(tensor: TensorProto, path: Path) -> dict[str, str]:
     if not entries.get("location"):
         raise ModelError(
             f"{path}: tensor {tensor.name!r} is kept in another file, which is not named. "
-            f"{_ANYWHERE}"
+            f"{EXPORT_AGAIN}"
         )
     return entries
 
@@ -196,11 +212,18 @@ def _inside(path: Path, location: str, tensor: str) -> Path:
     given = PurePosixPath(location.replace("\\", "/"))
     folder = path.parent.resolve()
     leaves = given.is_absolute() or PureWindowsPath(location).drive or ".." in given.parts
+    linked = not leaves
     try:
         file = (folder / given).resolve()
     except (OSError, ValueError, RuntimeError):  # a name with a zero byte, a circle of links
         leaves = True
-    if leaves or not file.is_relative_to(folder):
+        linked = False
+    if linked and not file.is_relative_to(folder):
+        raise ModelError(
+            f"{path}: tensor {tensor!r} is kept in {location!r}, which is a link to {file}, not "
+            "inside the model's folder. Copy the file itself beside the model."
+        )
+    if leaves:
         raise ModelError(
             f"{path}: tensor {tensor!r} is kept in {location!r}, which is not inside the model's "
             "folder. Expected a relative path that stays there; put the weights beside the model "
@@ -226,9 +249,11 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", -1))
         except ValueError:
-            raise ModelError(f"{what}: offset or length is no number. {_ANYWHERE}") from None
+            raise ModelError(f"{what}: offset or length is no number. {EXPORT_AGAIN}") from None
         if any(dim < 0 for dim in tensor.dims):
-            raise ModelError(f"{what}: shape {list(tensor.dims)} has a negative size. {_ANYWHERE}")
+            raise ModelError(
+                f"{what}: shape {list(tensor.dims)} has a negative size. {EXPORT_AGAIN}"
+            )
         expected = _bytes(tensor, path)
         length = expected if "length" not in entries else length
         size = file.stat().st_size
@@ -242,7 +267,7 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
             raise ModelError(
                 f"{path}: more than 2.1 GB of external weights; expected about 0.1 GB."
             )
-        with file.open("rb") as opened:
+        with readable(file), file.open("rb") as opened:
             opened.seek(offset)
             tensor.raw_data = opened.read(length)
         del tensor.external_data[:]
@@ -256,7 +281,7 @@ def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """Return the model with its local functions, as dynamo exports have them, written out."""
     if not model.functions:
         return model
-    _check_expansion(model, path)
+    check_expansion(model, path)
     from onnx import inliner
 
     try:
@@ -266,38 +291,3 @@ def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
             f"{path}: its local functions cannot be inlined ({error}). Export the model with "
             "optimize=True, or to one graph without functions."
         ) from None
-
-
-def _check_expansion(model: onnx.ModelProto, path: Path) -> None:
-    """Count the nodes of the inlined model first: functions of functions grow without bound."""
-    bodies = {(f.domain, f.name, f.overload): f for f in model.functions}
-
-    def calls(nodes: Iterable[onnx.NodeProto]) -> Iterator[tuple[str, str, str] | None]:
-        for node in nodes:
-            key = (node.domain, node.op_type, node.overload)
-            yield key if key in bodies else None
-            for attribute in node.attribute:
-                for graph in _inner_graphs(attribute):
-                    yield from calls(graph.node)
-
-    called = {key: list(calls(function.node)) for key, function in bodies.items()}
-    needs = {key: {other for other in others if other} for key, others in called.items()}
-    sizes: dict[tuple[str, str, str] | None, int] = {None: 1}
-    try:
-        for key in TopologicalSorter(needs).static_order():
-            sizes[key] = sum(sizes[other] for other in called[key])
-    except CycleError as error:
-        raise ModelError(
-            f"{path}: local function {error.args[1][0][1]!r} calls itself: a cycle. {_ANYWHERE}"
-        ) from None
-    total = sum(sizes[key] for key in calls(model.graph.node))
-    if total > NODE_LIMIT:
-        worst = max((node for node in model.graph.node), key=lambda n: _size(n, sizes))
-        raise ModelError(
-            f"{path}: {total} nodes once local functions are inlined, most of them in "
-            f"{described(worst)}; expected at most {NODE_LIMIT}, a FaceNet has about 500."
-        )
-
-
-def _size(node: onnx.NodeProto, sizes: dict[tuple[str, str, str] | None, int]) -> int:
-    return sizes.get((node.domain, node.op_type, node.overload), 1)

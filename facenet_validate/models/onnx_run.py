@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from facenet_validate.errors import ModelError
 from facenet_validate.models.anatomy import ImageInput
 from facenet_validate.models.proof import Runner
+from facenet_validate.models.simplification import remedy
 
 
 def onnx_runner(
@@ -118,6 +119,6 @@ def _cannot_run(path: Path, error: Exception) -> ModelError:
 
     return ModelError(
         f"{path}: the installed onnxruntime {ort.__version__} cannot run the source to compare "
-        f"with: {str(error).strip().splitlines()[0][:300]}. Expected a model it runs; install a "
-        "newer onnxruntime, or export the model again."
+        f"with: {str(error).strip().splitlines()[0][:300]}. Expected a model it runs. "
+        f"{remedy(error)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facenet_validate.cache import Cache, Entry
+from facenet_validate.digests import file_digest, short
 from facenet_validate.errors import ModelError
-from facenet_validate.models.sources import SourceModel, check_kind, raw_model, source_model
+from facenet_validate.models.sources import (
+    RawModel,
+    SourceModel,
+    check_kind,
+    model_digest,
+    raw_model,
+    source_model,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +42,12 @@ __all__ = [
     "source_model",
 ]
 
-CONVERTER_VERSION = 3
+CONVERTER_VERSION = 4
 """Changes when a converted model may change for the same source."""
 
-_PROOF = "facenet_validate.proof"
+PROOF_VERSION = 1
+"""Changes when the way a prepared model is proven does."""
+
 _ANATOMY = "facenet_validate.anatomy"
 _STEPS = 4
 
@@ -94,11 +105,10 @@ def prepare(
     Raises
     ------
     ModelError
-        If the file is of no known kind, is no FaceNet, leaves a choice, or the prepared model
-        gives other embeddings than the source.
+        If the file is of no known kind, is no FaceNet, leaves a choice, changes meanwhile, or the
+        prepared model gives other embeddings than the source.
     """
     check_kind(source.path)
-    given = faces() if callable(faces) else faces
     inputs = {
         "source model": source.digest,
         "converter": f"{CONVERTER_VERSION}, "
@@ -110,37 +120,102 @@ def prepare(
         inputs["input"] = input_name
     if output_name is not None:
         inputs["output"] = output_name
-    if given is not None:
-        inputs["faces"] = sha256(given.tobytes()).hexdigest()
 
     def report(done: int) -> None:
         if progress is not None:
             progress(done, _STEPS)
 
-    def build(path: Path) -> None:
-        from facenet_validate.models.canonical import canonical
-        from facenet_validate.models.proof import prove
-
+    @functools.cache  # whoever comes first needs it: the conversion, or a proof on other faces
+    def converted() -> tuple[RawModel, onnx.ModelProto, Anatomy]:
         report(0)
         raw = raw_model(source.path, input_name=input_name, output_name=output_name)
+        _check_unchanged(source)
         report(1)
+        from facenet_validate.models.canonical import canonical
+
         model, anatomy = canonical(
             raw.model,
             source=str(source.path),
             input_name=input_name,
-            # A frozen graph's converter has cut at the output already.
             output_name=output_name if source.path.suffix == ".onnx" else None,
         )
         report(2)
-        run_source, how = raw.runner(anatomy)
-        report(3)
-        proof = prove(model, run_source, source=str(source.path), source_run=how, faces=given)
-        _store(model, proof, anatomy)
+        return raw, model, anatomy
+
+    proving = _Proving(source, cache, faces() if callable(faces) else faces, converted, report)
+
+    def build(path: Path) -> None:
+        _, model, anatomy = converted()
+        model.metadata_props.add(key=_ANATOMY, value=json.dumps(anatomy.lines()))
         path.write_bytes(model.SerializeToString(deterministic=True))
-        report(4)
+        proving.proof(path, file_digest(path))  # or nothing is kept
 
     entry = cache.get_or_build("prepared", inputs, "model.onnx", build)
-    return _read(source, entry)
+    return _read(source, entry, proving.proof(entry.path, entry.digest))
+
+
+@dataclass
+class _Proving:
+    """Proves a prepared model beside its source, once; the proof is a cache entry of its own.
+
+    The model's bytes are the same whatever faces it was proven on.
+    """
+
+    source: SourceModel
+    cache: Cache
+    faces: NDArray[np.uint8] | None
+    converted: Callable[[], tuple[RawModel, onnx.ModelProto, Anatomy]]
+    report: Callable[[int], None]
+    found: Proof | None = None
+
+    def proof(self, path: Path, digest: str) -> Proof:
+        """Return the proof of a prepared model in a file."""
+        from facenet_validate.models.proof import Proof, drawn_faces
+
+        if self.found is None:
+            faces = drawn_faces() if self.faces is None else self.faces
+            inputs = {
+                "prepared": digest,
+                "source model": self.source.digest,
+                "faces": sha256(f"{faces.shape}".encode() + faces.tobytes()).hexdigest(),
+                "proof": str(PROOF_VERSION),
+                "run by": _runtimes(self.source.path.suffix),
+            }
+            entry = self.cache.get_or_build(
+                "proof", inputs, "proof.json", lambda out: self._prove(path, faces, out)
+            )
+            self.found = Proof.from_json(entry.path.read_text())
+        return self.found
+
+    def _prove(self, path: Path, faces: NDArray[np.uint8], out: Path) -> None:
+        from facenet_validate.models.proof import prove
+
+        raw, _, anatomy = self.converted()
+        run_source, how = raw.runner(anatomy)
+        self.report(3)
+        name = str(self.source.path)
+        proof = prove(load_onnx(path), run_source, source=name, source_run=how, faces=faces)
+        _check_unchanged(self.source)  # some runners read the file again
+        out.write_text(proof.to_json())
+        self.report(4)
+
+
+def _runtimes(suffix: str) -> str:
+    """Return who runs a prepared model and a source, and who resizes the faces."""
+    import cv2
+
+    names = ["onnxruntime", *(["torch"] if suffix in (".pt", ".pth") else [])]
+    return ", ".join([*(f"{name} {_version(name)}" for name in names), f"opencv {cv2.__version__}"])
+
+
+def _check_unchanged(source: SourceModel) -> None:
+    """Check that a source is still the file whose digest was taken."""
+    found = model_digest(source.path)
+    if found != source.digest:
+        raise ModelError(
+            f"{source.path}: it changed while it was read (sha256 {short(source.digest)} → "
+            f"{short(found)}). Run it again once the file is written."
+        )
 
 
 def _version(distribution: str) -> str:
@@ -150,14 +225,7 @@ def _version(distribution: str) -> str:
         return "absent"
 
 
-def _store(model: onnx.ModelProto, proof: Proof, anatomy: Anatomy) -> None:
-    model.metadata_props.add(key=_PROOF, value=proof.to_json())
-    model.metadata_props.add(key=_ANATOMY, value=json.dumps(anatomy.lines()))
-
-
-def _read(source: SourceModel, entry: Entry) -> PreparedModel:
-    from facenet_validate.models.proof import Proof
-
+def _read(source: SourceModel, entry: Entry, proof: Proof) -> PreparedModel:
     model = load_onnx(entry.path)
     kept = {prop.key: prop.value for prop in model.metadata_props}
     return PreparedModel(
@@ -165,7 +233,7 @@ def _read(source: SourceModel, entry: Entry) -> PreparedModel:
         entry,
         check_contract(model, str(source.path)),
         int(model.graph.input[0].type.tensor_type.shape.dim[2].dim_value),
-        Proof.from_json(kept[_PROOF]),
+        proof,
         tuple((subject, text) for subject, text in json.loads(kept[_ANATOMY])),
     )
 
@@ -188,7 +256,7 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
     """
     import onnx
 
-    from facenet_validate.models.graph_view import declared_shape, own_inputs, shape_text
+    from facenet_validate.models.graph_view import declared_shape, own_inputs, shape_text, type_name
 
     inputs = own_inputs(model.graph)
     for role, values in (("input", inputs), ("output", list(model.graph.output))):
@@ -196,7 +264,7 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
             names = ", ".join(value.name for value in values)
             raise ModelError(f"{source}: {len(values)} {role}s ({names}); expected one.")
         if values[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
-            kind = onnx.TensorProto.DataType.Name(values[0].type.tensor_type.elem_type)
+            kind = type_name(values[0].type.tensor_type.elem_type)
             raise ModelError(f"{source}: {role} {values[0].name!r} is {kind}; expected FLOAT.")
     shape = declared_shape(inputs[0])
     planes = len(shape) == 4 and shape[1] == 3 and not isinstance(shape[0], int)

@@ -16,6 +16,9 @@ from facenet_validate.errors import ModelError
 LIMIT = 1e-5
 """Largest difference allowed between two values of unit embeddings."""
 
+SPREAD = 100 * LIMIT
+"""Difference that embeddings of several images have to show, or a wrong model would not show."""
+
 FACES = 4
 RANDOM = 4
 SEED = 20180408
@@ -34,7 +37,7 @@ class Proof:
     ----------
     bound : float
         The largest difference of two values, rounded up to a power of ten: the digits below differ
-        from machine to machine, and the proof is part of the model's bytes.
+        from machine to machine.
     faces, random : int
         Images of each kind.
     source_run : str
@@ -54,7 +57,7 @@ class Proof:
         )
 
     def to_json(self) -> str:
-        """Return the proof as it is stored with the model."""
+        """Return the proof as it is stored."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
@@ -89,19 +92,40 @@ def prove(
     Raises
     ------
     ModelError
-        If two values differ by more than 1e-5; the worst image is named. If there are fewer than
-        four faces.
+        If two values differ by more than 1e-5; the worst image is named. If the source itself gives
+        NaN, infinity or zeros, or one embedding for all images. If there are fewer than four faces.
     """
     from facenet_validate.datasets.images import standardize
 
     size = prepared.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    given = _drawn_faces() if faces is None else faces
+    given = drawn_faces() if faces is None else faces
     if len(given) < FACES:
         raise ModelError(
             f"{source}: {len(given)} faces to prove the model on; expected at least {FACES}."
         )
     images = np.concatenate([standardize(given, size), _random_images(size)])
-    expected = _unit(run_source(images), len(images))
+
+    def called(place: int) -> str:
+        kind = f"face {place}" if place < len(given) else f"random image {place - len(given)}"
+        return f"{kind} of {len(given)} faces and {RANDOM} random images"
+
+    rows = run_source(images).reshape(len(images), -1)
+    for place, row in enumerate(rows):
+        if not np.isfinite(row).all() or not row.any():
+            what = "zeros alone" if np.isfinite(row).all() else "NaN or infinity"
+            raise ModelError(
+                f"{source}: the source itself gives {what} for {called(place)}, in {source_run}. "
+                "Expected an embedding: check the weights the model was exported with."
+            )
+    expected = _unit(rows)
+    spread = float(np.ptp(expected, axis=0).max())
+    if spread < SPREAD:
+        raise ModelError(
+            f"{source}: the source gives nearly the same embedding for all of {len(given)} faces "
+            f"and {RANDOM} random images: no value differs by more than {spread:.1g}, in "
+            f"{source_run}. Expected {SPREAD:g} at least, or a comparison would see nothing: check "
+            "the weights the model was exported with."
+        )
     found = _run_prepared(prepared, images, source)
     if expected.shape != found.shape:
         raise ModelError(
@@ -111,11 +135,10 @@ def prove(
     differences = np.abs(expected - found).max(axis=1)
     worst = int(np.argmax(differences))  # a NaN is the largest
     if not differences[worst] <= LIMIT:
-        image = f"face {worst}" if worst < len(given) else f"random image {worst - len(given)}"
         raise ModelError(
-            f"{source}: the prepared model is not the source: {image} of {len(given)} faces and "
-            f"{RANDOM} random images differs by {differences[worst]:.3g}, beside {source_run}; "
-            f"expected at most {LIMIT:g}. This model cannot be prepared; please report it."
+            f"{source}: the prepared model is not the source: {called(worst)} differs by "
+            f"{differences[worst]:.3g}, beside {source_run}; expected at most {LIMIT:g}. This "
+            "model cannot be prepared; please report it."
         )
     return Proof(_rounded_up(float(differences[worst])), len(given), RANDOM, source_run)
 
@@ -125,7 +148,8 @@ def _rounded_up(difference: float) -> float:
     return float(f"1e{max(math.ceil(math.log10(max(difference, 1e-9))), -7)}")
 
 
-def _drawn_faces() -> NDArray[np.uint8]:
+def drawn_faces() -> NDArray[np.uint8]:
+    """Return the faces a model is proven on where none are given, (4, 160, 160, 3) RGB."""
     from facenet_validate.datasets.synthetic import render_photo
 
     return np.stack([render_photo(person, 0) for person in range(FACES)])
@@ -137,10 +161,9 @@ def _random_images(size: int) -> NDArray[np.float32]:
     return np.clip(noise, -1, 1).astype(np.float32)
 
 
-def _unit(rows: NDArray[np.float32], count: int) -> NDArray[np.float64]:
-    flat = rows.reshape(count, -1).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a row of zeros is NaN, and refused
-        return np.asarray(flat / np.linalg.norm(flat, axis=1, keepdims=True))
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = rows.astype(np.float64)
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))
 
 
 def _run_prepared(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -92,10 +93,8 @@ def check_file_size(path: Path) -> None:
     ModelError
         If it is larger than 2.1 GB, or is not there.
     """
-    try:
+    with readable(path):
         size = path.stat().st_size
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}).") from None
     if size > SIZE_LIMIT:
         raise ModelError(
             f"{path}: {size / 1e9:.1f} GB; a model file has at most 2.1. Expected a FaceNet model "
@@ -103,14 +102,42 @@ def check_file_size(path: Path) -> None:
         )
 
 
+def read_source(path: Path) -> bytes:
+    """Return the bytes of a source file.
+
+    Raises
+    ------
+    ModelError
+        If it is larger than a model can be, or cannot be read.
+    """
+    check_file_size(path)
+    with readable(path):
+        return path.read_bytes()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one line of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"{error.filename or path}: cannot be read ({error.strerror}). Expected a model file "
+            "this user may read."
+        ) from None
+
+
 def model_digest(path: Path) -> str:
     """Return the SHA-256 of a model: its file and, of an ``.onnx``, the weights beside it."""
-    digest = file_digest(path)
+    with readable(path):
+        digest = file_digest(path)
     if path.suffix != ".onnx":
         return digest
     from facenet_validate.models.onnx_file import external_files
 
-    weights = {name: file_digest(file) for name, file in external_files(path).items()}
+    files = external_files(path)
+    with readable(path):
+        weights = {name: file_digest(file) for name, file in files.items()}
     return inputs_digest({"model": digest, "weights": weights}) if weights else digest
 
 
@@ -161,14 +188,14 @@ def _from_frozen_graph(path: Path, input_name: str | None, output_name: str | No
             f"{path}: --input {input_name} is for ONNX models; a frozen graph's image input is the "
             "placeholder its convolutions read."
         )
-    data = path.read_bytes()
+    data = read_source(path)
     model = convert_frozen_graph(data, source=str(path), output=output_name)
 
     def runner(_: Anatomy) -> tuple[Runner, str]:
         import cv2
 
-        run = frozen_graph_runner(data, source=str(path), output=output_name)
-        return run, f"OpenCV {cv2.__version__}'s run of the frozen graph"
+        run, what = frozen_graph_runner(data, source=str(path), output=output_name)
+        return run, f"OpenCV {cv2.__version__}'s run of {what}"
 
     return RawModel(model, runner)
 

@@ -148,6 +148,16 @@ def strided_flatten(model: onnx.ModelProto) -> onnx.ModelProto:
     return _replace_nodes(model, nodes)
 
 
+def strided_rows(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, the places being rows already: no reshape follows."""
+    model = strided_flatten(model)
+    last = next(node for node in model.graph.node if "s/target" in node.input)
+    gather = next(node for node in model.graph.node if "s/strided" in node.output)
+    gather.output[0] = last.output[0]
+    model.graph.node.remove(last)
+    return model
+
+
 def nhwc_input(model: onnx.ModelProto) -> onnx.ModelProto:
     """tf2onnx, optimised: interleaved images and one Transpose."""
     model = _copy(model)
@@ -480,6 +490,44 @@ NORMS: dict[str, Callable[[onnx.ModelProto, str, str], list[onnx.NodeProto]]] = 
     "Mul, ReduceSum, Unsqueeze, Pow, Mul": _power,
     "LpNormalization": _lp,
 }
+
+
+def normalised_twice(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``F.normalize`` around a network that ends in its norm."""
+    model = _copy(model)
+    (last,) = (node for node in model.graph.node if node.output[0] == "embeddings")
+    last.output[0] = "once"
+    norm = helper.make_node("LpNormalization", ["once"], ["embeddings"], name="twice", axis=1, p=2)
+    model.graph.node.append(norm)
+    return model
+
+
+def phase_train(model: onnx.ModelProto) -> onnx.ModelProto:
+    """TensorFlow's flag, as tf2onnx keeps it: a BOOL input, and an ``If`` around the pool."""
+    model = _copy(model)
+    nodes = []
+    for node in model.graph.node:
+        nodes.append(node)
+        if node.op_type != "AveragePool":
+            continue
+        given, node.output[0] = node.output[0], "pooled"
+        two = _constant(model, "two", np.array(2, np.float32))
+        branches = {
+            name: helper.make_graph(
+                [_node(operator, inputs, name)],
+                name,
+                [],
+                [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)],
+            )
+            for name, operator, inputs in (
+                ("then_branch", "Mul", ["pooled", two]),
+                ("else_branch", "Identity", ["pooled"]),
+            )
+        }
+        nodes.append(helper.make_node("If", ["phase_train"], [given], name="if", **branches))
+    flag = helper.make_tensor_value_info("phase_train", TensorProto.BOOL, [])
+    model.graph.input.append(flag)
+    return _replace_nodes(model, nodes)
 
 
 def extra_outputs(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from facenet_validate.errors import ModelError
 from facenet_validate.models.canonical import canonical
 from facenet_validate.models.passes import sort_nodes
+from facenet_validate.models.simplification import optimised
 from tests.models import exporter_styles as styles
 from tests.models.small_facenet import EMBEDDING, SIZE, small_facenet
 
@@ -63,6 +64,9 @@ STYLES: dict[str, styles.Style] = {
     "bottleneck as a convolution": styles.convolution_as_bottleneck,
     "bottleneck with scales": styles.scales_and_biases,
     "residual scales": styles.residual_scales,
+    "flattened by strides into rows": styles.strided_rows,
+    "normalised twice": styles.normalised_twice,
+    "phase_train": styles.phase_train,
     "before the norm": styles.without_norm,
     "ending at last_bn": styles.chained(styles.last_batch_norm, styles.without_norm),
     "weights are inputs": styles.ir_three,
@@ -260,6 +264,12 @@ def test_a_network_without_inception_blocks_is_refused() -> None:
         canonical(_plain_resnet(), source="given.onnx")
 
 
+def _add_zeros(graph: onnx.GraphProto, size: int, *names: str) -> None:
+    graph.initializer.append(numpy_helper.from_array(np.array([size], np.int64), "large"))
+    for name in names:
+        graph.node.append(helper.make_node("ConstantOfShape", ["large"], [name], name))
+
+
 def _changed(model: onnx.ModelProto, what: str) -> onnx.ModelProto:
     model = styles.chained()(model)
     copied = onnx.ModelProto()
@@ -298,10 +308,7 @@ def _changed(model: onnx.ModelProto, what: str) -> onnx.ModelProto:
             graph.node[1].input.append("gain")
         case "huge":
             shape.dim[2].dim_value = shape.dim[3].dim_value = 4096
-            graph.initializer.append(
-                onnx.numpy_helper.from_array(np.array([10**12], np.int64), "large")
-            )
-            graph.node.append(helper.make_node("ConstantOfShape", ["large"], ["bomb"], "bomb"))
+            _add_zeros(graph, 10**12, "bomb")
         case "nonlinear head":
             tail = next(n for n in graph.node if n.op_type == "Gemm")
             tail.output[0] = "dense"
@@ -333,6 +340,52 @@ def test_what_is_no_facenet_is_said(what: str, says: str, small: onnx.ModelProto
     assert "given.onnx" in str(error.value)
 
 
+def _hostile(model: onnx.ModelProto, what: str) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    graph = copied.graph
+    kind = graph.input[0].type.tensor_type
+    match what:
+        case "many large":
+            _add_zeros(graph, 2**27, "bomb/0", "bomb/1", "bomb/2")
+        case "large batch":
+            kind.shape.dim[0].dim_value = 1_000_000
+        case "large inner batch":
+            copied = styles.fixed_batch(100_000)(copied)
+            copied.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+        case "unknown type":
+            kind.elem_type = 99
+        case "scalar target" | "text target":
+            value = np.array(7, np.int64) if what == "scalar target" else np.array(["a", "b"])
+            graph.initializer.append(numpy_helper.from_array(value, "target"))
+            graph.node.append(helper.make_node("Reshape", ["stem/a", "target"], ["r"], "r"))
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("many large", "nodes that do not depend on the image make 402,653,184 values"),
+        ("large batch", "its batch is fixed at 1,000,000; expected at most 1,024"),
+        ("large inner batch", "its batch is fixed at 100,000; expected at most 1,024"),
+        ("unknown type", "input 'input' is data type 99; expected FLOAT"),
+        ("text target", "The graph is damaged"),
+    ],
+)
+def test_what_would_end_in_a_traceback_is_said(
+    what: str, says: str, small: onnx.ModelProto
+) -> None:
+    with pytest.raises(ModelError) as error:
+        canonical(_hostile(small, what), source="given.onnx")
+    assert says in str(error.value)
+    assert "given.onnx" in str(error.value)
+
+
+def test_a_reshape_to_a_scalar_that_nobody_reads_is_passed_over(small: onnx.ModelProto) -> None:
+    model, _ = canonical(_hostile(small, "scalar target"), source="given.onnx")
+    assert len(model.graph.node) == len(small.graph.node)
+
+
 def test_the_image_is_taken_by_name(small: onnx.ModelProto) -> None:
     given = _changed(small, "two images")
     _, anatomy = canonical(given, source="given.onnx", input_name="input")
@@ -355,6 +408,53 @@ def test_a_flattening_that_reorders_is_no_flattening(small: onnx.ModelProto) -> 
         canonical(styled, source="given.onnx")
 
 
+def test_a_norm_around_a_norm_is_spelled_out(small: onnx.ModelProto) -> None:
+    _, anatomy = canonical(styles.normalised_twice(small), source="given.onnx")
+    assert anatomy.embedding.features == "bottleneck"
+    assert "ReduceSum" in anatomy.lines()[6][1]
+    assert "LpNormalization" in anatomy.lines()[6][1]
+
+
+def test_phase_train_is_off_and_it_is_said(small: onnx.ModelProto) -> None:
+    _, anatomy = canonical(styles.phase_train(small), source="given.onnx")
+    assert "phase_train (BOOL) is taken as False" in dict(anatomy.lines())["input"]
+
+
+def test_a_batch_norm_that_gives_its_statistics_trains(small: onnx.ModelProto) -> None:
+    styled = styles.batch_norms(small)
+    node = next(node for node in styled.graph.node if node.op_type == "BatchNormalization")
+    node.output.extend(f"{node.name}/{part}" for part in ("mean", "var", "saved_mean", "saved_var"))
+    styled.opset_import[0].version = 9
+    with pytest.raises(ModelError, match="was exported in training mode"):
+        canonical(styled, source="given.onnx")
+
+
+def test_constants_that_are_too_large_are_not_folded(small: onnx.ModelProto) -> None:
+    given = onnx.ModelProto()
+    given.CopyFrom(small)
+    size = numpy_helper.from_array(np.array([2**25], np.int64), "size")
+    given.graph.initializer.append(size)
+    given.graph.node.append(helper.make_node("ConstantOfShape", ["size"], ["zeros"], "zeros"))
+    given.graph.output.append(helper.make_tensor_value_info("zeros", TensorProto.FLOAT, [2**25]))
+    body = optimised(given, "given.onnx")
+    assert "ConstantOfShape" in {node.op_type for node in body.graph.node}
+    assert body.ByteSize() < 2**20
+
+
+@pytest.mark.parametrize(
+    ("opset", "says"), [(99, "Install a newer onnxruntime"), (17, "The graph is damaged")]
+)
+def test_the_runtimes_age_is_blamed_for_versions_alone(
+    opset: int, says: str, small: onnx.ModelProto
+) -> None:
+    given = onnx.ModelProto()
+    given.CopyFrom(small)
+    given.opset_import[0].version = opset
+    given.graph.node[0].op_type = "Convolution"
+    with pytest.raises(ModelError, match=rf"cannot run it \(opset {opset}\).*{says}"):
+        canonical(given, source="given.onnx")
+
+
 @pytest.mark.parametrize("operator", ["BatchNormalization", "Dropout"])
 def test_an_export_in_training_mode_says_how_to_export(
     operator: str, small: onnx.ModelProto
@@ -367,7 +467,7 @@ def test_an_export_in_training_mode_says_how_to_export(
         pool = next(node for node in styled.graph.node if node.op_type == "AveragePool")
         given, pool.output[0] = pool.output[0], "pooled"
         ratio = numpy_helper.from_array(np.array(0.6, np.float32), "ratio")
-        training = numpy_helper.from_array(np.array(True), "training")
+        training = numpy_helper.from_array(np.array([False, True]), "training")
         styled.graph.initializer.extend([ratio, training])
         inputs = ["pooled", "ratio", "training"]
         styled.graph.node.append(helper.make_node("Dropout", inputs, [given], name="dropout"))

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from facenet_validate.errors import ModelError
 from facenet_validate.models.frozen_graph import convert_frozen_graph, frozen_graph_runner
+from facenet_validate.models.graphdef import graph_message, tensor_value
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.pretrained import PRETRAINED, locate
-from tests.models.published_graph import FLOAT, Sizes, SmallNetwork, Type, Writer
+from tests.models.published_graph import FLOAT, Sizes, SmallNetwork, Type, Writer, publish
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,67 @@ def test_agrees_with_opencv_on_real_faces(prepared: PreparedModel, lfw_folder: A
     assert np.abs(ours - _opencv_embeddings(batch)).max() <= 1e-5
 
 
-def test_runner_is_opencvs_run_of_the_untouched_file(drawn_batch: NDArray[np.float32]) -> None:
-    faces = drawn_batch[:3]
-    runner = frozen_graph_runner(locate(PRETRAINED).read_bytes(), source="graph_final.pb")
-    np.testing.assert_array_equal(runner(faces), _opencv_embeddings(faces))
+def _read_by_opencv(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that gets the bytes OpenCV is given."""
+    given: list[bytes] = []
+    read = cv2.dnn.readNetFromTensorflow
+
+    def watched(data: NDArray[np.uint8]) -> cv2.dnn.Net:
+        given.append(data.tobytes())
+        return read(data)
+
+    monkeypatch.setattr(cv2.dnn, "readNetFromTensorflow", watched)
+    return given
+
+
+def test_runner_is_opencvs_run_of_the_untouched_file(
+    drawn_batch: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces, data = drawn_batch[:3], locate(PRETRAINED).read_bytes()
+    expected = _opencv_embeddings(faces)
+    given = _read_by_opencv(monkeypatch)
+    runner, what = frozen_graph_runner(data, source="graph_final.pb")
+    np.testing.assert_array_equal(runner(faces), expected)
+    assert given == [data]
+    assert what == "the frozen graph"
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_graph_that_had_to_be_cut_is_said_to_be(
+    trained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = SmallNetwork()
+    if not trained:
+        network.node("more", "Relu", network.prelogits)  # another end than the embedding
+    data = (publish(network.graph) if trained else network).serialized()
+    given = _read_by_opencv(monkeypatch)
+    _, what = frozen_graph_runner(data, source="given.pb", output="embeddings")
+    assert given != [data]
+    assert what == "the frozen graph's inference part, cut out here"
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"), [([1, 2], [1, 2, 2, 2, 2, 2]), ([3], [3] * 6), ([], [0] * 6)]
+)
+def test_the_last_value_of_a_short_constant_is_repeated(
+    stored: list[float], expected: list[float]
+) -> None:
+    tensor = graph_message().node.add().attr.add().value.tensor
+    tensor.dtype = FLOAT
+    for size in (2, 3):
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.float_val.extend(stored)
+    found = tensor_value(tensor, node="short")
+    np.testing.assert_array_equal(found, np.reshape(np.array(expected, np.float32), (2, 3)))
+
+
+def test_a_constant_of_too_many_values_is_refused() -> None:
+    tensor = graph_message().node.add().attr.add().value.tensor
+    tensor.dtype = FLOAT
+    tensor.tensor_shape.dim.add(size=2)
+    tensor.float_val.extend([1, 2, 3])
+    with pytest.raises(ModelError, match="needs 2 values, found 3"):
+        tensor_value(tensor, node="long")
 
 
 def test_graph_is_canonical(converted: onnx.ModelProto) -> None:
@@ -182,8 +240,9 @@ def test_graph_that_opencv_cannot_run_is_named_by_the_runner() -> None:
     network.unit("unit", "floor")
     data = network.serialized()
     convert_frozen_graph(data, source="given.pb", output="unit")
+    faces = np.zeros((1, 3, 23, 19), "f4")
     with pytest.raises(ModelError, match=r"given\.pb: OpenCV .* cannot run the graph"):
-        frozen_graph_runner(data, source="given.pb", output="unit")(np.zeros((1, 3, 23, 19), "f4"))
+        frozen_graph_runner(data, source="given.pb", output="unit")[0](faces)
 
 
 def test_absent_epsilon_is_tensorflows_default() -> None:
@@ -196,7 +255,7 @@ def test_absent_epsilon_is_tensorflows_default() -> None:
     norm.attr.remove(epsilon)
     absent = convert_frozen_graph(network.serialized(), source="given.pb").SerializeToString()
     np.testing.assert_array_equal(_onnx_embeddings(absent, faces), _onnx_embeddings(given, faces))
-    theirs = frozen_graph_runner(network.serialized(), source="given.pb")(faces)
+    theirs = frozen_graph_runner(network.serialized(), source="given.pb")[0](faces)
     np.testing.assert_allclose(theirs, _onnx_embeddings(given, faces), atol=1e-6)
 
 

@@ -84,7 +84,7 @@ def test_published_graph_is_the_function_of_the_stripped_one(
 def test_conversion_agrees_with_opencv_on_a_published_graph(fused: bool) -> None:
     data = publish(SmallNetwork().graph, fused=fused).serialized(shuffle=2)
     faces = _faces()
-    theirs = frozen_graph_runner(data, source="given.pb")(faces)
+    theirs = frozen_graph_runner(data, source="given.pb")[0](faces)
     np.testing.assert_allclose(_run(_convert(data), faces), theirs, atol=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_pretrained_network_as_published_is_the_prepared_model(
     faces = drawn_batch[:4]
     ours = _run(_convert(data), faces)
     assert np.abs(ours - _run(prepared_onnx, faces)).max() <= 1e-5
-    theirs = frozen_graph_runner(data, source="given.pb")(faces)
+    theirs = frozen_graph_runner(data, source="given.pb")[0](faces)
     assert np.abs(ours - theirs).max() <= 1e-5
 
 
@@ -320,7 +320,7 @@ def test_other_forms_of_a_layer_are_the_same_function(edit: Edit) -> None:
     edit(network)
     found = _run(_convert(network.serialized()), faces)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    theirs = frozen_graph_runner(network.serialized(), source="given.pb")(faces)
+    theirs = frozen_graph_runner(network.serialized(), source="given.pb")[0](faces)
     np.testing.assert_allclose(theirs, expected, atol=1e-5)
 
 
@@ -407,7 +407,7 @@ def test_bias_of_a_dense_layer_is_added() -> None:
     rows = _run(_convert(data, network.prelogits), faces) + network.value("bias")
     expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(_run(_convert(data, unit), faces), expected, atol=1e-6)
-    theirs = frozen_graph_runner(data, source="given.pb", output=unit)(faces)
+    theirs = frozen_graph_runner(data, source="given.pb", output=unit)[0](faces)
     np.testing.assert_allclose(theirs, expected, atol=1e-5)
 
 
@@ -439,7 +439,7 @@ def test_output_option_cuts_the_graph() -> None:
     prelogits = _run(_convert(data, "Net/Bottleneck/BatchNorm/Reshape_1:0"), faces)
     unit = prelogits / np.linalg.norm(prelogits, axis=1, keepdims=True)
     np.testing.assert_allclose(_run(_convert(data), faces), unit, atol=1e-6)
-    runner = frozen_graph_runner(
+    runner, _ = frozen_graph_runner(
         data, source="given.pb", output="Net/Bottleneck/BatchNorm/Reshape_1"
     )
     np.testing.assert_allclose(runner(faces), prelogits, atol=1e-5)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -91,7 +92,7 @@ def test_a_link_out_of_the_folder_is_refused(small: onnx.ModelProto, tmp_path: P
     path = _external(small, tmp_path / "model")
     (tmp_path / "model" / "weights.bin").rename(tmp_path / "weights.bin")
     (tmp_path / "model" / "weights.bin").symlink_to(tmp_path / "weights.bin")
-    with pytest.raises(ModelError, match=r"'weights.bin', which is not inside the model's folder"):
+    with pytest.raises(ModelError, match=r"'weights.bin', which is a link to .*Copy the file"):
         load_onnx(path)
 
 
@@ -153,6 +154,22 @@ def _sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
 
 
+def _without_inputs(operator: str, kept: int = 1) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        node = next(node for node in model.graph.node if node.op_type == operator)
+        del node.input[kept:]
+
+    return change
+
+
+def _without_outputs(model: onnx.ModelProto) -> None:
+    del model.graph.node[0].output[:]
+
+
+def _empty_constant(model: onnx.ModelProto) -> None:
+    model.graph.node.append(helper.make_node("Constant", [], ["c"]))
+
+
 def _functions(depth: int, calls: int, *, cyclic: bool = False) -> Callable[..., None]:
     def change(model: onnx.ModelProto) -> None:
         opsets = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
@@ -187,8 +204,18 @@ def _functions(depth: int, calls: int, *, cyclic: bool = False) -> Callable[...,
         (_constant_claim, "'constant' of shape [1000000000000] needs"),
         (_unknown_type, "data type 99"),
         (_sparse, "weights 'few' are sparse"),
-        (_functions(40, 10), "nodes once local functions are inlined, most of them in node"),
+        (
+            _functions(40, 10),
+            "more than 100,000 nodes once local functions are inlined, most of them in node",
+        ),
+        (_functions(2000, 2), "more than 100,000 nodes once local functions are inlined"),
+        (_functions(2000, 1), "local function 'f1999' is 2,000 functions deep"),
         (_functions(3, 2, cyclic=True), "calls itself: a cycle"),
+        (_without_inputs("Conv"), "'stem/a' (Conv) has 1 inputs; expected at least 2"),
+        (_without_inputs("Gemm"), "'bottleneck' (Gemm) has 1 inputs; expected at least 2"),
+        (_without_inputs("Mul", 0), "'embeddings/square' (Mul) has 0 inputs; expected at least 2"),
+        (_without_outputs, "'stem/a' (Conv) has 0 outputs; expected at least 1"),
+        (_empty_constant, "'c' (Constant) has 0 values; expected one"),
     ],
 )
 def test_hostile_models_are_refused_within_a_second_and_little_memory(
@@ -214,6 +241,51 @@ def test_files_that_are_no_model_are_refused(content: bytes, says: str, tmp_path
     path = tmp_path / "given.onnx"
     path.write_bytes(content)
     _refused_quickly(path, says)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Return a field of a message on the wire."""
+
+    def varint(value: int) -> bytes:
+        return bytes([value & 127 | 128]) + varint(value >> 7) if value > 127 else bytes([value])
+
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (_field(7, _field(1, b"") * 2_000_000), "more than 100,000 nodes"),
+        (_field(7, _field(1, _field(5, _field(6, _field(1, b"") * 200_000)))), "100,000 nodes"),
+        (_field(7, _field(5, b"") * 2_000_000), "more than 250,000 parts"),
+        (_field(7, _field(13, b"") * 2_000_000), "more than 250,000 parts"),
+        (_field(25, _field(7, b"") * 2_000_000), "more than 100,000 nodes"),
+    ],
+    ids=["nodes", "nodes of a branch", "weights", "value infos", "nodes of a function"],
+)
+def test_files_that_list_too_much_are_not_parsed(content: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "given.onnx"
+    path.write_bytes(content + _field(6, b"location"))
+    _refused_quickly(path, says)
+    with pytest.raises(ModelError, match=says):
+        external_files(path)
+
+
+def test_weights_that_cannot_be_read_are_one_line(
+    small: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _external(small, tmp_path)
+    opened = Path.open
+
+    def refused(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> IO[Any]:
+        if self.name == "weights.bin":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    for read in (load_onnx, model_digest):
+        with pytest.raises(ModelError, match=r"weights.bin: cannot be read \(Permission denied\)"):
+            read(path)
 
 
 def test_a_truncated_model_is_refused(small: onnx.ModelProto, tmp_path: Path) -> None:

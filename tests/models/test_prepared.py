@@ -88,13 +88,52 @@ def test_the_same_source_gives_the_same_bytes(small: Path, tmp_path: Path) -> No
     assert len(digests) == 1
 
 
-def test_names_and_faces_are_part_of_the_key(small: Path, tmp_path: Path) -> None:
+def test_other_faces_are_another_proof_of_the_same_model(small: Path, tmp_path: Path) -> None:
+    cache, source = Cache(tmp_path / "cache"), source_model(small)
+    drawn = prepare(source, cache)
+    faces = np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3)).astype(np.uint8)
+    elsewhere = prepare(source, Cache(tmp_path / "other"), faces=faces)
+    assert elsewhere.entry.digest == drawn.entry.digest
+    again = prepare(source, cache, faces=lambda: faces)
+    assert (again.entry.hit, again.entry.digest) == (True, drawn.entry.digest)
+    assert (drawn.proof.faces, again.proof.faces) == (4, 5)
+    assert len(list((tmp_path / "cache" / "proof").glob("*/proof.json"))) == 2
+
+
+def test_a_proof_that_fails_on_other_faces_is_not_kept(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache, source = Cache(tmp_path / "cache"), source_model(small)
     prepare(source, cache)
-    faces = np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3)).astype(np.uint8)
-    on_faces = prepare(source, cache, faces=lambda: faces)
-    assert (on_faces.entry.hit, on_faces.proof.faces) == (False, 5)
-    assert prepare(source, cache, faces=faces).entry.hit
+    faces = np.zeros((5, 160, 160, 3), np.uint8)
+    monkeypatch.setattr("facenet_validate.models.proof.LIMIT", -1.0)
+    with pytest.raises(ModelError, match="is not the source"):
+        prepare(source, cache, faces=faces)
+    monkeypatch.undo()
+    assert len(list((cache.root / "proof").glob("*/proof.json"))) == 1
+    assert prepare(source, cache, faces=faces).proof.faces == 5
+
+
+def test_a_second_time_nothing_is_run(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, source = Cache(tmp_path / "cache"), source_model(small)
+    first = prepare(source, cache)
+    monkeypatch.setattr("facenet_validate.models.prepared.raw_model", None)
+    assert prepare(source, cache).proof == first.proof
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(small: Path, tmp_path: Path) -> None:
+    source = source_model(small)
+    small.write_bytes(small.read_bytes() + b"\x32\x00")  # another doc string, the same model
+    with pytest.raises(ModelError, match="it changed while it was read"):
+        prepare(source, Cache(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").glob("*/*/manifest.json"))
+
+
+def test_names_are_part_of_the_key(small: Path, tmp_path: Path) -> None:
+    cache, source = Cache(tmp_path / "cache"), source_model(small)
+    prepare(source, cache)
     assert not prepare(source, cache, output_name="embeddings").entry.hit
     with pytest.raises(ModelError, match="no tensor 'nowhere'"):
         prepare(source, cache, output_name="nowhere")

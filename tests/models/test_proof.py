@@ -99,9 +99,11 @@ def test_the_worst_image_is_named(small: onnx.ModelProto, tmp_path: Path) -> Non
         prove(prepared, wrong, source="given.onnx", source_run=how)
 
 
-@pytest.mark.parametrize("value", [np.nan, 0.0])
-def test_rows_without_a_direction_are_refused(
-    value: float, small: onnx.ModelProto, tmp_path: Path
+@pytest.mark.parametrize(
+    ("value", "says"), [(np.nan, "NaN or infinity"), (np.inf, "NaN or infinity"), (0.0, "zeros")]
+)
+def test_rows_without_a_direction_are_the_sources_own(
+    value: float, says: str, small: onnx.ModelProto, tmp_path: Path
 ) -> None:
     prepared, run, how = _runner(small, tmp_path)
 
@@ -110,8 +112,21 @@ def test_rows_without_a_direction_are_refused(
         rows[1] = value
         return rows
 
-    with pytest.raises(ModelError, match=r"face 1 of .* differs by nan"):
+    with pytest.raises(ModelError, match=rf"source itself gives {says}.* for face 1 of"):
         prove(prepared, broken, source="given.onnx", source_run=how)
+
+
+def test_a_source_that_tells_no_images_apart_is_refused(
+    small: onnx.ModelProto, tmp_path: Path
+) -> None:
+    blind = onnx.ModelProto()
+    blind.CopyFrom(small)
+    weight = _weight(blind, "bottleneck/weight")
+    values = numpy_helper.to_array(weight) * np.float32(1e-6)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    prepared, run, how = _runner(blind, tmp_path)
+    with pytest.raises(ModelError, match="nearly the same embedding for all of 4 faces"):
+        prove(prepared, run, source="given.onnx", source_run=how)
 
 
 def test_a_model_whose_rows_depend_on_the_batch_is_refused(
