@@ -26,9 +26,9 @@ from facenet_validate.benchmarking.timing import AbbaTimer, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.synthetic import render_photo
-from facenet_validate.models.int8 import calibrate, to_int8
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
-from facenet_validate.models.recipes import Int8Recipe, choose_target, int8_recipe
+from facenet_validate.models.quantization.int8 import calibrate, to_int8
+from facenet_validate.models.quantization.recipes import Int8Recipe, choose_target, int8_recipe
 
 BATCH = 64
 BEGIN, END = "<!-- cpu: begin -->", "<!-- cpu: end -->"

@@ -38,10 +38,10 @@ from facenet_validate.engines.protocol import Engine
 from facenet_validate.metrics.paired import compare_decisions
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
-from facenet_validate.models.int8 import Calibrated, calibrate, to_int8
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
-from facenet_validate.models.recipes import METHODS, TARGETS, Int8Recipe, int8_recipe
+from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
+from facenet_validate.models.quantization.recipes import METHODS, TARGETS, Int8Recipe, int8_recipe
 
 BATCH = 64
 ALL = 1549

@@ -78,7 +78,7 @@ def _init(folder: Path) -> None:
 def _doctor() -> None:
     from facenet_validate.benchmarking.machine import cpu_identity
     from facenet_validate.models.pretrained import PRETRAINED, locate
-    from facenet_validate.models.recipes import choose_target, int8_recipe
+    from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
     for name in ("facenet-validate", "onnxruntime", "onnx", "numpy", "pytest-benchmark"):
         print(f"{name:18} {metadata.version(name)}")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from facenet_validate.engines.embedding import Embeddings
     from facenet_validate.engines.protocol import Engine
     from facenet_validate.models.prepared import PreparedModel
-    from facenet_validate.models.recipes import Precision
+    from facenet_validate.models.quantization.recipes import Precision
 
 
 PROOF_FACES = 8

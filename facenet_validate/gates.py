@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facenet_validate.errors import BaselineError
-from facenet_validate.models.recipes import PRECISIONS, TARGETS
+from facenet_validate.models.quantization.recipes import PRECISIONS, TARGETS
 
 SCHEMA = 1
 # Limits that a rule needs above a bound: a loss of nothing can never be shown.

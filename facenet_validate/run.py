@@ -19,7 +19,7 @@ from facenet_validate.digests import file_digest
 from facenet_validate.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
-from facenet_validate.models.recipes import (
+from facenet_validate.models.quantization.recipes import (
     MINIMUM_CALIBRATION_IMAGES,
     RECIPE_KEY,
     TARGETS,
@@ -221,8 +221,8 @@ def _with_engine(settings: Settings) -> Settings:
     """
     from dataclasses import replace
 
-    from facenet_validate.models.precision import infer_precision
     from facenet_validate.models.prepared import check_contract, load_onnx
+    from facenet_validate.models.quantization.precision import infer_precision
 
     assert settings.engine is not None
     if not settings.engine.is_file():

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import platformdirs
 
 from facenet_validate.errors import SettingsError
-from facenet_validate.models.recipes import (
+from facenet_validate.models.quantization.recipes import (
     MINIMUM_CALIBRATION_IMAGES,
     PRECISIONS,
     TARGETS,

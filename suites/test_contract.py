@@ -10,8 +10,8 @@ from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.images import standardize
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.judge import Gates
-from facenet_validate.models.half_range import half_range
 from facenet_validate.models.prepared import PreparedModel, load_onnx
+from facenet_validate.models.quantization.half_range import half_range
 from facenet_validate.verdicts import not_evaluated
 
 FACES = 33

@@ -10,7 +10,7 @@ import pytest
 from facenet_validate.cli import main, project_files
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.models.prepared import check_contract, load_onnx
-from tests.models.exporter_styles import classifier, fixed_batch, two_candidates
+from tests.models.exported.exporter_styles import classifier, fixed_batch, two_candidates
 from tests.models.small_facenet import small_facenet
 
 
@@ -174,7 +174,7 @@ def test_inspect_says_why_prepare_would_refuse(
 def test_inspect_knows_an_engine_graph(
     source: Path, prepared_onnx: onnx.ModelProto, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from facenet_validate.models.precision import to_fp16
+    from facenet_validate.models.quantization.precision import to_fp16
 
     onnx.save(to_fp16(prepared_onnx), "half.onnx")
     assert main(["inspect", "half.onnx"]) == 0

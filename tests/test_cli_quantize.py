@@ -12,8 +12,8 @@ import pytest
 from facenet_validate.cli import main
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.models.network import int8_share
-from facenet_validate.models.precision import infer_precision
 from facenet_validate.models.prepared import check_contract, load_onnx
+from facenet_validate.models.quantization.precision import infer_precision
 from tests.models.small_facenet import small_facenet
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from facenet_validate.errors import BaselineError
 from facenet_validate.gates import GATES, read_gates
-from facenet_validate.models.recipes import PRECISIONS, TARGETS
+from facenet_validate.models.quantization.recipes import PRECISIONS, TARGETS
 
 SHIPPED = Path(__file__).parents[1] / "baselines" / "gates.toml"
 

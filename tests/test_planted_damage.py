@@ -19,7 +19,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.models.prepared import PreparedModel
-from facenet_validate.models.recipes import choose_target
+from facenet_validate.models.quantization.recipes import choose_target
 
 
 @pytest.fixture

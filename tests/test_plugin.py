@@ -16,10 +16,10 @@ from onnx import helper, numpy_helper
 
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
-from facenet_validate.models.int8 import calibrate, to_int8
-from facenet_validate.models.precision import to_fp16
 from facenet_validate.models.prepared import PreparedModel
-from facenet_validate.models.recipes import RECIPE_KEY, int8_recipe
+from facenet_validate.models.quantization.int8 import calibrate, to_int8
+from facenet_validate.models.quantization.precision import to_fp16
+from facenet_validate.models.quantization.recipes import RECIPE_KEY, int8_recipe
 
 FEW_PAIRS_GATES = """
 schema = 1

@@ -74,7 +74,7 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _quantize(parser: argparse.ArgumentParser) -> None:
-    from facenet_validate.models.recipes import METHODS, TARGETS
+    from facenet_validate.models.quantization.recipes import METHODS, TARGETS
 
     _source(parser)
     parser.add_argument(

@@ -60,7 +60,7 @@ def describe(
 
 def _outcome(path: Path, input_name: str | None, output_name: str | None) -> list[tuple[str, str]]:
     """Return the anatomy, or why there is none."""
-    from facenet_validate.models.canonical import canonical
+    from facenet_validate.models.exported.canonical import canonical
     from facenet_validate.models.sources import raw_model
 
     try:
@@ -78,8 +78,8 @@ def _outcome(path: Path, input_name: str | None, output_name: str | None) -> lis
 
 
 def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:
-    from facenet_validate.models.frozen_inference import inference_graph
-    from facenet_validate.models.graphdef import parse_graph
+    from facenet_validate.models.frozen.graphdef import parse_graph
+    from facenet_validate.models.frozen.inference import inference_graph
     from facenet_validate.models.sources import read_source
 
     graph = parse_graph(read_source(path), source=str(path))
@@ -94,10 +94,10 @@ def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:
 
 
 def _onnx_facts(path: Path) -> list[tuple[str, str]]:
-    from facenet_validate.models.anatomy import parameter_count
-    from facenet_validate.models.graph_view import declared_shape, own_inputs, shape_text
-    from facenet_validate.models.onnx_file import load_onnx
-    from facenet_validate.models.precision import infer_precision
+    from facenet_validate.models.exported.anatomy import parameter_count
+    from facenet_validate.models.exported.graph_view import declared_shape, own_inputs, shape_text
+    from facenet_validate.models.exported.onnx_file import load_onnx
+    from facenet_validate.models.quantization.precision import infer_precision
 
     model = load_onnx(path)
     precision = infer_precision(model)
@@ -125,8 +125,8 @@ def _onnx_facts(path: Path) -> list[tuple[str, str]]:
 
 def _work(path: Path) -> list[tuple[str, str]]:
     """Return the multiply-adds of a graph that has no prepared form, where its shapes are known."""
+    from facenet_validate.models.exported.onnx_file import load_onnx
     from facenet_validate.models.network import int8_share, multiply_adds
-    from facenet_validate.models.onnx_file import load_onnx
     from facenet_validate.models.passes import name_nodes
 
     try:

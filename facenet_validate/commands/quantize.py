@@ -31,18 +31,23 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.digests import inputs_digest, short
 from facenet_validate.errors import ModelError, SettingsError
-from facenet_validate.models.int8 import Calibrated, calibrate, to_int8
 from facenet_validate.models.network import int8_share
-from facenet_validate.models.precision import to_fp16
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
-from facenet_validate.models.recipes import (
+from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
+from facenet_validate.models.quantization.precision import to_fp16
+from facenet_validate.models.quantization.recipes import (
     RECIPE_KEY,
     Int8Recipe,
     Target,
     choose_target,
     int8_recipe,
 )
-from facenet_validate.models.tuning import Tuned, emulated_embeddings, loss_between, tune
+from facenet_validate.models.quantization.tuning import (
+    Tuned,
+    emulated_embeddings,
+    loss_between,
+    tune,
+)
 
 if TYPE_CHECKING:
     import onnx

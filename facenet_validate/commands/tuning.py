@@ -27,9 +27,9 @@ from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
-from facenet_validate.models.int8 import Calibrated
-from facenet_validate.models.sensitivity import Sensitivity
-from facenet_validate.models.tuning import Check, Tuned, loss_between
+from facenet_validate.models.quantization.int8 import Calibrated
+from facenet_validate.models.quantization.sensitivity import Sensitivity
+from facenet_validate.models.quantization.tuning import Check, Tuned, loss_between
 from facenet_validate.verdicts import Verdict
 
 DELTA = 0.003

@@ -18,7 +18,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import ENDINGS, VerificationSet, load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.errors import DatasetError
-from facenet_validate.models.recipes import MINIMUM_CALIBRATION_IMAGES
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 CALIBRATED_ON = 512
 CHECKED_ON = 500

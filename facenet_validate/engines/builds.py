@@ -18,7 +18,7 @@ from facenet_validate.engines.protocol import Engine
 from facenet_validate.errors import ModelError
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
-from facenet_validate.models.recipes import Int8Recipe, Precision, Target, int8_recipe
+from facenet_validate.models.quantization.recipes import Int8Recipe, Precision, Target, int8_recipe
 from facenet_validate.models.sources import model_digest
 
 Progress = Callable[[int, int], None]
@@ -74,7 +74,7 @@ def build_artefact(
 
 
 def _fp16(model: PreparedModel, cache: Cache) -> Artefact:
-    from facenet_validate.models.precision import FP16_VERSION, to_fp16
+    from facenet_validate.models.quantization.precision import FP16_VERSION, to_fp16
 
     inputs = {
         "model": model.entry.digest,
@@ -102,7 +102,7 @@ def _int8(
     cache: Cache,
     progress: Progress | None,
 ) -> Artefact:
-    from facenet_validate.models.int8 import calibrate, to_int8
+    from facenet_validate.models.quantization.int8 import calibrate, to_int8
 
     count = len(faces.names)
     inputs = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.errors import EngineError
-from facenet_validate.models.recipes import Precision, Target
+from facenet_validate.models.quantization.recipes import Precision, Target
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.models.recipes import Precision
+from facenet_validate.models.quantization.recipes import Precision
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from facenet_validate.models.anatomy import Anatomy
+    from facenet_validate.models.exported.anatomy import Anatomy
     from facenet_validate.models.proof import Proof
 
     Faces = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
@@ -131,7 +131,7 @@ def prepare(
         raw = raw_model(source.path, input_name=input_name, output_name=output_name)
         _check_unchanged(source)
         report(1)
-        from facenet_validate.models.canonical import canonical
+        from facenet_validate.models.exported.canonical import canonical
 
         model, anatomy = canonical(
             raw.model,
@@ -239,8 +239,8 @@ def _read(source: SourceModel, entry: Entry, proof: Proof) -> PreparedModel:
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file; see `facenet_validate.models.onnx_file.load_onnx`."""
-    from facenet_validate.models import onnx_file
+    """Read an ONNX file; see `facenet_validate.models.exported.onnx_file.load_onnx`."""
+    from facenet_validate.models.exported import onnx_file
 
     return onnx_file.load_onnx(path)
 
@@ -256,7 +256,12 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
     """
     import onnx
 
-    from facenet_validate.models.graph_view import declared_shape, own_inputs, shape_text, type_name
+    from facenet_validate.models.exported.graph_view import (
+        declared_shape,
+        own_inputs,
+        shape_text,
+        type_name,
+    )
 
     inputs = own_inputs(model.graph)
     for role, values in (("input", inputs), ("output", list(model.graph.output))):

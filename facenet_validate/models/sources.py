@@ -16,7 +16,7 @@ from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, loca
 if TYPE_CHECKING:
     import onnx
 
-    from facenet_validate.models.anatomy import Anatomy
+    from facenet_validate.models.exported.anatomy import Anatomy
     from facenet_validate.models.proof import Runner
 
 SIZE_LIMIT = 2**31 - 1
@@ -133,7 +133,7 @@ def model_digest(path: Path) -> str:
         digest = file_digest(path)
     if path.suffix != ".onnx":
         return digest
-    from facenet_validate.models.onnx_file import external_files
+    from facenet_validate.models.exported.onnx_file import external_files
 
     files = external_files(path)
     with readable(path):
@@ -171,8 +171,8 @@ def raw_model(path: Path, *, input_name: str | None, output_name: str | None) ->
 def _from_onnx(path: Path, input_name: str | None, output_name: str | None) -> RawModel:
     del input_name, output_name  # found in the canonical form, by structure or name
 
-    from facenet_validate.models.onnx_file import load_onnx
-    from facenet_validate.models.onnx_run import onnx_runner
+    from facenet_validate.models.exported.onnx_file import load_onnx
+    from facenet_validate.models.exported.onnx_run import onnx_runner
 
     model = load_onnx(path)
     return RawModel(
@@ -181,7 +181,7 @@ def _from_onnx(path: Path, input_name: str | None, output_name: str | None) -> R
 
 
 def _from_frozen_graph(path: Path, input_name: str | None, output_name: str | None) -> RawModel:
-    from facenet_validate.models.frozen_graph import convert_frozen_graph, frozen_graph_runner
+    from facenet_validate.models.frozen.conversion import convert_frozen_graph, frozen_graph_runner
 
     if input_name is not None:
         raise ModelError(
@@ -201,7 +201,7 @@ def _from_frozen_graph(path: Path, input_name: str | None, output_name: str | No
 
 
 def _from_checkpoint(path: Path, input_name: str | None, output_name: str | None) -> RawModel:
-    from facenet_validate.models.torch_checkpoint import checkpoint_runner, export_checkpoint
+    from facenet_validate.models.checkpoint.reading import checkpoint_runner, export_checkpoint
 
     if input_name is not None or output_name is not None:
         raise ModelError(

@@ -14,7 +14,7 @@ from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.errors import DatasetError
-from facenet_validate.models.recipes import MINIMUM_CALIBRATION_IMAGES
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 
 def _compressed(picture: NDArray[np.uint8]) -> bytes:

@@ -10,7 +10,8 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from numpy.typing import NDArray
 
-from facenet_validate.models import graphdef, pretrained
+from facenet_validate.models import pretrained
+from facenet_validate.models.frozen import graphdef
 
 EPSILON = 1e-3
 SCOPES = {

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.models.normalisation import append_norm
+from facenet_validate.models.exported.normalisation import append_norm
 
 SIZE = 32
 EMBEDDING = 16

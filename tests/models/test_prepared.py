@@ -13,7 +13,7 @@ from facenet_validate.errors import ModelError
 from facenet_validate.models import pretrained
 from facenet_validate.models.prepared import PreparedModel, check_contract, prepare, source_model
 from facenet_validate.models.pretrained import CarriedFile, locate
-from tests.models.exporter_styles import chained, fixed_batch, nhwc_input
+from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
 from tests.models.small_facenet import small_facenet
 
 
@@ -142,7 +142,7 @@ def test_names_are_part_of_the_key(small: Path, tmp_path: Path) -> None:
 def test_a_conversion_that_goes_wrong_is_not_cached(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facenet_validate.models import canonical
+    from facenet_validate.models.exported import canonical
 
     def biased(*args: Any, **kwargs: Any) -> Any:
         model, anatomy = made(*args, **kwargs)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.errors import ModelError
-from facenet_validate.models.canonical import canonical
-from facenet_validate.models.onnx_run import onnx_runner
+from facenet_validate.models.exported.canonical import canonical
+from facenet_validate.models.exported.onnx_run import onnx_runner
 from facenet_validate.models.proof import Proof, Runner, prove
-from tests.models import exporter_styles as styles
+from tests.models.exported import exporter_styles as styles
 from tests.models.small_facenet import SIZE, small_facenet
 
 

@@ -1,0 +1,1 @@
+"""facenet-pytorch checkpoints → ONNX."""

@@ -1,0 +1,1 @@
+"""ONNX of any exporter → canonical ONNX."""

@@ -1,0 +1,1 @@
+"""Prepared model → FP16 and INT8 graphs."""

@@ -1,0 +1,195 @@
+"""The search for the smallest set of nodes to leave in floating point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from facenet_validate.metrics.parity import row_cosines
+from facenet_validate.models.network import Block, blocks, multiply_adds
+from facenet_validate.models.quantization.int8 import Calibrated, to_int8
+from facenet_validate.models.quantization.qdq import insert_qdq
+from facenet_validate.models.quantization.recipes import Int8Recipe
+from facenet_validate.models.quantization.sensitivity import (
+    Keep,
+    LossStore,
+    Sensitivity,
+    rank,
+    smallest_set,
+)
+
+WORST_BLOCKS = 3
+_ROUNDS = 6
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a graph reaches the target, by what it is judged on in the end.
+
+    Attributes
+    ----------
+    reached : bool
+    loss : float or None
+        One less the mean row cosine on the faces of the check; None where it has another measure.
+    text : str
+        What was observed, for people.
+    """
+
+    reached: bool
+    loss: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search found.
+
+    Attributes
+    ----------
+    recipe : Int8Recipe
+        With the nodes it keeps.
+    model : onnx.ModelProto
+        Its graph.
+    blocks, nodes : list of Sensitivity
+        The rankings: of all blocks, and of the nodes of the worst.
+    before, after : float
+        Loss on the faces of the search with nothing kept, and with the set found.
+    cost : float
+        Share of the multiply-adds that is kept, 0 to 1.
+    check : Check
+        The verdict on the last graph.
+    """
+
+    recipe: Int8Recipe
+    model: onnx.ModelProto
+    blocks: list[Sensitivity]
+    nodes: list[Sensitivity]
+    before: float
+    after: float
+    cost: float
+    check: Check
+
+
+def emulated_embeddings(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return embeddings ``(N, D)`` with Q/DQ pairs computed as written: nothing saturates."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    name = model.graph.input[0].name
+    batches = range(0, len(images), _BATCH)
+    return np.concatenate([session.run(None, {name: images[i : i + _BATCH]})[0] for i in batches])
+
+
+def loss_between(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """Return one less the mean row cosine."""
+    return float(1.0 - row_cosines(reference, found).mean())
+
+
+def tune(
+    calibrated: Calibrated,
+    recipe: Int8Recipe,
+    images: NDArray[np.float32],
+    check: Callable[[onnx.ModelProto], Check],
+    store: Path,
+    *,
+    target: float | None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Tuned:
+    """Rank blocks and nodes by what they lose, and spare as few as reach the target.
+
+    Parameters
+    ----------
+    calibrated : Calibrated
+        The network to quantise.
+    recipe : Int8Recipe
+        How.
+    images : ndarray of shape (N, 3, H, W)
+        Faces the losses are measured on.
+    check : callable
+        The last word on a graph: on more faces, or by another measure.
+    store : Path
+        Where losses are kept, so that an interrupted search goes on.
+    target : float or None
+        Loss to aim at; None where only the check can tell, and the loss is lowered until it passes.
+    progress : callable
+        Called with (losses asked for so far, how many there may be).
+
+    Raises
+    ------
+    ModelError
+        If nothing can be quantised, or the recipe keeps a node that is not there.
+    """
+    reference = emulated_embeddings(calibrated.model, images)
+    always = frozenset(recipe.keep)
+
+    def recipe_of(keep: Keep) -> Int8Recipe:
+        return replace(recipe, keep=tuple(sorted(keep | always)))
+
+    def measure(keep: Keep) -> float:
+        model = insert_qdq(calibrated.model, recipe_of(keep), calibrated.activations)
+        return loss_between(reference, emulated_embeddings(model, images))
+
+    store_of_losses = LossStore(store, measure)
+    costs = multiply_adds(calibrated.model)
+    parts = [
+        Block(block.name, tuple(name for name in block.nodes if name not in always))
+        for block in blocks(calibrated.model)
+    ]
+    everything = frozenset(name for part in parts for name in part.nodes)
+    by_node: list[Sensitivity] = []
+
+    def loss(keep: Keep) -> float:
+        done = store_of_losses.asked
+        # The blocks and nodes of the rankings, and then a walk through the nodes.
+        progress(done, max(done + 1, 1 + 2 * len(parts) + 3 * max(len(by_node), 20)))
+        return store_of_losses(keep)
+
+    # Fails now where nothing could be quantised, or a node to keep is not there.
+    to_int8(calibrated, recipe)
+    by_block = rank(parts, everything, costs, loss)
+    opened: set[str] = set()
+
+    def open_blocks(count: int) -> None:
+        new = [block for block in by_block[:count] if block.name not in opened]
+        opened.update(block.name for block in new)
+        names = [Block(name, (name,)) for block in new for name in block.nodes]
+        by_node.extend(rank(names, everything, costs, loss))
+        by_node.sort(key=lambda node: -node.gain)
+
+    open_blocks(WORST_BLOCKS)
+    before = loss(frozenset())
+    aim = before if target is None else target
+    for _ in range(_ROUNDS):
+        keep = smallest_set(by_node, loss, aim)
+        while loss(keep) > aim and len(opened) < len(parts):
+            open_blocks(len(opened) + WORST_BLOCKS)
+            keep = smallest_set(by_node, loss, aim)
+        found = recipe_of(keep)
+        model = to_int8(calibrated, found)
+        verdict = check(model)
+        if verdict.reached or loss(keep) > aim:
+            break
+        aim /= 2
+        if target is not None and verdict.loss is not None:
+            # The faces of the search are a little easier than those of the check.
+            aim = max(aim, 2 * aim - 1.1 * max(verdict.loss - target, 0.01 * target))
+    return Tuned(
+        found,
+        model,
+        by_block,
+        by_node,
+        before,
+        loss(keep),
+        sum(costs.get(name, 0) for name in found.keep) / sum(costs.values()),
+        verdict,
+    )
