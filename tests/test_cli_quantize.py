@@ -33,6 +33,8 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACENET_CACHE", str(tmp_path / "cache"))
+    # Where it is set, its photos would be aligned in every test.
+    monkeypatch.delenv("FACENET_LFW", raising=False)
     onnx.save(small_facenet(), "mine.onnx")
     return Path("mine.onnx")
 
