@@ -15,7 +15,10 @@ from facenet_validate.errors import ModelError
 from facenet_validate.models.exported.graph_view import GraphView
 
 LARGEST_FOLDED = 32 * 2**20
-"""Bytes a folded constant may have; FaceNet's largest weight has 3.7 million."""
+"""Bytes a folded constant may have; FaceNet's largest weight has 3.7 million.
+
+ONNX Runtime before 1.28 does not know the option and folds whatever a graph asks for.
+"""
 
 
 def simplified(model: onnx.ModelProto, planes: str, source: str) -> onnx.ModelProto:

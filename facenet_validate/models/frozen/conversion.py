@@ -50,7 +50,8 @@ def frozen_graph_runner(
     """Return OpenCV's own run of a frozen graph, to compare a conversion with, and of what it is.
 
     OpenCV reads the file's own bytes where it can: a graph of layers alone that ends at the
-    embedding. Of any other it runs the inference part that was cut here, and that is said.
+    embedding (and, before OpenCV 5, whose nodes are in order). Of any other it runs the inference
+    part that was cut here, and that is said.
 
     Parameters
     ----------
@@ -78,14 +79,10 @@ def frozen_graph_runner(
 
     graph = parse_graph(data, source=source)
     cut = inference_graph(graph, source=source, output=output)
-    what = "the frozen graph"
-    if not _is_inference_alone(graph, cut):
-        data = cut.graph.SerializeToString()
-        what += "'s inference part, cut out here"
-    try:
-        network = cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8))
-    except cv2.error as error:
-        raise _no_opencv_run(source, error) from None
+    readings = {"the frozen graph's inference part, cut out here": cut.graph.SerializeToString()}
+    if _is_inference_alone(graph, cut):
+        readings = {"the frozen graph": data, **readings}
+    what, network = _read_by_opencv(readings, source)
 
     def run(faces: NDArray[np.float32]) -> NDArray[np.float32]:
         rows = np.empty((len(faces), cut.embedding_size), np.float32)
@@ -98,6 +95,18 @@ def frozen_graph_runner(
         return rows
 
     return run, what
+
+
+def _read_by_opencv(readings: dict[str, bytes], source: str) -> tuple[str, Any]:
+    """Return the first of several readings of a graph that OpenCV takes, and its name."""
+    import cv2
+
+    for what, data in readings.items():
+        try:
+            return what, cv2.dnn.readNetFromTensorflow(np.frombuffer(data, np.uint8))
+        except cv2.error as error:
+            refusal = error
+    raise _no_opencv_run(source, refusal)
 
 
 def _is_inference_alone(graph: Any, cut: InferenceGraph) -> bool:

@@ -429,6 +429,10 @@ def test_a_batch_norm_that_gives_its_statistics_trains(small: onnx.ModelProto) -
         canonical(styled, source="given.onnx")
 
 
+@pytest.mark.skipif(
+    tuple(map(int, ort.__version__.split(".")[:2])) < (1, 28),
+    reason="onnxruntime before 1.28 folds constants of any size",
+)
 def test_constants_that_are_too_large_are_not_folded(small: onnx.ModelProto) -> None:
     given = onnx.ModelProto()
     given.CopyFrom(small)
