@@ -128,12 +128,43 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _cache(parser: argparse.ArgumentParser) -> None:
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument(
+        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", parents=[folder], help="what is kept, of which size and age")
+    explain = actions.add_parser("explain", parents=[folder], help="what made an entry miss")
+    explain.add_argument(
+        "entry",
+        metavar="KIND[/KEY]",
+        nargs="?",
+        help="an entry by its key's first digits; default: the two newest of each kind",
+    )
+    actions.add_parser(
+        "verify", parents=[folder], help="check all digests; exit with 1 where one is wrong"
+    )
+    prune = actions.add_parser(
+        "prune", parents=[folder], help="remove leftovers, damaged and old versions' entries"
+    )
+    prune.add_argument("--older-than", metavar="30d", help="also what was not used for so long")
+    prune.add_argument(
+        "--keep-bytes", metavar="20G", help="also what was used longest ago, beyond this size"
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    clear = actions.add_parser("clear", parents=[folder], help="remove everything that is kept")
+    clear.add_argument("kind", metavar="KIND", nargs="?", help="of one kind only")
+    clear.add_argument("--yes", action="store_true", help="do it")
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
     ),
     Command("inspect", "say what a model consists of, and whether it can be prepared", _source),
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
+    Command("cache", "say what the cache holds, check it, make room", _cache),
 )
 
 

@@ -8,7 +8,6 @@ import os
 import sys
 from dataclasses import replace
 from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +47,7 @@ from facenet_validate.models.quantization.tuning import (
     loss_between,
     tune,
 )
+from facenet_validate.versions import onnxruntime_version
 
 if TYPE_CHECKING:
     import onnx
@@ -150,9 +150,7 @@ def _int8(
         *_wrote(out, model),
     ]
     if share < ASKED_SHARE:
-        rows.append(
-            ("note", f"gates.toml asks for {ASKED_SHARE:.0%} in INT8 (contract.int8_share)")
-        )
+        rows.append(("note", f"gates.toml asks for {ASKED_SHARE:.0%} in INT8 (build.int8_share)"))
     if faces.drawn:
         rows.append(("note", DRAWN_NOTE))
     return rows
@@ -225,7 +223,7 @@ def _tuned(
         "calibration": faces.faces.digest,
         "searched on": len(images),
         "image size": side,
-        "runtime": metadata.version("onnxruntime"),
+        "runtime": onnxruntime_version(),
         "cpu": cpu_identity().name,
     }
     with progress().stage("searching") as report:

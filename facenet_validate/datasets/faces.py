@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +23,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.digests import inputs_digest
 from facenet_validate.errors import CacheError, DatasetError
+from facenet_validate.versions import onnxruntime_version
 
 SIZE = 160
 Progress = Callable[[int, int], None]
@@ -54,7 +54,8 @@ class FaceStore:
         try:
             header, _, png = self._path(photo_digest).read_bytes().partition(b"\n")
             values = json.loads(header)
-            if hashlib.sha256(png).hexdigest() == values["sha256"]:
+            whole = hashlib.sha256(png).hexdigest() == values["sha256"]
+            if whole and values["photo"] == photo_digest:
                 return StoredFace(png, int(values["faces_found"]))
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -68,9 +69,12 @@ class FaceStore:
         CacheError
             If it cannot be written.
         """
-        header = json.dumps(
-            {"sha256": hashlib.sha256(face.png).hexdigest(), "faces_found": face.faces_found}
-        )
+        values = {
+            "photo": photo_digest,
+            "sha256": hashlib.sha256(face.png).hexdigest(),
+            "faces_found": face.faces_found,
+        }
+        header = json.dumps(values)
         path = self._path(photo_digest)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +201,7 @@ def align_photos(
     """
     from facenet_validate.datasets.alignment import ALIGNER_ID
 
-    runtime = metadata.version("onnxruntime")
+    runtime = onnxruntime_version()
     aligner = f"{ALIGNER_ID}-opencv-{cv2.__version__}-onnxruntime-{runtime}"
     store = FaceStore(cache.root / "faces" / aligner)
     digests = _digests(paths)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,12 @@ from facenet_validate.models.sources import (
     model_digest,
     raw_model,
     source_model,
+)
+from facenet_validate.versions import (
+    distribution_version,
+    graph_tools,
+    onnxruntime_version,
+    platform_text,
 )
 
 if TYPE_CHECKING:
@@ -111,11 +116,11 @@ def prepare(
     check_kind(source.path)
     inputs = {
         "source model": source.digest,
-        "converter": f"{CONVERTER_VERSION}, "
-        + ", ".join(f"{name} {metadata.version(name)}" for name in ("onnx", "onnxruntime")),
+        "converter": f"{CONVERTER_VERSION}, {graph_tools()}",
+        "platform": platform_text(),
     }
     if source.path.suffix in (".pt", ".pth"):
-        inputs["exporter"] = f"torch {_version('torch')}"
+        inputs["exporter"] = f"torch {distribution_version('torch') or 'absent'}"
     if input_name is not None:
         inputs["input"] = input_name
     if output_name is not None:
@@ -204,8 +209,10 @@ def _runtimes(suffix: str) -> str:
     """Return who runs a prepared model and a source, and who resizes the faces."""
     import cv2
 
-    names = ["onnxruntime", *(["torch"] if suffix in (".pt", ".pth") else [])]
-    return ", ".join([*(f"{name} {_version(name)}" for name in names), f"opencv {cv2.__version__}"])
+    by = [f"onnxruntime {onnxruntime_version()}", f"opencv {cv2.__version__}"]
+    if suffix in (".pt", ".pth"):
+        by.append(f"torch {distribution_version('torch') or 'absent'}")
+    return ", ".join(by)
 
 
 def _check_unchanged(source: SourceModel) -> None:
@@ -216,13 +223,6 @@ def _check_unchanged(source: SourceModel) -> None:
             f"{source.path}: it changed while it was read (sha256 {short(source.digest)} → "
             f"{short(found)}). Run it again once the file is written."
         )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "absent"
 
 
 def _read(source: SourceModel, entry: Entry, proof: Proof) -> PreparedModel:

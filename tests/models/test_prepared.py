@@ -97,7 +97,7 @@ def test_other_faces_are_another_proof_of_the_same_model(small: Path, tmp_path: 
     again = prepare(source, cache, faces=lambda: faces)
     assert (again.entry.hit, again.entry.digest) == (True, drawn.entry.digest)
     assert (drawn.proof.faces, again.proof.faces) == (4, 5)
-    assert len(list((tmp_path / "cache" / "proof").glob("*/proof.json"))) == 2
+    assert len(list((tmp_path / "cache").glob("*/proof/*/proof.json"))) == 2
 
 
 def test_a_proof_that_fails_on_other_faces_is_not_kept(
@@ -110,7 +110,7 @@ def test_a_proof_that_fails_on_other_faces_is_not_kept(
     with pytest.raises(ModelError, match="is not the source"):
         prepare(source, cache, faces=faces)
     monkeypatch.undo()
-    assert len(list((cache.root / "proof").glob("*/proof.json"))) == 1
+    assert len(list(cache.root.glob("*/proof/*/proof.json"))) == 1
     assert prepare(source, cache, faces=faces).proof.faces == 5
 
 
@@ -128,7 +128,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(small: Path, tmp_path: 
     small.write_bytes(small.read_bytes() + b"\x32\x00")  # another doc string, the same model
     with pytest.raises(ModelError, match="it changed while it was read"):
         prepare(source, Cache(tmp_path / "cache"))
-    assert not list((tmp_path / "cache").glob("*/*/manifest.json"))
+    assert not list((tmp_path / "cache").rglob("manifest.json"))
 
 
 def test_names_are_part_of_the_key(small: Path, tmp_path: Path) -> None:

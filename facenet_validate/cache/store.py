@@ -1,0 +1,272 @@
+"""The content-addressed cache of everything that is expensive to make.
+
+An entry is a folder ``<root>/v2/<kind>/<key>/`` with the artefact, whatever was made beside it, and
+``manifest.json``. The key is the digest of the inputs the artefact was made from, so an entry can
+be absent or present, never out of date. A folder appears by one rename, after its files are on
+disk, under a lock: a killed build leaves nothing that loads, and two processes build once. Another
+layout of the cache is another ``v<number>`` folder: versions of this library do not meet.
+
+The folder's time of change is when it was last used, the manifest's when it was made. A reader
+takes no lock: it verifies every byte, then notes the use. Who removes entries (see `upkeep`) leaves
+alone what was used within the hour, so a path stays good for as long as a run needs to load it.
+Should it vanish nevertheless, opening it fails; `Entry.read` says so in words. It is never
+something else, except after a rebuild of the same inputs, which `Entry.read` tells apart too.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from facenet_validate.cache import manifest
+from facenet_validate.cache.locks import BUILDING, beside, locked, mark_used, publish, sync_folder
+from facenet_validate.digests import inputs_digest, short
+from facenet_validate.errors import CacheError
+
+LAYOUT = "v2"
+"""The folder of entries of this layout."""
+
+_COMPARED = 64  # newest entries a miss is compared with: reading thousands would take seconds
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An artefact in the cache, verified when it was handed out.
+
+    Attributes
+    ----------
+    path : Path
+        The artefact. What its build wrote beside it is beside it, verified with it.
+    digest : str
+        SHA-256 of its bytes.
+    key : str
+        Digest of the inputs it was made from.
+    hit : bool
+        Whether it was there already.
+    reason : str
+        Why it was a hit or a miss, for people.
+    """
+
+    path: Path
+    digest: str
+    key: str
+    hit: bool
+    reason: str
+
+    def read(self) -> bytes:
+        """Return the artefact's bytes, which are those that were verified.
+
+        Raises
+        ------
+        CacheError
+            If it was removed or replaced since.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise CacheError(
+                f"{self.path} cannot be read any more ({error.strerror}). Run again."
+            ) from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.digest:
+            raise CacheError(
+                f"{self.path} changed since it was verified (sha {short(self.digest)} → "
+                f"{short(found)}). Run again."
+            )
+        return content
+
+
+def check_writable(root: Path) -> None:
+    """Create the cache folder and prove that it takes a file.
+
+    One that has entries and takes no more still serves what it has.
+
+    Raises
+    ------
+    CacheError
+        If the folder cannot be created or written, and has no entries.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=root, prefix=".writable-"):
+            pass
+    except OSError as error:
+        if (root / LAYOUT).is_dir():
+            return
+        raise CacheError(
+            f"cache folder {root} cannot be written ({error.strerror}). Expected a folder this "
+            "user may write to; name another with --facenet-cache or FACENET_CACHE."
+        ) from None
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache folder.
+
+    Attributes
+    ----------
+    root : Path
+        The folder; shared freely between processes of one machine.
+    rebuild : bool
+        Whether to make everything anew. Old entries stay until the new one is whole.
+    """
+
+    root: Path
+    rebuild: bool = False
+
+    def find(self, kind: str, inputs: Mapping[str, Any], filename: str) -> Entry | None:
+        """Return the artefact made from ``inputs`` if it is there, whole, and wanted.
+
+        Nothing is locked or built; a cache that cannot be written serves as well. What is damaged,
+        and everything where a rebuild was asked for, is as good as absent.
+        """
+        return None if self.rebuild else self._hit(kind, inputs, filename)
+
+    def get_or_build(
+        self, kind: str, inputs: Mapping[str, Any], filename: str, build: Callable[[Path], None]
+    ) -> Entry:
+        """Return the artefact made from ``inputs``, building it if it is not there.
+
+        Parameters
+        ----------
+        kind : str
+            What it is: ``prepared``, ``plan``, ``embeddings``; the name of a sub-folder.
+        inputs : mapping
+            Everything the artefact depends on, as JSON values.
+        filename : str
+            The artefact's name inside the entry.
+        build : callable
+            Writes the artefact to the path it is given, and further files beside it if it likes.
+
+        Raises
+        ------
+        CacheError
+            If the disk is full, the cache cannot be written, or the build left no such file.
+        """
+        if self.rebuild:
+            return self._make(kind, inputs, filename, build, anew="a rebuild was asked for")
+        found = self._hit(kind, inputs, filename)
+        return found or self._make(kind, inputs, filename, build)
+
+    def replace(
+        self, kind: str, inputs: Mapping[str, Any], filename: str, build: Callable[[Path], None]
+    ) -> Entry:
+        """Make an artefact anew, whatever is there; the parameters are those of `get_or_build`.
+
+        For what is no function of its inputs alone: a timing cache that grew, embeddings that a
+        sample disproved.
+        """
+        return self._make(kind, inputs, filename, build, anew="it was to be replaced")
+
+    def _folder(self, kind: str, inputs: Mapping[str, Any]) -> Path:
+        return self.root / LAYOUT / kind / inputs_digest(inputs)
+
+    def _hit(
+        self, kind: str, inputs: Mapping[str, Any], filename: str, reason: str = ""
+    ) -> Entry | None:
+        folder = self._folder(kind, inputs)
+        found, _ = manifest.verified(folder, kind, filename)
+        if found is None or not mark_used(folder):
+            return None
+        why = f"hit: {reason or 'same ' + ', '.join(sorted(inputs))}"
+        return Entry(folder / filename, found.files[filename].sha256, folder.name, True, why)
+
+    def _make(
+        self,
+        kind: str,
+        inputs: Mapping[str, Any],
+        filename: str,
+        build: Callable[[Path], None],
+        *,
+        anew: str = "",
+    ) -> Entry:
+        folder = self._folder(kind, inputs)
+        with _readable_errors(self.root), locked(folder):
+            if not anew:
+                found = self._hit(kind, inputs, filename, "another process built it")
+                if found is not None:
+                    return found
+            before, damage = manifest.verified(folder, kind, filename)
+            reason = anew or damage or self._news(kind, inputs)
+            staging = beside(folder, BUILDING)
+            staging.mkdir()
+            try:
+                build(staging / filename)
+                made = manifest.describe(staging, kind, inputs, filename)
+                if before is not None and before.files == made.files:
+                    mark_used(folder)  # and left: whoever reads the same bytes is not disturbed
+                else:
+                    manifest.write(staging, made)
+                    sync_folder(staging)
+                    publish(staging, folder, keep=bool(damage))
+            finally:
+                rmtree(staging, ignore_errors=True)
+        digest = made.files[filename].sha256
+        return Entry(folder / filename, digest, folder.name, False, f"miss: {reason}")
+
+    def _news(self, kind: str, inputs: Mapping[str, Any]) -> str:
+        """Return how the inputs differ from those of the nearest of the newest entries."""
+        known = [found.inputs for found in newest(self.root / LAYOUT / kind, _COMPARED)]
+        if not known:
+            return "first build"
+        nearest = min((manifest.differences(before, inputs) for before in known), key=len)
+        return "; ".join(str(difference) for difference in nearest)
+
+
+def newest(folder: Path, most: int) -> Iterator[manifest.Manifest]:
+    """Yield the manifests of a kind's entries, the last used first."""
+    with os.scandir(folder) as found:
+        paths = [Path(entry.path) for entry in found if not entry.name.startswith(".")]
+    for path in sorted(paths, key=_used, reverse=True)[:most]:
+        known = manifest.read(path)
+        if known is not None:
+            yield known
+
+
+def _used(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # removed meanwhile
+        return 0.0
+
+
+@contextmanager
+def _readable_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = _trouble(error, root)
+        if not what:
+            raise
+        raise CacheError(
+            f"{what}. Nothing in it was changed. Free space or name another folder with "
+            "--facenet-cache."
+        ) from error
+
+
+def _trouble(error: OSError, root: Path) -> str:
+    if error.errno == errno.EDQUOT:
+        return f"the quota of cache folder {root} is used up"
+    if error.errno == errno.ENOSPC or (error.errno is None and _is_full(root)):
+        return f"the disk of cache folder {root} is full"
+    if error.errno == errno.EFBIG:
+        return f"cache folder {root} takes no file this large ({error.strerror})"
+    # A build reads other files too: theirs is another fault.
+    refused = error.errno in (errno.EACCES, errno.EROFS, errno.EPERM)
+    if refused and Path(os.fsdecode(error.filename or "")).is_relative_to(root):
+        return f"cache folder {root} cannot be written ({error.strerror})"
+    return ""
+
+
+def _is_full(root: Path) -> bool:
+    """Return whether a write that numpy cut short, without saying why, met a full disk."""
+    free = os.statvfs(root)
+    return free.f_bavail * free.f_frsize < 1 << 20

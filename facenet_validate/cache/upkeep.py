@@ -1,0 +1,185 @@
+"""Checking and emptying a cache while others use it.
+
+Nothing is removed that a process builds or has used within the hour, unless it was told so. An
+entry is removed under its lock, by a rename first: a reader finds it whole or not at all, and one
+that was killed in between leaves what the next `prunable` names. A reader that has verified an
+entry but not opened it notes its use; a removal that sees such a note after its rename undoes it.
+Times are the file system's: where a clock ran ahead, an entry counts as just used until then.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+from shutil import rmtree
+
+from facenet_validate.cache import manifest
+from facenet_validate.cache.contents import Item
+from facenet_validate.cache.locks import REMOVING, beside, is_locked, locked_if_free
+from facenet_validate.errors import CacheError
+
+RECENT = 3600.0
+"""Seconds within which what was used is kept."""
+
+ABANDONED = 86400.0
+"""Seconds after which nobody still writes what no lock guards: no build takes a day."""
+
+_GUARDED = re.compile(r"\.(?:building|removing|replaced)-(.+)-[0-9a-f]{32}")
+_LOCK = re.compile(r"\.([0-9a-f]{64})\.lock")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An item and what is wrong with it; nothing where every byte is as its manifest says."""
+
+    item: Item
+    damage: str
+
+
+def verify(items: Sequence[Item], checks: Mapping[str, Callable[[Path], str]]) -> Iterator[Checked]:
+    """Check entries by their digests, and data sets' folders as their owners do.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        From `contents`; what is of another version, set aside or left over is passed by.
+    checks : mapping
+        For kinds that are not entries: returns what is wrong with a folder, or nothing.
+    """
+    for item in items:
+        if item.state == "entry":
+            yield Checked(item, manifest.verified(item.path, item.kind)[1])
+        elif item.state == "folder" and item.kind in checks:
+            yield Checked(item, checks[item.kind](item.path))
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Something to remove.
+
+    Attributes
+    ----------
+    item : Item
+        What.
+    why : str
+        For people.
+    unused_since : float
+        It stays if it was used later than this, in seconds since 1970.
+    """
+
+    item: Item
+    why: str
+    unused_since: float = inf
+
+
+def prunable(
+    items: Sequence[Item],
+    *,
+    now: float,
+    older_than: float | None = None,
+    keep_bytes: float | None = None,
+) -> tuple[Removal, ...]:
+    """Return what can be removed: leftovers, damaged entries set aside, other versions' entries.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        From `contents`.
+    now : float
+        In seconds since 1970.
+    older_than : float, optional
+        Also what was not used for so many seconds. Less than an hour is taken at its word.
+    keep_bytes : float, optional
+        Also what was used longest ago, until the rest is no larger than this.
+    """
+    recent = now - (RECENT if older_than is None else min(RECENT, older_than))
+    removals = [Removal(item, "left by a killed process") for item in items if _left(item, now)]
+    for item in items:
+        if item.state == "set aside":
+            removals.append(Removal(item, "damaged, replaced since"))
+        elif item.state == "other version" and item.used <= recent:
+            removals.append(Removal(item, "of another version's layout", recent))
+    total = 0
+    kept = [item for item in items if item.state in ("entry", "folder")]
+    for item in sorted(kept, key=lambda item: -item.used):
+        total += item.size
+        if older_than is not None and item.used <= now - older_than:
+            removals.append(Removal(item, "not used for longer than asked", now - older_than))
+        elif keep_bytes is not None and total > keep_bytes and item.used <= recent:
+            removals.append(Removal(item, "beyond the size to keep", recent))
+    return tuple(removals)
+
+
+def _left(item: Item, now: float) -> bool:
+    if item.state != "left over":
+        return False
+    owner = _owner(item)
+    return now - item.used > ABANDONED if owner is None else not is_locked(owner)
+
+
+def _owner(item: Item) -> Path | None:
+    """Return the entry whose lock guards an item, if one does."""
+    if item.state not in ("left over", "set aside"):
+        return item.path
+    guarded = _GUARDED.fullmatch(item.name)
+    return item.path.with_name(guarded[1]) if guarded else None
+
+
+def remove(removal: Removal) -> bool:
+    """Remove something unless it is in use; return whether it is gone.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be removed.
+    """
+    path, owner = removal.item.path, _owner(removal.item)
+    try:
+        if owner is None:
+            _delete(path)
+            return True
+        with locked_if_free(owner) as ours:
+            if not ours or _used(path) > removal.unused_since:
+                return False
+            if owner == path:
+                aside = beside(path, REMOVING)
+                path.rename(aside)
+                if _used(aside) > removal.unused_since:
+                    aside.rename(path)
+                    return False
+                path = aside
+            _delete(path)
+            return True
+    except FileNotFoundError:
+        return True  # somebody else was faster
+    except OSError as error:
+        raise CacheError(f"{path} cannot be removed ({error.strerror}).") from None
+
+
+def _used(path: Path) -> float:
+    return path.lstat().st_mtime
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+        return
+    rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        rmtree(path)  # says why
+
+
+def remove_free_locks(root: Path) -> int:
+    """Remove lock files of entries that are gone and that nobody holds; return how many."""
+    removed = 0
+    for path in [*root.glob("*/.*.lock"), *root.glob("v*/*/.*.lock")]:
+        entry = _LOCK.fullmatch(path.name)
+        if entry and not os.path.lexists(path.with_name(entry[1])):
+            with locked_if_free(path.with_name(entry[1])):
+                pass  # which takes the file with it
+            removed += not path.exists()
+    return removed
