@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from facenet_validate.engines.embedding import (
     sample_rows,
 )
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
-from facenet_validate.engines.protocol import EngineInfo, TensorInfo
+from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.errors import EngineError
 from facenet_validate.models.prepared import PreparedModel
 
@@ -48,18 +48,25 @@ class Faces:
 class Engine:
     """Embeds a face as a vector at an angle its first pixel gives; counts what it ran."""
 
+    scopes: tuple[Scope, ...] = ("end-to-end",)
     input = TensorInfo("input", "float32", ("N", 3, 160, 160))
     output = TensorInfo("embeddings", "float32", ("N", 2))
 
     def __init__(self, turn: float = 0.0) -> None:
         self.turn = turn
         self.batches: list[int] = []
-        self.info = EngineInfo("fp32", "fake", "fake 1", "none", (), "e" * 64, "fake", False)
+        self.info = EngineInfo("fp32", "fake", "fake 1", "none", "", (), "e" * 64, "fake", False)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         self.batches.append(len(batch))
         angle = batch[:, 0, 0, 0] + np.float32(self.turn)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+    def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        return map(self.run, batches)
+
+    def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
+        return Work(lambda: None, len(batch), len(batch), scope)
 
     def close(self) -> None: ...
 

@@ -1,0 +1,202 @@
+"""How a GPU is doing while it is timed, as NVIDIA's management library tells."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import ModuleType, TracebackType
+from typing import Any, Self, TypeVar
+
+_T = TypeVar("_T")
+
+REASONS = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML's clock-event bits that slow a GPU down. Idle (0x1) and chosen clocks (0x2) do not."""
+
+
+@dataclass(frozen=True)
+class GpuFacts:
+    """What about a GPU's set-up decides how fast it can be; None where NVML does not tell.
+
+    Attributes
+    ----------
+    driver : str or None
+        Version of NVIDIA's driver.
+    mig : bool or None
+        Whether it is split into instances.
+    power_limit : float or None
+        Watts it may take.
+    """
+
+    driver: str | None
+    mig: bool | None
+    power_limit: float | None
+
+
+@dataclass(frozen=True)
+class GpuSample:
+    """A GPU at one moment; None where NVML does not tell.
+
+    Attributes
+    ----------
+    sm_clock, memory_clock : int or None
+        MHz.
+    temperature : int or None
+        Degrees Celsius.
+    power : float or None
+        Watts.
+    reasons : int or None
+        Clock-event bits.
+    other_processes : int or None
+        Processes on the GPU beside this one.
+    """
+
+    sm_clock: int | None
+    memory_clock: int | None
+    temperature: int | None
+    power: float | None
+    reasons: int | None
+    other_processes: int | None
+
+
+def disturbance(samples: Iterable[GpuSample]) -> str:
+    """Return what disturbed a GPU in any of the samples; empty if nothing known did."""
+    bits, others, hottest = 0, 0, None
+    for sample in samples:
+        bits |= sample.reasons or 0
+        others = max(others, sample.other_processes or 0)
+        if sample.temperature is not None:
+            hottest = max(hottest or 0, sample.temperature)
+    causes = [name for bit, name in REASONS.items() if bits & bit]
+    if causes and hottest is not None:
+        causes[-1] += f" (at most {hottest} °C)"
+    if others:
+        causes.append(f"{others} other process{'es' if others > 1 else ''} on the GPU")
+    return ", ".join(causes)
+
+
+class GpuWatch:
+    """Takes samples of one GPU when asked; missing NVML or permission is no error.
+
+    Parameters
+    ----------
+    pci_bus_id : str
+        Which GPU: NVML and CUDA number them differently.
+    nvml : module, optional
+        ``pynvml``; imported by default.
+
+    Attributes
+    ----------
+    unavailable : str
+        Why NVML tells nothing; empty if it does.
+    facts : GpuFacts
+        What does not change.
+    """
+
+    def __init__(self, pci_bus_id: str, nvml: ModuleType | None = None) -> None:
+        self.unavailable = ""
+        # Any: pynvml has no type hints.
+        self._nvml: Any = None
+        self._handle: Any = None
+        try:
+            self._nvml = _import_nvml() if nvml is None else nvml
+            self._nvml.nvmlInit()
+        except ImportError:
+            self.unavailable = "NVML is not read: nvidia-ml-py is not installed"
+            self._nvml = None
+        except self._nvml.NVMLError as error:
+            self.unavailable = f"NVML does not start: {error}"
+            self._nvml = None
+        else:
+            try:
+                self._handle = self._nvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id)
+            except self._nvml.NVMLError as error:
+                self.unavailable = f"NVML does not show the GPU at {pci_bus_id}: {error}"
+        self.facts = GpuFacts(
+            driver=self._ask(lambda nvml, _: _text(nvml.nvmlSystemGetDriverVersion())),
+            mig=self._ask(lambda nvml, handle: bool(nvml.nvmlDeviceGetMigMode(handle)[0])),
+            power_limit=self._ask(
+                lambda nvml, handle: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3
+            ),
+        )
+
+    def sample(self) -> GpuSample:
+        """Return how the GPU is doing now."""
+        return GpuSample(
+            sm_clock=self._ask(
+                lambda nvml, handle: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
+            ),
+            memory_clock=self._ask(
+                lambda nvml, handle: int(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM))
+            ),
+            temperature=self._ask(
+                lambda nvml, handle: int(
+                    nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
+                )
+            ),
+            power=self._ask(lambda nvml, handle: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3),
+            reasons=self._ask(_reasons),
+            other_processes=self._ask(_other_processes),
+        )
+
+    def close(self) -> None:
+        """Let NVML go."""
+        nvml, self._nvml, self._handle = self._nvml, None, None
+        if nvml is not None:
+            nvml.nvmlShutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(self, question: Callable[[Any, Any], _T]) -> _T | None:
+        """Return an answer, or None where this GPU, driver or user does not get one."""
+        if self._handle is None:
+            return None
+        try:
+            return question(self._nvml, self._handle)
+        except (self._nvml.NVMLError, AttributeError):
+            return None
+
+
+def _import_nvml() -> ModuleType:
+    import pynvml
+
+    module: ModuleType = pynvml
+    return module
+
+
+def _reasons(nvml: Any, handle: Any) -> int:
+    # Renamed with driver 535; older drivers answer to the older name alone.
+    try:
+        return int(nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    except (nvml.NVMLError, AttributeError):
+        return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+
+
+def _other_processes(nvml: Any, handle: Any) -> int:
+    """Count processes beside this one, which is on the GPU while it is timed.
+
+    In a container NVML names processes by the host's numbers, so that this one cannot be told
+    from the others and one of them is taken for it.
+    """
+    found = {one.pid for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+    found |= {one.pid for one in nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)}
+    return len(found - {os.getpid()}) if os.getpid() in found else max(0, len(found) - 1)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

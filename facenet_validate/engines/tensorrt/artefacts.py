@@ -1,0 +1,211 @@
+"""TensorRT plans as artefacts of a run: built from a recipe's graph, or given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from facenet_validate.backends import BackendName
+from facenet_validate.cache import Cache
+from facenet_validate.digests import file_digest, short
+from facenet_validate.engines.builds import Artefact
+from facenet_validate.engines.built import BuildFacts, remade_inputs
+from facenet_validate.errors import EngineError
+from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.quantization.recipes import Precision
+
+if TYPE_CHECKING:
+    from facenet_validate.engines.device.interface import GpuIdentity
+    from facenet_validate.engines.tensorrt.inspection import CompiledLayer
+    from facenet_validate.engines.tensorrt.library import Library
+    from facenet_validate.engines.tensorrt.plans import Plan
+
+Progress = Callable[[int, int], None]
+
+_PRECISIONS: dict[str, Precision] = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a run asks of TensorRT's builder.
+
+    Attributes
+    ----------
+    batch_sizes : tuple of int
+        A profile is made for each: from one image up to it, tuned for it.
+    workspace_mib : int or None
+        Memory a layer may work in; None for all there is.
+    optimization_level : int or None
+        0 to 5; None for the library's own.
+    """
+
+    batch_sizes: tuple[int, ...]
+    workspace_mib: int | None = None
+    optimization_level: int | None = None
+
+
+def plan_artefact(
+    graph: Artefact,
+    backend: BackendName,
+    options: PlanOptions,
+    cache: Cache,
+    gpu: GpuIdentity | None,
+    *,
+    progress: Progress | None = None,
+) -> Artefact:
+    """Build the plan of a recipe's graph, or take it from the cache.
+
+    Raises
+    ------
+    EngineError
+        If the library is missing, refuses the graph, or needs a GPU that is not there.
+    """
+    library = _library(backend)
+    plan = _plan(library, graph, options, cache, gpu, progress)
+    return Artefact(
+        plan.entry.path,
+        plan.entry.digest,
+        graph.graph,
+        graph.graph_digest,
+        graph.precision,
+        f"{graph.recipe}; plan of {library.name} {library.version}, built in {plan.seconds:.1f} s",
+        plan.entry.reason,
+        given=graph.given,
+    )
+
+
+def given_plan(
+    path: Path, precision: Precision, backend: BackendName, gpu: GpuIdentity | None
+) -> Artefact:
+    """Take a plan that was built elsewhere, once its header says that it can be loaded here.
+
+    Raises
+    ------
+    EngineError
+        If it is no whole plan, or of another library, version or GPU.
+    """
+    from facenet_validate.engines.tensorrt.validity import explain_plan
+
+    header = explain_plan(path, _library(backend), gpu=gpu)
+    digest = file_digest(path)
+    recipe = f"plan of {header.backend} {header.version}, built elsewhere"
+    if header.note:
+        recipe += f"; {header.note}"
+    return Artefact(path, digest, path, digest, precision, recipe, "given by the user", given=True)
+
+
+def read_plan(artefact: Artefact) -> bytes:
+    """Return the bytes of a plan, which are those its digest was taken of.
+
+    Raises
+    ------
+    EngineError
+        If the file was removed or replaced since.
+    """
+    try:
+        content = artefact.path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"plan {artefact.path} cannot be read ({error.strerror}).") from None
+    found = sha256(content).hexdigest()
+    if found != artefact.digest:
+        raise EngineError(
+            f"plan {artefact.path} changed since it was found (sha {short(artefact.digest)} → "
+            f"{short(found)}). Run again."
+        )
+    return content
+
+
+def plan_facts(
+    artefact: Artefact,
+    model: PreparedModel,
+    backend: BackendName,
+    options: PlanOptions,
+    cache: Cache,
+    gpu: GpuIdentity | None,
+) -> BuildFacts:
+    """Return the facts of a plan: of its parsed network and its compiled layers.
+
+    A given plan tells nothing before a device has loaded it.
+    """
+    from facenet_validate.engines.tensorrt.build import parsed_report
+
+    size = artefact.path.stat().st_size
+    if artefact.path == artefact.graph:
+        return BuildFacts("a plan built elsewhere", (), {}, {}, size)
+    library = _library(backend)
+    plan = _plan(library, artefact, options, cache, gpu)
+    again = parsed_report(library, artefact.graph.read_bytes())
+    remade, differing = remade_inputs(artefact, model)
+    remade = ", ".join(part for part in (remade, "the parsed network") if part)
+    return BuildFacts(
+        "the parsed network",
+        plan.parse_messages,
+        _shares(plan.report.multiply_adds_by_type),
+        plan.report.layers_by_type,
+        size,
+        profiles=len(options.batch_sizes),
+        compiled=_shares(plan.compiled.multiply_adds_by_type) if plan.compiled else {},
+        log=plan.log_path,
+        remade=remade,
+        differing=(*differing, *(() if again == plan.report else ("the parsed network",))),
+    )
+
+
+def loaded_shares(layers: Sequence[CompiledLayer], model: PreparedModel) -> dict[str, float]:
+    """Return the share of multiply-adds in each precision, by what a loaded engine lists.
+
+    Parameters
+    ----------
+    layers : sequence of CompiledLayer
+        From the engine inspector.
+    model : PreparedModel
+        What the plan is of: its layers are known by the names of its nodes.
+
+    Returns
+    -------
+    dict
+        Precision → share; what no layer is known for is ``unknown``.
+    """
+    from facenet_validate.engines.tensorrt.inspection import compiled_report
+    from facenet_validate.engines.tensorrt.network import MultiplyingLayer
+    from facenet_validate.models.network import multiply_adds
+    from facenet_validate.models.prepared import load_onnx
+
+    counted = multiply_adds(load_onnx(model.entry.path))
+    network = [MultiplyingLayer(name, "", count) for name, count in counted.items()]
+    return _shares(compiled_report(layers, network).multiply_adds_by_type)
+
+
+def _shares(by_type: Mapping[str, int]) -> dict[str, float]:
+    total = max(sum(by_type.values()), 1)
+    return {_PRECISIONS.get(kind, kind): count / total for kind, count in by_type.items()}
+
+
+def _plan(
+    library: Library,
+    graph: Artefact,
+    options: PlanOptions,
+    cache: Cache,
+    gpu: GpuIdentity | None,
+    progress: Progress | None = None,
+) -> Plan:
+    from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+    from facenet_validate.engines.tensorrt.plans import cached_plan
+
+    asked = BuildOptions(
+        tuple(Profile.up_to(size) for size in options.batch_sizes),
+        workspace_bytes=None if options.workspace_mib is None else options.workspace_mib * 2**20,
+        optimization_level=options.optimization_level,
+    )
+    return cached_plan(
+        library, graph.graph, graph.graph_digest, asked, cache, gpu=gpu, progress=progress
+    )
+
+
+def _library(backend: BackendName) -> Library:
+    from facenet_validate.engines.tensorrt.library import Backend, find_library
+
+    return find_library(cast("Backend", backend))

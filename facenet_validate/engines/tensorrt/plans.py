@@ -1,0 +1,221 @@
+"""Plans in the cache: keyed by what they are made from, since two builds give different bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from facenet_validate.cache import Cache, Entry
+from facenet_validate.digests import short
+from facenet_validate.engines.device.interface import GpuIdentity
+from facenet_validate.engines.tensorrt.build import BUILD_VERSION, Built, build_plan
+from facenet_validate.engines.tensorrt.inspection import CompiledReport
+from facenet_validate.engines.tensorrt.library import Library
+from facenet_validate.engines.tensorrt.network import NetworkReport
+from facenet_validate.engines.tensorrt.options import BuildOptions
+from facenet_validate.errors import CacheError, EngineError
+from facenet_validate.models.quantization.recipes import Precision
+from facenet_validate.progress import Report
+from facenet_validate.versions import platform_text
+
+PLAN = "engine.plan"
+LOG = "build.log"
+FACTS = "build.json"
+_TIMINGS = "timing.cache"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan in the cache.
+
+    Attributes
+    ----------
+    entry : Entry
+        The plan's file.
+    report : NetworkReport
+        Of the parsed network.
+    compiled : CompiledReport or None
+        Of the compiled plan, where the builder listed its layers.
+    log_path : Path
+        The build log.
+    messages : tuple of str
+        Warnings and errors of the parser and the builder.
+    parse_messages : tuple of str
+        Those of the parser alone; a builder may warn of what is no fault of the graph.
+    seconds : float
+        How long the build took, when it was made.
+    """
+
+    entry: Entry
+    report: NetworkReport
+    compiled: CompiledReport | None
+    log_path: Path
+    messages: tuple[str, ...]
+    parse_messages: tuple[str, ...]
+    seconds: float
+
+
+def cached_plan(
+    library: Library,
+    onnx_path: Path,
+    onnx_digest: str,
+    options: BuildOptions,
+    cache: Cache,
+    *,
+    gpu: GpuIdentity | None,
+    progress: Report | None = None,
+) -> Plan:
+    """Return the plan of a graph from the cache, building it if it is not there.
+
+    Parameters
+    ----------
+    onnx_digest : str
+        SHA-256 of the graph's file, which depends on model, recipe and calibration.
+    gpu : GpuIdentity or None
+        What the plan is built on; None on a machine without, which serves for TensorRT for RTX.
+
+    Raises
+    ------
+    EngineError
+        If the plan needs a GPU and there is none, or cannot be built.
+    CacheError
+        If the cache cannot be written.
+    """
+    inputs = plan_inputs(library, onnx_digest, options, gpu)
+
+    def build(path: Path) -> None:
+        timings = _Timings(cache, library, options, inputs["gpu"])
+        known = timings.read()
+        graph = onnx_path.read_bytes()
+        if sha256(graph).hexdigest() != onnx_digest:
+            raise EngineError(
+                f"{onnx_path} changed while the plan was to be built: its digest is not "
+                f"{short(onnx_digest)} any more. Run again."
+            )
+        built = build_plan(library, graph, options, timing_cache=known, progress=progress)
+        path.write_bytes(built.plan)
+        path.with_name(LOG).write_text(built.log)
+        path.with_name(FACTS).write_text(json.dumps(_facts(built, inputs), indent=1))
+        timings.write(built.timing_cache, known)
+
+    entry = cache.get_or_build("plan", inputs, PLAN, build)
+    facts = _read_facts(entry.path.with_name(FACTS))
+    compiled = facts["compiled"]
+    return Plan(
+        entry,
+        NetworkReport.from_json(facts["network"]),
+        CompiledReport.from_json(compiled) if compiled else None,
+        entry.path.with_name(LOG),
+        tuple(facts["messages"]),
+        tuple(facts["parse_messages"]),
+        facts["seconds"],
+    )
+
+
+def plan_inputs(
+    library: Library, onnx_digest: str, options: BuildOptions, gpu: GpuIdentity | None
+) -> dict[str, Any]:
+    """Return everything a plan depends on, as JSON values.
+
+    Raises
+    ------
+    EngineError
+        If the plan would be bound to a GPU and there is none.
+    """
+    bound = not library.features.compute_capabilities or options.for_this_gpu
+    if bound and gpu is None:
+        raise EngineError(
+            f"{library.name} {library.version} builds a plan for the GPU at hand, and there is "
+            "none. Build where the engine will run, or without a GPU for several at once: "
+            "--facenet-backend tensorrt-rtx."
+        )
+    return {
+        "model": onnx_digest,
+        "builder": BUILD_VERSION,
+        "library": _library(library),
+        "options": options.inputs(),
+        "platform": platform_text(),
+        "gpu": asdict(gpu) if bound and gpu is not None else None,
+    }
+
+
+def _library(library: Library) -> dict[str, str]:
+    return {
+        "backend": library.backend,
+        "version": library.version,
+        "parser": library.parser_version,
+    }
+
+
+def _facts(built: Built, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "network": built.report.to_json(),
+        "compiled": built.compiled.to_json() if built.compiled else None,
+        "seconds": round(built.seconds, 3),
+        "messages": list(built.messages),
+        "parse_messages": list(built.parse_messages),
+        "inputs": inputs,
+    }
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text())
+    except OSError as error:
+        raise CacheError(f"{path} cannot be read any more ({error.strerror}). Run again.") from None
+    return facts
+
+
+@dataclass(frozen=True)
+class _Timings:
+    """The timing cache of one library on one GPU, which every build there reads and extends."""
+
+    cache: Cache
+    library: Library
+    options: BuildOptions
+    gpu: Mapping[str, Any] | None
+
+    def _inputs(self) -> dict[str, Any]:
+        # Tactics are timed whatever the graph: only what changes a timing is in the key.
+        return {
+            "library": _library(self.library),
+            "platform": platform_text(),
+            "gpu": self.gpu,
+            "tf32": self.options.tf32,
+            "optimization_level": self.options.optimization_level,
+        }
+
+    def read(self) -> bytes | None:
+        if not self.library.features.timing_cache:
+            return None
+        entry = self.cache.find("timing", self._inputs(), _TIMINGS)
+        return entry.read() if entry is not None else None
+
+    def write(self, timings: bytes | None, known: bytes | None) -> None:
+        if timings is not None and timings != known:
+            self.cache.replace(
+                "timing", self._inputs(), _TIMINGS, lambda path: _write(path, timings)
+            )
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def precision_beside(path: Path) -> Precision | None:
+    """Return the precision that most of a plan's multiply-adds are in, by what lies beside it.
+
+    None where nothing does: a plan tells it only once a device has loaded it.
+    """
+    try:
+        facts = json.loads(path.with_name(FACTS).read_text())
+        report = NetworkReport.from_json(facts["network"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if report.int8_share > 0.5:
+        return "int8"
+    return "fp16" if report.half_share > 0.5 else "fp32"

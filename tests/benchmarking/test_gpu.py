@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from facenet_validate.benchmarking.gpu import (
+    REASONS,
+    GpuFacts,
+    GpuSample,
+    GpuWatch,
+    disturbance,
+)
+
+UNKNOWN = GpuSample(None, None, None, None, None, None)
+QUIET = GpuSample(1980, 2619, 41, 310.5, 0x1, 0)
+
+
+class NVMLError(Exception):
+    pass
+
+
+class FakeNvml(SimpleNamespace):
+    """The part of pynvml that is used; what a test removes or breaks is missing on that driver."""
+
+    NVMLError = NVMLError
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+
+    def __init__(self, **answers: Any) -> None:
+        super().__init__()
+        self.open = 0
+        self.answers = {
+            "nvmlDeviceGetHandleByPciBusId": "handle",
+            "nvmlSystemGetDriverVersion": b"575.57.08",
+            "nvmlDeviceGetMigMode": [1, 1],
+            "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+            "nvmlDeviceGetTemperature": 41,
+            "nvmlDeviceGetPowerUsage": 310_500,
+            "nvmlDeviceGetCurrentClocksEventReasons": 0x4,
+            "nvmlDeviceGetComputeRunningProcesses": [os.getpid(), 99],
+            "nvmlDeviceGetGraphicsRunningProcesses": [99, 98],
+            **answers,
+        }
+
+    def nvmlInit(self) -> None:  # noqa: N802  # NVML's name
+        if "nvmlInit" in self.answers:
+            raise self.answers["nvmlInit"]
+        self.open += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.open -= 1
+
+    def nvmlDeviceGetClockInfo(self, _handle: str, kind: int) -> int:  # noqa: N802
+        return {1: 1980, 2: 2619}[kind]
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("nvml") or self.answers.get(name, AttributeError) is AttributeError:
+            raise AttributeError(name)
+
+        def answer(*_arguments: object) -> Any:
+            found = self.answers[name]
+            if isinstance(found, Exception):
+                raise found
+            if name.endswith("RunningProcesses"):
+                return [SimpleNamespace(pid=pid) for pid in found]
+            return found
+
+        return answer
+
+
+def watch(nvml: FakeNvml) -> GpuWatch:
+    return GpuWatch("0000:17:00.0", cast("ModuleType", nvml))
+
+
+def test_a_gpu_is_sampled() -> None:
+    nvml = FakeNvml()
+    with watch(nvml) as found:
+        assert found.unavailable == ""
+        assert found.facts == GpuFacts("575.57.08", True, 700.0)
+        assert found.sample() == GpuSample(1980, 2619, 41, 310.5, 0x4, 2)
+        assert nvml.open == 1
+    found.close()
+    assert nvml.open == 0
+    assert found.sample() == UNKNOWN
+
+
+def test_an_older_driver_gives_its_reasons_by_the_older_name() -> None:
+    for missing in (AttributeError, NVMLError("Function Not Found")):
+        nvml = FakeNvml(
+            nvmlDeviceGetCurrentClocksEventReasons=missing,
+            nvmlDeviceGetCurrentClocksThrottleReasons=0x40,
+        )
+        assert watch(nvml).sample().reasons == 0x40
+
+
+def test_what_may_not_be_read_is_unknown_and_the_rest_is_not() -> None:
+    nvml = FakeNvml(
+        nvmlDeviceGetMigMode=NVMLError("Not Supported"),
+        nvmlDeviceGetPowerUsage=NVMLError("Insufficient Permissions"),
+        nvmlDeviceGetGraphicsRunningProcesses=NVMLError("Not Supported"),
+    )
+    found = watch(nvml)
+    assert found.facts.mig is None
+    sample = found.sample()
+    assert (sample.power, sample.other_processes, sample.temperature) == (None, None, 41)
+
+
+@pytest.mark.parametrize(
+    ("listed", "others"), [([7001], 0), ([7001, 7002], 1), ([], 0), ([os.getpid()], 0)]
+)
+def test_in_a_container_one_process_is_taken_for_this_one(listed: list[int], others: int) -> None:
+    nvml = FakeNvml(
+        nvmlDeviceGetComputeRunningProcesses=listed, nvmlDeviceGetGraphicsRunningProcesses=[]
+    )
+    assert watch(nvml).sample().other_processes == others
+
+
+def test_missing_nvml_leaves_everything_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with GpuWatch("0000:17:00.0") as found:
+        assert found.unavailable == "NVML is not read: nvidia-ml-py is not installed"
+        assert found.facts == GpuFacts(None, None, None)
+        assert found.sample() == UNKNOWN
+
+
+def test_nvml_that_does_not_start_says_why() -> None:
+    nvml = FakeNvml(nvmlInit=NVMLError("Driver Not Loaded"))
+    with watch(nvml) as found:
+        assert found.unavailable == "NVML does not start: Driver Not Loaded"
+        assert found.sample() == UNKNOWN
+    assert nvml.open == 0
+
+
+def test_a_gpu_that_nvml_does_not_show_is_named_and_nvml_let_go() -> None:
+    nvml = FakeNvml(nvmlDeviceGetHandleByPciBusId=NVMLError("Not Found"))
+    with watch(nvml) as found:
+        assert found.unavailable == "NVML does not show the GPU at 0000:17:00.0: Not Found"
+        assert found.sample() == UNKNOWN
+    assert nvml.open == 0
+
+
+@pytest.mark.parametrize("samples", [[], [UNKNOWN], [QUIET, QUIET], [QUIET, UNKNOWN]])
+def test_a_quiet_gpu_is_not_disturbed(samples: list[GpuSample]) -> None:
+    assert disturbance(samples) == ""
+
+
+@pytest.mark.parametrize(("bit", "name"), REASONS.items())
+def test_each_reason_disturbs_in_any_sample(bit: int, name: str) -> None:
+    slow = GpuSample(900, 2619, 88, 700.0, bit | 0x1, 0)
+    assert disturbance([QUIET, slow, QUIET]) == f"{name} (at most 88 °C)"
+
+
+@pytest.mark.parametrize("bit", [0x1, 0x2, 0x10, 0x100])
+def test_idle_and_chosen_clocks_do_not_disturb(bit: int) -> None:
+    assert disturbance([GpuSample(900, 2619, 40, 60.0, bit, 0)]) == ""
+
+
+def test_other_processes_disturb() -> None:
+    one = GpuSample(1980, 2619, None, None, None, 1)
+    assert disturbance([one]) == "1 other process on the GPU"
+    both = GpuSample(1980, 2619, None, None, 0x84, 2)
+    assert disturbance([one, both]) == "power cap, power brake, 2 other processes on the GPU"

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+import onnx
+import pytest
+
+from facenet_validate.engines.tensorrt.build import build_plan, parsed_report
+from facenet_validate.engines.tensorrt.library import Library, describe_library
+from facenet_validate.engines.tensorrt.log import Messages, listening
+from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+from facenet_validate.errors import EngineError
+from facenet_validate.models.network import multiply_adds
+from facenet_validate.models.quantization.precision import to_fp16
+from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT
+from tests.models.small_facenet import SIZE, small_facenet
+
+OPTIONS = BuildOptions((Profile.up_to(8),))
+
+
+@pytest.mark.parametrize(
+    ("precision", "word"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("int8", "INT8")]
+)
+def test_a_plan_is_built_and_compiled_in_the_graphs_types(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto], precision: str, word: str
+) -> None:
+    built = build_plan(rtx, graphs[precision].SerializeToString(), OPTIONS)
+    assert built.plan[:4] == b"vtrt"
+    assert built.timing_cache is None
+    assert built.messages == ()
+    assert built.seconds > 0
+    assert "Total Weights Memory" in built.log
+    assert "VERBOSE: Layers:" in built.log
+    assert "VERBOSE: Parsing node" not in built.log
+    # The compiler keeps what the parsed network says.
+    assert built.compiled is not None
+    assert built.compiled.multiply_adds_by_type == built.report.multiply_adds_by_type
+    assert max(built.report.multiply_adds_by_type, key=lambda t: t != "FLOAT") == word
+
+
+def test_the_whole_model_has_the_graphs_multiply_adds(
+    rtx: Library, prepared_onnx: onnx.ModelProto
+) -> None:
+    half = to_fp16(prepared_onnx)
+    built = build_plan(rtx, half.SerializeToString(), BuildOptions((Profile.up_to(64),)))
+    counted = sum(multiply_adds(prepared_onnx).values())
+    assert counted == 1_417_662_304
+    assert sum(built.report.multiply_adds_by_type.values()) == counted
+    assert built.report.half_share == pytest.approx(1 - 1792 * 512 / counted, abs=1e-12)
+    assert built.compiled is not None
+    assert built.compiled.multiply_adds_by_type == built.report.multiply_adds_by_type
+    assert len(built.plan) < prepared_onnx.ByteSize() * 0.6
+
+
+def test_a_graph_can_be_described_without_building_it(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    content = graphs["int8"].SerializeToString()
+    assert parsed_report(rtx, content) == build_plan(rtx, content, OPTIONS).report
+
+
+def test_the_log_is_heard_while_an_engine_is_loaded(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    runtime = rtx.module.Runtime(rtx.logger)
+    built = build_plan(rtx, graphs["fp32"].SerializeToString(), OPTIONS)
+    assert "Engine generation completed" in built.log
+    assert "logger" not in " ".join(built.messages)
+    del runtime
+
+
+def test_progress_never_goes_back_and_ends_complete(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    seen: list[tuple[int, int]] = []
+    build_plan(
+        rtx,
+        graphs["int8"].SerializeToString(),
+        OPTIONS,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert len(seen) > 10
+    assert seen == sorted(set(seen))
+    assert seen[-1] == (1000, 1000)
+
+
+class _StopError(Exception):
+    pass
+
+
+def test_a_report_that_raises_cancels_the_build_and_is_heard(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    calls = []
+
+    def report(done: int, total: int) -> None:
+        calls.append(done)
+        if done > 100:
+            raise _StopError
+
+    content = graphs["int8"].SerializeToString()
+    with listening(rtx.logger) as messages, pytest.raises(_StopError):
+        build_plan(rtx, content, OPTIONS, progress=report)
+    assert "Engine generation completed" not in messages.text()
+    assert max(calls) < 1000
+    assert build_plan(rtx, content, OPTIONS).plan
+
+
+def test_an_interrupt_cancels_the_build(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    calls = []
+
+    def report(done: int, total: int) -> None:
+        calls.append(done)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    content = graphs["int8"].SerializeToString()
+    with listening(rtx.logger) as messages, pytest.raises(KeyboardInterrupt):
+        build_plan(rtx, content, OPTIONS, progress=report)
+    assert "Engine generation completed" not in messages.text()
+    assert max(calls) < 1000
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_while_the_graph_is_parsed_is_not_lost(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Messages.add
+    heard = []
+
+    def interrupted(messages: Messages, severity: str, text: str) -> None:
+        heard.append(text)
+        if text.startswith("Parsing node") and "Parsing node" not in "".join(heard[:-1]):
+            os.kill(os.getpid(), signal.SIGINT)
+        add(messages, severity, text)
+
+    monkeypatch.setattr(Messages, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_plan(rtx, graphs["int8"].SerializeToString(), OPTIONS)
+    assert any(text.startswith("Parsing node") for text in heard)
+    assert not any("Engine generation completed" in text for text in heard)
+
+
+def test_a_network_that_cannot_be_built_says_why(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    turing = BuildOptions((Profile.up_to(8),), compute_capabilities=("7.5",))
+    with pytest.raises(EngineError, match=r"cannot build the network:\n.*SM75") as error:
+        build_plan(rtx, graphs["fp32"].SerializeToString(), turing)
+    assert "'compute_capabilities': ['7.5']" in str(error.value)
+
+
+def test_a_compute_capability_it_does_not_know_is_refused(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    options = BuildOptions((Profile.up_to(8),), compute_capabilities=("8.9", "3.5"))
+    with pytest.raises(EngineError, match=r"capability 3\.5\. Expected some of 7\.5, 8\.0"):
+        build_plan(rtx, graphs["fp32"].SerializeToString(), options)
+
+
+def test_several_profiles_and_capabilities_are_built(
+    rtx: Library, graphs: Mapping[str, onnx.ModelProto]
+) -> None:
+    options = BuildOptions(
+        (Profile(1, 1, 1), Profile(2, 8, 16)),
+        workspace_bytes=1 << 28,
+        optimization_level=2,
+        compute_capabilities=("8.9", "12.0"),
+    )
+    assert build_plan(rtx, graphs["fp16"].SerializeToString(), options).plan
+
+
+def _fixed(batch: int) -> bytes:
+    model = small_facenet()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = batch
+    return bytes(model.SerializeToString())
+
+
+def test_a_fixed_batch_is_built_for_itself_only(rtx: Library) -> None:
+    assert build_plan(rtx, _fixed(4), BuildOptions((Profile(4, 4, 4),))).report.inputs[0].shape == (
+        4, 3, SIZE, SIZE,
+    )  # fmt: skip
+    for profile in (Profile.up_to(4), Profile(8, 8, 8)):
+        with pytest.raises(EngineError, match="takes batches of 4 only"):
+            build_plan(rtx, _fixed(4), BuildOptions((profile,)))
+
+
+@pytest.mark.parametrize(("version", "flags"), [("10.13.3.9", 2), ("11.4.0.12", 1)])
+def test_both_generations_build_strongly_typed_without_precision_flags(
+    version: str, flags: int
+) -> None:
+    module = FakeTensorRT(version)
+    library = describe_library(module, "tensorrt")
+    options = BuildOptions((Profile(1, 4, 8),), workspace_bytes=1 << 20, optimization_level=4)
+    built = build_plan(library, b"graph", options)
+    assert module.calls == [
+        ("network", flags),
+        ("workspace", "workspace", 1 << 20),
+        ("clear", "TF32"),
+        ("built",),
+    ]
+    (config,) = module.configs
+    assert config.profiles == [[("input", (1, 3, 8, 8), (4, 3, 8, 8), (8, 3, 8, 8))]]
+    assert config.profiling_verbosity == "detailed"
+    assert config.builder_optimization_level == 4
+    assert built.timing_cache == b"timings A conv"
+    assert built.messages == ("warning: a warning of the builder",)
+    assert "verbose" not in built.log
+    assert built.compiled is None
+
+
+def test_what_the_parser_warns_of_is_told_apart() -> None:
+    library = describe_library(FakeTensorRT("11.4.0.12"), "tensorrt")
+    built = build_plan(library, b"an odd graph", OPTIONS)
+    assert built.parse_messages == ("warning: a warning of the parser",)
+    assert built.messages == (*built.parse_messages, "warning: a warning of the builder")
+    assert build_plan(library, b"graph", OPTIONS).parse_messages == ()
+
+
+def test_a_module_without_the_flag_is_not_asked_to_be_strongly_typed() -> None:
+    module = FakeTensorRT("12.0.0.1")
+    del module.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    build_plan(describe_library(module, "tensorrt"), b"graph", OPTIONS)
+    assert module.calls[0] == ("network", 0)
+
+
+def test_tf32_stays_where_it_is_asked_for() -> None:
+    module = FakeTensorRT("10.13.3.9")
+    build_plan(
+        describe_library(module, "tensorrt"), b"graph", BuildOptions(OPTIONS.profiles, tf32=True)
+    )
+    assert ("clear", "TF32") not in module.calls
+
+
+@pytest.mark.parametrize("timings", [b"damaged", b"timings B conv"])
+def test_timings_that_are_damaged_or_of_another_gpu_are_left_with_a_note(timings: bytes) -> None:
+    library = describe_library(FakeTensorRT("10.13.3.9"), "tensorrt")
+    built = build_plan(library, b"graph", OPTIONS, timing_cache=timings)
+    assert built.timing_cache == b"timings A conv"
+    assert f"warning: a timing cache of {len(timings)} bytes was not taken" in built.messages
+
+
+def test_compute_capabilities_are_refused_where_they_cannot_be_named() -> None:
+    library = describe_library(FakeTensorRT("10.13.3.9"), "tensorrt")
+    with pytest.raises(EngineError, match="for the GPU at hand"):
+        build_plan(library, b"graph", BuildOptions(OPTIONS.profiles, compute_capabilities=("9.0",)))
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 1), (2, 1, 4), (1, 8, 4)])
+def test_profiles_out_of_order_are_refused(sizes: tuple[int, int, int]) -> None:
+    with pytest.raises(EngineError, match="1 ≤ minimum ≤ optimum ≤ maximum"):
+        Profile(*sizes)
+
+
+def test_options_out_of_range_are_refused() -> None:
+    profiles = (Profile.up_to(1),)
+    with pytest.raises(EngineError, match="at least one"):
+        BuildOptions(())
+    with pytest.raises(EngineError, match="0 to 5"):
+        BuildOptions(profiles, optimization_level=6)
+    with pytest.raises(EngineError, match="workspace of 0 bytes"):
+        BuildOptions(profiles, workspace_bytes=0)
+    with pytest.raises(EngineError, match="alone"):
+        BuildOptions(profiles, compute_capabilities=("current", "8.9"))
