@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.benchmarking.machine import cpu_identity
-from facenet_validate.benchmarking.measure import block_of
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import AbbaTimer, warm_up
 from facenet_validate.cache import Cache
@@ -185,7 +184,8 @@ class Bench:
     def speed(self, engine: Engine) -> list[float]:
         """Return the speed in relation to FP32 and its interval, of twelve ABBA quads."""
         batch = standardize(self.faces.load(np.arange(BATCH)))
-        block, fp32_block = block_of(engine, batch), block_of(self.fp32, batch)
+        block = engine.work(batch, "end-to-end").run
+        fp32_block = self.fp32.work(batch, "end-to-end").run
         warm_up(block)
         warm_up(fp32_block)
         timer = AbbaTimer(block, fp32_block)

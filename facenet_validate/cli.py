@@ -76,12 +76,24 @@ def _init(folder: Path) -> None:
 
 
 def _doctor() -> None:
+    from facenet_validate.backends import BACKENDS, INSTALL, installed_version
     from facenet_validate.benchmarking.machine import cpu_identity
+    from facenet_validate.engines.device.cuda import why_no_device
     from facenet_validate.models.pretrained import PRETRAINED, locate
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
-    for name in ("facenet-validate", "onnxruntime", "onnx", "numpy", "pytest-benchmark"):
+    for name in ("facenet-validate", "onnx", "numpy", "pytest-benchmark"):
         print(f"{name:18} {metadata.version(name)}")
+    no_device = why_no_device()
+    print(f"{'CUDA device':18} {no_device or 'usable'}")
+    for backend in BACKENDS:
+        version = installed_version(backend)
+        text = version or f"not installed ({INSTALL[backend]})"
+        if version and no_device and backend != "onnxruntime":
+            text += ": its engines cannot be run here"
+            if backend == "tensorrt-rtx":
+                text += ", but can be built"
+        print(f"{backend:18} {text}")
     cpu = cpu_identity()
     target, why = choose_target(cpu.flags)
     print(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from facenet_validate.judge import Gates
-from facenet_validate.reporting.records import Subject
+from facenet_validate.judge import Gates, gates_for
 from facenet_validate.run import Run, run_of
 from facenet_validate.stopwatch import Timing
 
@@ -19,10 +18,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from facenet_validate.benchmarking.gpu import GpuWatch
     from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
+    from facenet_validate.engines.builds import Artefact
+    from facenet_validate.engines.built import BuildFacts
+    from facenet_validate.engines.device.interface import Device
     from facenet_validate.engines.embedding import Embeddings
+    from facenet_validate.engines.factory import EngineFactory
     from facenet_validate.engines.protocol import Engine
     from facenet_validate.models.prepared import PreparedModel
     from facenet_validate.models.quantization.recipes import Precision
@@ -162,61 +166,141 @@ def facenet_calibration(
 
 
 @pytest.fixture(scope="session")
-def facenet_engines(
+def facenet_device() -> Iterator[Callable[[], Device]]:
+    """The GPU, opened when it is first called for, and released at the end of the run."""
+    with ExitStack() as stack:
+
+        @cache
+        def device() -> Device:
+            from facenet_validate.engines.device.cuda import open_device
+
+            return stack.enter_context(closing(open_device()))
+
+        yield device
+
+
+@pytest.fixture(scope="session")
+def facenet_gpu_watch(facenet_run: Run) -> Iterator[Callable[[], GpuWatch | None]]:
+    """What watches the GPU's clocks, power and other processes; None where engines need none."""
+    with ExitStack() as stack:
+
+        @cache
+        def watch() -> GpuWatch | None:
+            from facenet_validate.benchmarking.gpu import GpuWatch
+            from facenet_validate.engines.device.driver import pci_bus_id
+
+            if not facenet_run.backend.on_gpu or facenet_run.backend.unavailable:
+                return None
+            return stack.enter_context(GpuWatch(pci_bus_id()))
+
+        yield watch
+
+
+@pytest.fixture(scope="session")
+def facenet_factory(
     facenet_run: Run,
     facenet_prepared: PreparedModel,
     facenet_calibration: Callable[[], AlignedFaces],
     facenet_cache: Cache,
+    facenet_device: Callable[[], Device],
+    facenet_gpu_watch: Callable[[], GpuWatch | None],
+) -> EngineFactory:
+    """What builds and loads engines of the prepared model on the run's backend."""
+    from facenet_validate.engines.factory import Cpu, EngineFactory
+    from facenet_validate.engines.tensorrt.artefacts import PlanOptions
+
+    return EngineFactory(
+        backend=facenet_run.backend,
+        model=facenet_prepared,
+        target=facenet_run.target,
+        calibration=facenet_calibration,
+        cache=facenet_cache,
+        plans=PlanOptions(
+            facenet_run.settings.batch_sizes,
+            facenet_run.settings.workspace,
+            facenet_run.settings.optimization_level,
+        ),
+        cpu=Cpu(facenet_run.cpu.name, facenet_run.cpu.details(), facenet_run.threads),
+        device=facenet_device,
+        gpu_facts=lambda: watch.facts if (watch := facenet_gpu_watch()) else None,
+        given=facenet_run.settings.engine,
+    )
+
+
+@pytest.fixture(scope="session")
+def facenet_artefacts(
+    facenet_run: Run, facenet_factory: EngineFactory
+) -> Callable[[Precision], Artefact]:
+    """What engines are loaded from, by precision; built, or taken from the cache."""
+
+    @cache
+    def artefact(precision: Precision) -> Artefact:
+        with facenet_run.progress.stage(f"building {precision}") as report:
+            found = facenet_factory.artefact(precision, report)
+        facenet_run.facts.setdefault("engines", {})[precision] = {
+            "sha256": found.digest,
+            "graph_sha256": found.graph_digest,
+            "recipe": found.recipe,
+            "cache": found.reason,
+            "recipe_only": facenet_factory.recipe_only(precision),
+        }
+        return found
+
+    return artefact
+
+
+@pytest.fixture
+def facenet_artefact(
+    facenet_precision: Precision, facenet_artefacts: Callable[[Precision], Artefact]
+) -> Artefact:
+    """What the engine under test is loaded from."""
+    return facenet_artefacts(facenet_precision)
+
+
+@pytest.fixture
+def facenet_build(facenet_artefact: Artefact, facenet_factory: EngineFactory) -> BuildFacts:
+    """What was built, as far as it can be told without running it."""
+    return facenet_factory.facts(facenet_artefact)
+
+
+@pytest.fixture(scope="session")
+def facenet_engines(
+    facenet_run: Run,
+    facenet_factory: EngineFactory,
+    facenet_artefacts: Callable[[Precision], Artefact],
 ) -> Iterator[Callable[[Precision], Engine]]:
-    """Engines by precision, built or taken from the cache when first asked for."""
-    from facenet_validate.engines.builds import build_artefact, given_artefact, load_engine
-
-    loaded: dict[str, Engine] = {}
-    given = facenet_run.settings.engine
-
+    """Engines under test by precision, loaded when first asked for."""
     with ExitStack() as stack:
 
-        def engine(precision: Precision, *, built_here: bool = False) -> Engine:
-            elsewhere = given is not None and not built_here
-            key = f"{precision} given" if elsewhere else precision
-            if key not in loaded:
-                if given is not None and not built_here:
-                    artefact = given_artefact(given, precision, facenet_prepared)
-                else:
-                    with facenet_run.progress.stage(f"building {precision}") as report:
-                        artefact = build_artefact(
-                            precision,
-                            facenet_prepared,
-                            facenet_run.target,
-                            facenet_calibration,
-                            facenet_cache,
-                            progress=report,
-                        )
-                loaded[key] = stack.enter_context(
-                    load_engine(
-                        artefact,
-                        device=facenet_run.cpu.name,
-                        threads=facenet_run.threads,
-                        target=facenet_run.target,
-                    )
-                )
-                facenet_run.facts.setdefault("engines", {})[key] = {
-                    "sha256": artefact.digest,
-                    "recipe": artefact.recipe,
-                    "cache": artefact.reason,
-                    "runtime": loaded[key].info.runtime,
-                    "options": dict(loaded[key].info.options),
-                    "recipe_only": loaded[key].info.recipe_only,
-                }
-            return loaded[key]
+        @cache
+        def engine(precision: Precision) -> Engine:
+            loaded = stack.enter_context(facenet_factory.engine(facenet_artefacts(precision)))
+            facenet_run.facts["engines"][precision] |= {
+                "runtime": loaded.info.runtime,
+                "options": dict(loaded.info.options),
+            }
+            return loaded
 
         yield engine
 
 
 @pytest.fixture(scope="session")
-def facenet_fp32_engine(facenet_engines: Callable[..., Engine]) -> Engine:
-    """The prepared FP32 model on ONNX Runtime's CPU provider: the reference engine."""
-    return facenet_engines("fp32", built_here=True)
+def facenet_fp32_engine(facenet_factory: EngineFactory) -> Iterator[Engine]:
+    """The prepared FP32 model on the run's backend, which speed is compared with."""
+    with facenet_factory.engine(facenet_factory.built("fp32")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def facenet_reference_engine(facenet_run: Run, facenet_factory: EngineFactory) -> Iterator[Engine]:
+    """The prepared FP32 model on ONNX Runtime's CPU provider: what every engine is held against."""
+    with facenet_factory.reference() as engine:
+        facenet_run.facts["reference"] = {
+            "sha256": engine.info.digest,
+            "runtime": engine.info.runtime,
+            "options": dict(engine.info.options),
+        }
+        yield engine
 
 
 @pytest.fixture
@@ -262,10 +346,10 @@ def facenet_embedder(
 
 @pytest.fixture(scope="session")
 def facenet_reference(
-    facenet_fp32_engine: Engine, facenet_embedder: Callable[[Engine], Embeddings]
+    facenet_reference_engine: Engine, facenet_embedder: Callable[[Engine], Embeddings]
 ) -> NDArray[np.float32]:
     """Embeddings ``(N, D)`` of the evaluation faces by the reference engine."""
-    return facenet_embedder(facenet_fp32_engine).values
+    return facenet_embedder(facenet_reference_engine).values
 
 
 @pytest.fixture
@@ -278,27 +362,17 @@ def facenet_embeddings(
 
 @pytest.fixture
 def facenet_gates(
-    request: pytest.FixtureRequest, facenet_run: Run, facenet_engine: Engine
+    request: pytest.FixtureRequest,
+    facenet_run: Run,
+    facenet_precision: Precision,
+    facenet_factory: EngineFactory,
 ) -> Gates:
     """The limits in force for the engine under test, and the recorder of its gates."""
-    subject = Subject(
-        precision=facenet_engine.info.precision,
-        target=facenet_run.target,
-        dataset=facenet_run.dataset_name,
-        recipe_only=facenet_engine.info.recipe_only,
-        batch=(
-            request.getfixturevalue("facenet_batch_size")
-            if "facenet_batch_size" in request.fixturenames
-            else None
-        ),
-    )
-    limits = facenet_run.gates.limits(subject.dataset, subject.precision, subject.target)
-    return Gates(
-        limits,
-        subject,
-        request.node.user_properties,
-        facenet_run.settings.inconclusive,
-        facenet_run.failed.setdefault(subject.precision, set()),
+    return gates_for(
+        request.node,
+        facenet_run,
+        facenet_precision,
+        recipe_only=facenet_factory.recipe_only(facenet_precision),
     )
 
 
@@ -307,11 +381,11 @@ def facenet_timing(
     request: pytest.FixtureRequest,
     facenet_run: Run,
     facenet_engine: Engine,
-    facenet_engines: Callable[..., Engine],
     facenet_batch_size: int,
     facenet_faces: AlignedFaces,
     facenet_prepared: PreparedModel,
     facenet_gates: Gates,
+    facenet_gpu_watch: Callable[[], GpuWatch | None],
 ) -> Timing:
     """Timing of the engine under test at one batch size, on real faces."""
     import numpy as np
@@ -326,11 +400,15 @@ def facenet_timing(
     return Timing(
         facenet_run,
         facenet_engine,
-        lambda: facenet_engines("fp32", built_here=True),
+        lambda: request.getfixturevalue("facenet_fp32_engine"),
         batch,
         request,
-        provenance_of(
-            facenet_engine, facenet_prepared.entry.digest, facenet_run.settings.baselines
-        ),
+        {
+            **provenance_of(
+                facenet_engine, facenet_prepared.entry.digest, facenet_run.settings.baselines
+            ),
+            **({"driver": watch.facts.driver or ""} if (watch := facenet_gpu_watch()) else {}),
+        },
         facenet_gates,
+        facenet_gpu_watch,
     )

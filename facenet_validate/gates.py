@@ -19,12 +19,17 @@ ANY = "any"
 DATASETS = ("lfw", "synthetic")
 
 GATES: Mapping[str, str] = {
+    "build.problems": "what the parser or the checker complains about",
+    "build.inputs": "build inputs that differ when they are made anew",
+    "build.int8_share": "share of multiply-adds in INT8",
+    "build.half_share": "share of multiply-adds in FP16",
+    "build.size": "size in relation to the FP32 model's file",
     "contract.signature": "names, dtypes and shapes that differ from the contract",
     "contract.non_finite": "rows with NaN or infinity",
     "contract.norm_error_max": "largest |‖e‖ − 1|",
     "contract.batch_invariance": "largest L2 distance between batch sizes",
     "contract.order_invariance": "largest L2 distance between orders in a batch",
-    "contract.int8_share": "share of multiply-adds in INT8",
+    "contract.precision_share": "share of multiply-adds in its precision, by the loaded engine",
     "contract.half_headroom": "65504 / the largest activation, for FP16",
     "parity.cosine_min": "smallest row cosine to the reference",
     "parity.cosine_p1": "1st percentile of row cosines",

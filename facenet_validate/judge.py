@@ -15,6 +15,7 @@ from facenet_validate.reporting.records import (
     measurement_property,
 )
 from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.run import Run
 from facenet_validate.verdicts import (
     GateResult,
     Verdict,
@@ -111,3 +112,38 @@ class Gates:
             pytest.fail(failure_table(gates_of(recorded), heading=heading), pytrace=False)
         if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
             pytest.skip(f"{verdict}: {reasons}")
+
+
+def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool) -> Gates:
+    """Return the limits in force for a test, and the recorder of its gates."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    subject = Subject(
+        precision=precision,
+        target=run.target,
+        dataset=run.dataset_name,
+        recipe_only=recipe_only,
+        batch=parameters.get("facenet_batch_size"),
+    )
+    return Gates(
+        run.gates.limits(subject.dataset, subject.precision, subject.target),
+        subject,
+        item.user_properties,
+        run.settings.inconclusive,
+        run.failed.setdefault(precision, set()),
+    )
+
+
+def skip_what_cannot_run(item: pytest.Item, run: Run) -> None:
+    """End a test whose engine can be built but not run here: its gates are not evaluated."""
+    reason = run.backend.unavailable
+    if not reason:
+        return
+    reason = f"{run.backend.name} cannot run here: {reason}"
+    marker = item.get_closest_marker("facenet_judges")
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    precision = parameters.get("facenet_precision")
+    if marker is not None and precision is not None:
+        gates = gates_for(item, run, precision, recipe_only=False)
+        judged = [gate for gate in marker.args if gate in gates.limits] or marker.args
+        gates.check(*(not_evaluated(gate, reason, gates.limits.get(gate)) for gate in judged))
+    pytest.skip(reason)

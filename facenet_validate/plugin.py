@@ -13,21 +13,29 @@ import pytest
 
 from facenet_validate.errors import CacheError, DatasetError, FacenetValidateError, ModelError
 from facenet_validate.fixtures import (
+    facenet_artefact,
+    facenet_artefacts,
+    facenet_build,
     facenet_cache,
     facenet_calibration,
     facenet_dataset,
+    facenet_device,
     facenet_embedder,
     facenet_embeddings,
     facenet_engine,
     facenet_engines,
     facenet_faces,
+    facenet_factory,
     facenet_fp32_engine,
     facenet_gates,
+    facenet_gpu_watch,
     facenet_prepared,
     facenet_reference,
+    facenet_reference_engine,
     facenet_run,
     facenet_timing,
 )
+from facenet_validate.judge import skip_what_cannot_run
 from facenet_validate.reporting.records import gates_of, measurements_of, verdict_of
 from facenet_validate.reporting.results import Results
 from facenet_validate.run import RUN, header, is_active, run_of, validate
@@ -35,18 +43,25 @@ from facenet_validate.settings import OPTIONS, Option
 from facenet_validate.verdicts import Verdict
 
 __all__ = [
+    "facenet_artefact",
+    "facenet_artefacts",
+    "facenet_build",
     "facenet_cache",
     "facenet_calibration",
     "facenet_dataset",
+    "facenet_device",
     "facenet_embedder",
     "facenet_embeddings",
     "facenet_engine",
     "facenet_engines",
     "facenet_faces",
+    "facenet_factory",
     "facenet_fp32_engine",
     "facenet_gates",
+    "facenet_gpu_watch",
     "facenet_prepared",
     "facenet_reference",
+    "facenet_reference_engine",
     "facenet_run",
     "facenet_timing",
 ]
@@ -88,6 +103,11 @@ def _groups(parser: Any) -> list[Any]:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "facenet_fps: times engines; runs last and not beside other workers"
+    )
+    config.addinivalue_line(
+        "markers",
+        "facenet_judges(gate, ...): the gates a test judges; they are not evaluated where its "
+        "engine can be built but not run",
     )
     config.stash[RESULTS] = Results()
     config.stash[SAID] = set()
@@ -136,6 +156,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("facenet_fps") is not None)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Before any fixture: nothing is embedded for an engine that cannot run.
+    if RUN in item.config.stash and "facenet_engine" in getattr(item, "fixturenames", ()):
+        skip_what_cannot_run(item, item.config.stash[RUN])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
@@ -161,7 +188,7 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport,
 ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    if report.when != "call" or not report.skipped:
+    if report.when not in ("call", "setup") or not report.skipped:
         return None
     verdict = verdict_of(getattr(report, "user_properties", []))
     if verdict is Verdict.INCONCLUSIVE:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from facenet_validate.backends import Backend, choose_backend, installed_version
 from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, flags_digest
 from facenet_validate.digests import file_digest
 from facenet_validate.errors import BaselineError, DatasetError, SettingsError
@@ -78,8 +79,35 @@ class Run:
         return self.make_progress()
 
     @cached_property
+    def backend(self) -> Backend:
+        """What runs the engines, and why.
+
+        Raises
+        ------
+        SettingsError
+            If what was asked for is not installed.
+        """
+        from facenet_validate.engines.device.cuda import why_no_device
+
+        origin = self.settings.origins.get("facenet_backend", "default")
+        return choose_backend(self.settings.backend, origin, why_no_device)
+
+    @cached_property
     def chosen_target(self) -> tuple[Target, str]:
-        """The recipe's target and why it was chosen."""
+        """The recipe's target and why it was chosen.
+
+        Raises
+        ------
+        SettingsError
+            If a recipe for CPUs is asked for on a GPU.
+        """
+        if self.backend.on_gpu:
+            if self.settings.target not in ("auto", "tensorrt"):
+                raise SettingsError(
+                    f"{self.settings.origins['facenet_target']}: {self.settings.target}, but "
+                    f"{self.backend.name} runs on a GPU. Expected tensorrt: leave the target out."
+                )
+            return "tensorrt", f"the backend is {self.backend.name}"
         if self.settings.target == "auto":
             return choose_target(self.cpu.flags)
         return self.settings.target, f"asked for by {self.settings.origins['facenet_target']}"
@@ -88,6 +116,15 @@ class Run:
     def target(self) -> Target:
         """What INT8 recipes are for."""
         return self.chosen_target[0]
+
+    @cached_property
+    def device(self) -> str:
+        """The name of what engines run on: the GPU where there is one, else the CPU."""
+        from facenet_validate.engines.device.driver import device_name
+
+        if self.backend.on_gpu and not self.backend.unavailable:
+            return device_name()
+        return self.cpu.name
 
     @property
     def threads(self) -> int:
@@ -203,10 +240,14 @@ def _make_run(config: pytest.Config) -> Run:
     target, why = run.chosen_target
     run.facts["environment"] = {
         "facenet_validate": metadata.version("facenet-validate"),
-        "onnxruntime": metadata.version("onnxruntime"),
-        "backend": "onnxruntime",
-        "device": run.cpu.name,
-        "device_details": run.cpu.details(),
+        "onnxruntime": installed_version("onnxruntime"),
+        "backend": run.backend.name,
+        "backend_version": run.backend.version,
+        "backend_reason": run.backend.why,
+        "backend_unavailable": run.backend.unavailable,
+        "device": run.device,
+        "cpu": run.cpu.name,
+        "cpu_details": run.cpu.details(),
         "threads": run.threads,
         "target": target,
         "target_reason": why,
@@ -221,6 +262,7 @@ def _with_engine(settings: Settings) -> Settings:
     """
     from dataclasses import replace
 
+    from facenet_validate.engines.tensorrt.validity import is_plan
     from facenet_validate.models.prepared import check_contract, load_onnx
     from facenet_validate.models.quantization.precision import infer_precision
 
@@ -228,8 +270,10 @@ def _with_engine(settings: Settings) -> Settings:
     if not settings.engine.is_file():
         raise SettingsError(
             f"{settings.origins['facenet_engine']}: {settings.engine}: no such file. Expected an "
-            "ONNX engine."
+            "ONNX engine or a TensorRT plan."
         )
+    if is_plan(settings.engine):
+        return _with_plan(settings, settings.engine)
     model = load_onnx(settings.engine)
     check_contract(model, str(settings.engine))
     precision = infer_precision(model)
@@ -240,6 +284,40 @@ def _with_engine(settings: Settings) -> Settings:
             f"{precision}. Leave the precision out: a given engine's own is used."
         )
     return _with_target(replace(settings, precisions=(precision,)), model)
+
+
+def _with_plan(settings: Settings, path: Path) -> Settings:
+    """Return settings whose backend and precision are a given plan's.
+
+    A plan does not tell its precision before a device has loaded it, except one of our own cache,
+    which has its build's facts beside it.
+    """
+    from dataclasses import replace
+
+    from facenet_validate.engines.tensorrt.plans import precision_beside
+    from facenet_validate.engines.tensorrt.validity import read_header
+
+    header = read_header(path)
+    if settings.backend not in ("auto", header.backend):
+        raise SettingsError(
+            f"{settings.origins['facenet_backend']}: {settings.backend}, but {path.name} is a plan "
+            f"of {header.backend} {header.version}. Leave the backend out: the plan's own is used."
+        )
+    asked, known = settings.origins.get("facenet_precision"), precision_beside(path)
+    if known is not None and asked and settings.precisions != (known,):
+        raise SettingsError(
+            f"{asked}: {', '.join(settings.precisions)}, but {path.name} is {known}. Leave the "
+            "precision out: the plan's own is used."
+        )
+    if known is None and (not asked or len(settings.precisions) != 1):
+        raise SettingsError(
+            f"{settings.origins['facenet_engine']}: {path.name} is a TensorRT plan, which does not "
+            "tell its precision before it runs. Name the one it was built in: --precision int8."
+        )
+    origins = dict(settings.origins)
+    origins.setdefault("facenet_backend", f"the plan {path.name}")
+    precisions = settings.precisions if known is None else (known,)
+    return replace(settings, backend=header.backend, precisions=precisions, origins=origins)
 
 
 def _with_target(settings: Settings, engine: onnx.ModelProto) -> Settings:
@@ -272,6 +350,8 @@ def validate(run: Run) -> None:
     """
     from facenet_validate.cache import check_writable
     from facenet_validate.datasets.layout import find_layout
+    from facenet_validate.engines.tensorrt.library import find_library
+    from facenet_validate.engines.tensorrt.validity import explain_plan, is_plan
     from facenet_validate.reporting.results import check_report_folder
 
     settings = run.settings
@@ -282,6 +362,8 @@ def validate(run: Run) -> None:
             f"{settings.origins['facenet_model']}: {settings.model}: no such file. Expected a "
             "frozen graph (.pb), an ONNX model (.onnx) or a checkpoint (.pt)."
         )
+    if settings.engine is not None and is_plan(settings.engine):
+        explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
     missing = [name for name in (*settings.require, *run.gates.require) if settings.lfw is None]
@@ -305,16 +387,22 @@ def header(run: Run) -> list[str]:
         model = f"{settings.model.name} (sha256 {file_digest(settings.model)[:12]})"
     else:
         model = f"{PRETRAINED_NAME} (sha256 {PRETRAINED.sha256[:12]}, {PRETRAINED.distribution})"
+    backend = run.backend
     lines = [
-        f"facenet: backend onnxruntime {metadata.version('onnxruntime')} (the one this version "
-        f"has), CPU provider, {run.threads} threads",
-        f"facenet: device {run.cpu.name}; target {target}: {why}",
+        f"facenet: backend {backend.name} {backend.version}: {backend.why}"
+        + ("" if backend.on_gpu else f"; {run.threads} threads"),
+        f"facenet: device {run.device}; target {target}: {why}",
         f"facenet: precisions {', '.join(settings.precisions)}; batch sizes "
         f"{', '.join(map(str, settings.batch_sizes))}; model {model}",
     ]
     if "int8" in settings.precisions and settings.engine is None:
         recipe = int8_recipe(target)
         lines.append(f"facenet: INT8 recipe {recipe.target}: {recipe.why}")
+    if backend.unavailable:
+        lines.append(
+            f"facenet: engines are built and not run here: {backend.unavailable}; what needs them "
+            "run is not evaluated"
+        )
     if settings.engine is not None:
         lines.append(f"facenet: engine {settings.engine}, compared with the FP32 model named above")
     if settings.lfw is None:

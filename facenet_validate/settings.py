@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import platformdirs
 
+from facenet_validate.backends import BACKENDS
 from facenet_validate.errors import SettingsError
 from facenet_validate.models.quantization.recipes import (
     MINIMUM_CALIBRATION_IMAGES,
@@ -18,8 +19,11 @@ from facenet_validate.models.quantization.recipes import (
     Target,
 )
 
-BACKENDS = ("auto", "onnxruntime")
+if TYPE_CHECKING:
+    from facenet_validate.engines.protocol import Scope
+
 DATASETS = ("lfw",)
+SCOPES = ("auto", "device", "end-to-end")
 CALIBRATION_IMAGES = 512
 
 
@@ -75,7 +79,11 @@ OPTIONS: tuple[Option, ...] = (
         repeated=True,
         alias="--precision",
     ),
-    _option("facenet_backend", "{auto,onnxruntime}", "what runs the engines (default: auto)"),
+    _option(
+        "facenet_backend",
+        "{auto,onnxruntime,onnxruntime-cuda,tensorrt,tensorrt-rtx}",
+        "what runs the engines (default: auto: TensorRT where it and a GPU are, else the CPU)",
+    ),
     _option(
         "facenet_target",
         "{auto,cpu,cpu-vnni,tensorrt}",
@@ -89,7 +97,7 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_engine",
         "PATH",
-        "validate this ONNX engine, built elsewhere, as it runs by default",
+        "validate this engine, built elsewhere: an ONNX graph, or a TensorRT plan you trust",
     ),
     _option(
         "facenet_calibration_images",
@@ -108,6 +116,22 @@ OPTIONS: tuple[Option, ...] = (
         "N[,N]",
         "batch sizes to time; the first one embeds (default: 64)",
         repeated=True,
+    ),
+    _option(
+        "facenet_workspace",
+        "MIB",
+        "memory a layer of a TensorRT engine may work in (default: all there is)",
+    ),
+    _option(
+        "facenet_optimization_level",
+        "{0..5}",
+        "how long TensorRT looks for faster kernels (default: TensorRT's own, 3)",
+    ),
+    _option(
+        "facenet_scope",
+        "{auto,device,end-to-end}",
+        "what is timed: inputs resident on the GPU, or copied in and out (default: device where "
+        "there is one)",
     ),
     _option("facenet_cache", "DIR", "where engines, faces and embeddings are kept"),
     _option("facenet_rebuild", None, "build everything anew, whatever the cache holds"),
@@ -144,6 +168,9 @@ class Settings:
     lfw: Path | None
     require: tuple[str, ...]
     batch_sizes: tuple[int, ...]
+    workspace: int | None
+    optimization_level: int | None
+    scope: Scope | Literal["auto"]
     cache: Path
     rebuild: bool
     baselines: Path
@@ -222,17 +249,23 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         )
     return Settings(
         precisions=reader.choices("facenet_precision", PRECISIONS, ("fp16", "int8")),
-        backend=reader.choice("facenet_backend", BACKENDS, "auto") or "auto",
+        backend=reader.choice("facenet_backend", ("auto", *BACKENDS), "auto") or "auto",
         target=cast(
             'Target | Literal["auto"]',
             reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
         ),
-        calibration_images=reader.number("facenet_calibration_images", CALIBRATION_IMAGES),
+        calibration_images=reader.number("facenet_calibration_images", 1, 100_000)
+        or CALIBRATION_IMAGES,
         model=reader.path("facenet_model"),
         engine=reader.path("facenet_engine"),
         lfw=reader.path("facenet_lfw"),
         require=reader.choices("facenet_require", DATASETS, ()),
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
+        workspace=reader.number("facenet_workspace", 1, 1_000_000),
+        optimization_level=reader.number("facenet_optimization_level", 0, 5),
+        scope=cast(
+            'Scope | Literal["auto"]', reader.choice("facenet_scope", SCOPES, "auto") or "auto"
+        ),
         cache=reader.path("facenet_cache") or Path(platformdirs.user_cache_dir("facenet_validate")),
         rebuild=reader.switch("facenet_rebuild"),
         baselines=reader.path("facenet_baselines") or root / "baselines",
@@ -287,12 +320,12 @@ class _Reader:
             raise self.wrong(name, "batch sizes between 1 and 4096", "")
         return tuple(dict.fromkeys(int(item) for item in items))
 
-    def number(self, name: str, default: int) -> int:
+    def number(self, name: str, lowest: int, highest: int) -> int | None:
         value = self.text(name)
         if value is None:
-            return default
-        if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 100_000):
-            raise self.wrong(name, "a whole number from 1 to 100000", value)
+            return None
+        if not (value.isascii() and value.isdigit() and lowest <= int(value) <= highest):
+            raise self.wrong(name, f"a whole number from {lowest} to {highest}", value)
         return int(value)
 
     def path(self, name: str) -> Path | None:

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from facenet_validate.benchmarking.gpu import GpuWatch
     from facenet_validate.benchmarking.measure import Timed
     from facenet_validate.benchmarking.paired_ratio import PairedRatio
-    from facenet_validate.engines.protocol import Engine
+    from facenet_validate.benchmarking.surroundings import Surroundings
+    from facenet_validate.engines.protocol import Engine, Scope
+
+
+REPLAYS = 1000
+"""The fewest a 99th percentile can be quoted from."""
 
 
 class Timing:
@@ -38,6 +44,7 @@ class Timing:
         request: pytest.FixtureRequest,
         provenance: Mapping[str, str],
         gates: Gates,
+        watch: Callable[[], GpuWatch | None],
     ) -> None:
         self.unavailable = ""
         if not request.config.pluginmanager.hasplugin("benchmark"):
@@ -48,6 +55,11 @@ class Timing:
             self.unavailable = "benchmarks are disabled (--benchmark-disable)"
         elif engine.info.recipe_only and engine.info.precision == "int8":
             self.unavailable = "the recipe is for TensorRT and is emulated here"
+        elif run.settings.scope not in ("auto", *engine.scopes):
+            self.unavailable = (
+                f"{engine.info.backend} cannot time the scope {run.settings.scope}, "
+                f"only {', '.join(engine.scopes)}"
+            )
         self._run = run
         self._engine = engine
         self._fp32 = fp32
@@ -55,13 +67,25 @@ class Timing:
         self._request = request
         self._provenance = provenance
         self._gates = gates
+        self._watch = watch
+
+    def _surroundings(self) -> Surroundings:
+        from facenet_validate.benchmarking.surroundings import Surroundings
+
+        return Surroundings(self._run.cpu, self._watch())
+
+    @property
+    def _scope(self) -> Scope:
+        asked = self._run.settings.scope
+        return self._engine.scopes[0] if asked == "auto" else asked
 
     def alone(self) -> Timed:
         """Time the engine by itself."""
         from facenet_validate.benchmarking.measure import time_alone
 
         benchmark = self._request.getfixturevalue("benchmark")
-        timed = time_alone(benchmark, self._engine, self._batch(), self._run.cpu)
+        work = self._engine.work(self._batch(), self._scope)
+        timed = time_alone(benchmark, work, self._surroundings())
         self._describe(benchmark, timed)
         return timed
 
@@ -73,17 +97,39 @@ class Timing:
         batch = self._batch()
         title = f"timing {self._engine.info.precision} beside FP32, batch {len(batch)}, quads"
         with self._run.progress.stage(title) as report:
-            timed = time_beside(
-                benchmark, self._engine, self._fp32(), batch, self._run.cpu, judge, report
-            )
+            work = self._engine.work(batch, self._scope)
+            fp32 = self._fp32().work(batch, self._scope)
+            timed = time_beside(benchmark, work, fp32, self._surroundings(), judge, report)
         self._describe(benchmark, timed)
         return timed
+
+    def device_times(self) -> dict[str, Any] | None:
+        """Time single replays on the device and return what trtexec would tell of them.
+
+        None where the backend has no replays.
+        """
+        import numpy as np
+
+        from facenet_validate.engines.tensorrt.engine import TensorRtEngine
+
+        if not isinstance(self._engine, TensorRtEngine):
+            return None
+        times = self._engine.replays(self._batch(), REPLAYS)
+        milliseconds = 1e3 * times.device_seconds
+        found = {f"p{p}_ms": float(np.percentile(milliseconds, p)) for p in (50, 90, 99)}
+        return {
+            "replays": REPLAYS,
+            **found,
+            "enqueue_p50_ms": float(1e3 * np.median(times.enqueue_seconds)),
+            "wall_seconds": times.wall_seconds,
+            "host_bound": times.host_bound,
+            "gpu_memory_bytes": self._engine.memory_bytes,
+        }
 
     def stored_gate(self, timed: Timed, limit: float) -> GateResult:
         """Compare with the stored sessions, and store this one if that was asked for."""
         from facenet_validate.benchmarking.baselines import BaselineStore
         from facenet_validate.benchmarking.measure import (
-            STEAL_LIMIT,
             Recording,
             judge_stored,
             make_session,
@@ -96,11 +142,9 @@ class Timing:
         refusal = ""
         if failed:
             refusal = f"this engine fails {', '.join(sorted(failed))}"
-        elif timed.steal is not None and timed.steal > STEAL_LIMIT:
-            refusal = f"disturbed: others took {timed.steal:.0%} of the processors"
-        session = make_session(
-            timed, self._engine, self._run.cpu, self._run.target, self._provenance
-        )
+        elif timed.disturbance:
+            refusal = f"disturbed: {timed.disturbance}"
+        session = make_session(timed, self._engine, self._run.target, self._provenance)
         recording = Recording(settings.update_baselines, settings.reason, refusal)
         return judge_stored(session, BaselineStore(settings.baselines), recording, limit)
 

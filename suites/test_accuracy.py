@@ -31,6 +31,7 @@ def reference_scores(
     return distances, evaluate(distances, pairs.same, pairs.folds)
 
 
+@pytest.mark.facenet_judges("accuracy.acc", "accuracy.auc")
 def test_verification(
     facenet_embeddings: NDArray[np.float32],
     facenet_dataset: VerificationSet,
@@ -90,6 +91,7 @@ def test_verification(
     facenet_gates.check(*results)
 
 
+@pytest.mark.facenet_judges("accuracy.paired_drop")
 def test_no_accuracy_lost(
     facenet_embeddings: NDArray[np.float32],
     facenet_dataset: VerificationSet,

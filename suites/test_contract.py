@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.images import standardize
 from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.tensorrt.artefacts import loaded_shares
+from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.judge import Gates
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.quantization.half_range import half_range
-from facenet_validate.verdicts import not_evaluated
+from facenet_validate.verdicts import GateResult, not_evaluated
 
 FACES = 33
+MOST_UNKNOWN = 0.04
+"""Share that the engine inspector may leave out before its answer is none."""
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +33,26 @@ def largest_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     return float(np.linalg.norm(a.astype(np.float64) - b, axis=1).max())
 
 
+def precision_share(engine: Engine, model: PreparedModel, gates: Gates) -> GateResult:
+    """Judge what the loaded engine computes in, as far as its backend tells."""
+    gate = "contract.precision_share"
+    if not isinstance(engine, TensorRtEngine):
+        reason = f"{engine.info.backend} does not list what its kernels compute in"
+        return not_evaluated(gate, reason, gates.limits[gate])
+    shares = loaded_shares(engine.layers(), model)
+    gates.measure("loaded precision", {"shares": shares})
+    unknown = shares.get("unknown", 0.0)
+    if unknown > MOST_UNKNOWN:
+        reason = f"the engine inspector does not tell {unknown:.1%} of the multiply-adds"
+        return not_evaluated(gate, reason, gates.limits[gate])
+    return gates.at_least(gate, shares.get(engine.info.precision, 0.0), "by the engine inspector")
+
+
+@pytest.mark.facenet_judges("contract.signature", "contract.precision_share")
 def test_signature(
     facenet_engine: Engine, facenet_prepared: PreparedModel, facenet_gates: Gates
 ) -> None:
-    """Named float32 input [N, 3, H, H] and output [N, D], N dynamic; INT8 that is INT8."""
+    """Named float32 input [N, 3, H, H] and output [N, D], N dynamic; it computes as it says."""
     side = facenet_prepared.image_size
     expected = {
         "input": ("input", "float32", (3, side, side)),
@@ -55,17 +75,14 @@ def test_signature(
     results = [
         facenet_gates.at_most("contract.signature", len(differences), "; ".join(differences))
     ]
-    info, limits = facenet_engine.info, facenet_gates.limits
-    if info.precision == "int8" and "contract.int8_share" in limits:
-        gate = "contract.int8_share"
-        results.append(
-            not_evaluated(gate, "the graph does not tell its layers' sizes", limits[gate])
-            if info.int8_share is None
-            else facenet_gates.at_least(gate, info.int8_share, "of the multiply-adds")
-        )
+    if "contract.precision_share" in facenet_gates.limits:
+        results.append(precision_share(facenet_engine, facenet_prepared, facenet_gates))
     facenet_gates.check(*results)
 
 
+@pytest.mark.facenet_judges(
+    "contract.half_headroom", "contract.non_finite", "contract.norm_error_max"
+)
 def test_finite_and_unit_norm(
     facenet_engine: Engine,
     facenet_prepared: PreparedModel,
@@ -96,6 +113,7 @@ def test_finite_and_unit_norm(
     )
 
 
+@pytest.mark.facenet_judges("contract.batch_invariance")
 def test_batch_size_invariance(
     facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
 ) -> None:
@@ -115,6 +133,7 @@ def test_batch_size_invariance(
     )
 
 
+@pytest.mark.facenet_judges("contract.order_invariance")
 def test_order_invariance(
     facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
 ) -> None:

@@ -1,6 +1,7 @@
 """The engine is the same model: every embedding beside the reference's, row by row."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
@@ -10,6 +11,7 @@ from facenet_validate.metrics.parity import compare_embeddings, compare_pairs
 from facenet_validate.metrics.verification import evaluate, pair_distances
 
 
+@pytest.mark.facenet_judges("parity.cosine_min", "parity.cosine_p1", "parity.cosine_mean")
 def test_parity(
     facenet_embeddings: NDArray[np.float32],
     facenet_reference: NDArray[np.float32],

@@ -10,6 +10,7 @@ from facenet_validate.verdicts import GateResult, not_evaluated
 pytestmark = pytest.mark.facenet_fps
 
 
+@pytest.mark.facenet_judges("performance.fp32_ratio", "performance.stored")
 def test_speed(facenet_timing: Timing, facenet_gates: Gates, facenet_precision: str) -> None:
     """INT8 pays for itself beside FP32, and no engine is slower than its stored sessions."""
     limits = facenet_gates.limits
@@ -30,6 +31,9 @@ def test_speed(facenet_timing: Timing, facenet_gates: Gates, facenet_precision: 
     else:
         timed = facenet_timing.beside_fp32(judge)
     facenet_gates.measure("speed", timed.values())
+    device_times = facenet_timing.device_times()
+    if device_times is not None:
+        facenet_gates.measure("device time", {"batch": timed.speed.batch, **device_times})
     results = [] if timed.ratio_gate is None else [timed.ratio_gate]
     if "performance.stored" in limits:
         results.append(facenet_timing.stored_gate(timed, limits["performance.stored"]))

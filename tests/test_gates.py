@@ -66,8 +66,12 @@ def test_shipped_gates_judge_every_engine_on_lfw(precision: str, target: str) ->
     limits = read_gates(SHIPPED).limits("lfw", precision, target)
     only = {
         "performance.fp32_ratio": precision == "int8" and target != "tensorrt",
-        "contract.int8_share": precision == "int8",
+        "build.int8_share": precision == "int8",
+        "build.half_share": precision == "fp16",
+        "build.size": precision != "fp32",
+        "build.inputs": target == "tensorrt",
         "contract.half_headroom": precision == "fp16",
+        "contract.precision_share": precision != "fp32" and target == "tensorrt",
     }
     assert set(limits) == {gate for gate in GATES if only.get(gate, True)}
 
@@ -78,5 +82,5 @@ def test_shipped_gates_hold_int8_to_its_targets_on_lfw() -> None:
         assert limits["parity.cosine_mean"] >= 0.9985
         assert limits["accuracy.acc"] >= 0.986
         assert limits["accuracy.paired_drop"] <= 0.003
-        assert limits["contract.int8_share"] >= 0.95
+        assert limits["build.int8_share"] >= 0.95
     assert read_gates(SHIPPED).limits("lfw", "int8", "tensorrt")["parity.cosine_p1"] >= 0.997

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facenet_validate.benchmarking.baselines import BaselineStore
-from facenet_validate.benchmarking.machine import CpuIdentity, machine_state
 from facenet_validate.benchmarking.paired_ratio import LOOKS, PairedRatio, next_look, paired_ratio
 from facenet_validate.benchmarking.sessions import Identity, Session, newest_epoch, utc_now
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS, stored_gate
+from facenet_validate.benchmarking.surroundings import Surroundings
 from facenet_validate.benchmarking.timing import (
     PROTOCOL,
     AbbaTimer,
@@ -26,12 +25,8 @@ from facenet_validate.benchmarking.timing import (
     summary,
     warm_up,
 )
-from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.protocol import Engine, Scope, Work
 from facenet_validate.verdicts import GateResult, Verdict
-
-SCOPE = "end-to-end"
-STEAL_LIMIT = 0.05
-"""Share of the processors that others may take before a session is not recorded."""
 
 Report = Callable[[int, int], None]
 
@@ -43,33 +38,40 @@ class Timed:
     Attributes
     ----------
     timings : BlockTimings
-        Blocks of the engine under test.
+        Blocks of the engine under test, in seconds a batch.
+    scope : {"device", "end-to-end"}
+        What a block spans.
     speed : TimingSummary
         Their summary.
     ratio : PairedRatio or None
         Speed in relation to FP32 in the same run.
     ratio_gate : GateResult or None
         The floor's verdict on it.
-    steal : float or None
-        Share of the processors that the hypervisor gave to others meanwhile; None if unknown.
+    disturbance : str
+        What disturbed the measurement; empty if nothing known did.
+    surroundings : mapping
+        What else the machine did meanwhile, for reports.
     """
 
     timings: BlockTimings
+    scope: Scope
     speed: TimingSummary
     ratio: PairedRatio | None
     ratio_gate: GateResult | None
-    steal: float | None
+    disturbance: str
+    surroundings: Mapping[str, Any]
 
     def values(self) -> dict[str, Any]:
         """Return what reports print."""
         found: dict[str, Any] = {
             "batch": self.speed.batch,
-            "scope": SCOPE,
+            "scope": self.scope,
             "fps": self.speed.fps,
             "p50_ms": self.speed.p50_ms,
             "p90_ms": self.speed.p90_ms,
             "blocks": self.speed.blocks,
             "block_seconds": list(self.timings.seconds),
+            "surroundings": dict(self.surroundings),
         }
         if self.ratio is not None:
             found |= {
@@ -80,34 +82,18 @@ class Timed:
         return found
 
 
-def block_of(engine: Engine, batch: NDArray[np.float32]) -> Callable[[], None]:
-    """Return one block of work: a batch in, its embeddings out, synchronised."""
-
-    def block() -> None:
-        engine.run(batch)
-
-    return block
-
-
-def time_alone(
-    benchmark: Any, engine: Engine, batch: NDArray[np.float32], cpu: CpuIdentity
-) -> Timed:
+def time_alone(benchmark: Any, work: Work, around: Surroundings) -> Timed:
     """Time an engine by itself over 24 blocks."""
-    block = block_of(engine, batch)
-    before = machine_state().steal_seconds
-    warm_up(block)
-    benchmark.pedantic(block, rounds=2 * LOOKS[0])
-    timings = BlockTimings(tuple(benchmark.stats.stats.data))
-    steal = _steal_share(before, sum(timings.seconds), cpu)
-    return Timed(timings, summary(timings, len(batch)), None, None, steal)
+    warm_up(work.run)
+    benchmark.pedantic(work.run, setup=around.look, rounds=2 * LOOKS[0])
+    return _timed(tuple(benchmark.stats.stats.data), work, around)
 
 
 def time_beside(
     benchmark: Any,
-    engine: Engine,
-    fp32: Engine,
-    batch: NDArray[np.float32],
-    cpu: CpuIdentity,
+    work: Work,
+    fp32: Work,
+    around: Surroundings,
     judge: Callable[[PairedRatio], GateResult | None],
     report: Report,
 ) -> Timed:
@@ -115,25 +101,28 @@ def time_beside(
 
     Parameters
     ----------
+    work, fp32 : Work
+        Blocks over the same batch.
     judge : callable
         Gives the verdict on a ratio; None asks for no more than the first look.
     report : callable
         Called with (quads, quads of the last look so far).
     """
-    block, fp32_block = block_of(engine, batch), block_of(fp32, batch)
-    before = machine_state().steal_seconds
-    warm_up(block)
-    warm_up(fp32_block)
-    timer = AbbaTimer(block, fp32_block)
+    warm_up(work.run)
+    warm_up(fp32.run)
+    timer = AbbaTimer(work.run, fp32.run)
+    # Blocks are as long as they need to be, so that the two engines' may hold different counts.
+    images = np.array([work.images, fp32.images, fp32.images, work.images])
 
     def before_round() -> None:
         timer.before_round()
+        around.look()
         report(len(timer.quads()), LOOKS[0])
 
     benchmark.pedantic(timer.run_a, setup=before_round, rounds=2 * LOOKS[0])
     look: int | None = LOOKS[0]
     while True:
-        ratio = paired_ratio(timer.quads())
+        ratio = paired_ratio(timer.quads() / images)
         verdict = judge(ratio)
         look = next_look(ratio.quads)
         undecided = verdict is not None and verdict.verdict is Verdict.INCONCLUSIVE
@@ -142,35 +131,48 @@ def time_beside(
         known = len(timer.a_blocks)
         for quads in range(ratio.quads + 1, look + 1):
             timer.complete(quads)
+            around.look()
             report(quads, look)
         for seconds in timer.a_blocks[known:]:
             benchmark.stats.update(seconds)
-    timings = BlockTimings(timer.a_blocks)
-    spent = sum(timer.a_blocks) + sum(timer.b_blocks)
+    return _timed(timer.a_blocks, work, around, ratio, verdict)
+
+
+def _timed(
+    blocks: tuple[float, ...],
+    work: Work,
+    around: Surroundings,
+    ratio: PairedRatio | None = None,
+    verdict: GateResult | None = None,
+) -> Timed:
+    """Return blocks of one or several batches as seconds a batch, and what was around them."""
+    timings = BlockTimings(tuple(seconds * work.batch / work.images for seconds in blocks))
     return Timed(
         timings,
-        summary(timings, len(batch)),
+        work.scope,
+        summary(timings, work.batch),
         ratio,
         verdict,
-        _steal_share(before, spent, cpu),
+        around.disturbance(),
+        around.values(),
     )
 
 
 def make_session(
-    timed: Timed, engine: Engine, cpu: CpuIdentity, target: str, provenance: Mapping[str, str]
+    timed: Timed, engine: Engine, target: str, provenance: Mapping[str, str]
 ) -> Session:
     """Return the session a measurement would be stored as, in epoch 1 without a reason."""
     return Session(
         recorded_at=utc_now(),
         identity=Identity(
-            device=cpu.name,
-            device_details=cpu.details(),
+            device=engine.info.device,
+            device_details=engine.info.device_details,
             precision=engine.info.precision,
             target=target,
             batch=timed.speed.batch,
-            shape=(timed.speed.batch, 3, 160, 160),
+            shape=(timed.speed.batch, *(int(side) for side in engine.input.shape[1:])),
             backend=engine.info.backend,
-            scope=SCOPE,
+            scope=timed.scope,
             protocol=PROTOCOL,
         ),
         provenance=provenance,
@@ -248,13 +250,6 @@ def judge_stored(
         )
     path = store.append(session)
     return replace(result, detail=f"{result.detail}; recorded in {path.parent.name}/{path.name}")
-
-
-def _steal_share(before: float | None, seconds: float, cpu: CpuIdentity) -> float | None:
-    after = machine_state().steal_seconds
-    if before is None or after is None:
-        return None
-    return (after - before) / (seconds * cpu.cores)
 
 
 def _finite_interval(ratio: PairedRatio | None) -> tuple[float, float] | None:

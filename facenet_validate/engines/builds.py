@@ -1,25 +1,22 @@
-"""Prepared model plus recipe → engine artefact → engine."""
+"""Prepared model plus recipe → the graph an engine is built from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import onnx
 
-from facenet_validate.cache import Cache
+from facenet_validate.cache import Cache, Entry
 from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.engines.embedding import Faces
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
-from facenet_validate.engines.protocol import Engine
 from facenet_validate.errors import ModelError
-from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.quantization.recipes import Int8Recipe, Precision, Target, int8_recipe
 from facenet_validate.models.sources import model_digest
+from facenet_validate.versions import graph_tools, platform_text
 
 Progress = Callable[[int, int], None]
 
@@ -31,22 +28,31 @@ class Artefact:
     Attributes
     ----------
     path : Path
-        ONNX file.
+        What is loaded: an ONNX file, or a TensorRT plan.
     digest : str
         SHA-256 of its bytes.
+    graph : Path
+        The ONNX file it was made from; ``path`` itself where that is loaded.
+    graph_digest : str
+        SHA-256 of the graph.
     precision : str
         What it is typed in.
     recipe : str
         How it was made, for people.
     reason : str
         Why the cache hit or missed, or that it came from the user.
+    given : bool
+        Whether it was built elsewhere.
     """
 
     path: Path
     digest: str
+    graph: Path
+    graph_digest: str
     precision: Precision
     recipe: str
     reason: str
+    given: bool = False
 
 
 def build_artefact(
@@ -66,33 +72,40 @@ def build_artefact(
         Returns the calibration faces; called for INT8 only.
     """
     if precision == "fp32":
-        entry = model.entry
-        return Artefact(entry.path, entry.digest, "fp32", "the prepared model", entry.reason)
+        return _graph(model.entry, "fp32", "the prepared model")
     if precision == "fp16":
         return _fp16(model, cache)
     return _int8(model, int8_recipe(target), calibration(), cache, progress)
 
 
 def _fp16(model: PreparedModel, cache: Cache) -> Artefact:
-    from facenet_validate.models.quantization.precision import FP16_VERSION, to_fp16
+    from facenet_validate.models.quantization.precision import FP16_VERSION
 
     inputs = {
         "model": model.entry.digest,
         "recipe": {"precision": "fp16", "version": FP16_VERSION},
-        "converter": _versions(),
+        "converter": graph_tools(),
+        "platform": platform_text(),
     }
 
     def build(path: Path) -> None:
-        converted = to_fp16(load_onnx(model.entry.path))
-        path.write_bytes(converted.SerializeToString(deterministic=True))
+        path.write_bytes(fp16_graph(load_onnx(model.entry.path)))
 
     entry = cache.get_or_build("fp16", inputs, "model.onnx", build)
-    recipe = "typed FP16; bottleneck, batch norm and L2 norm in FP32"
-    return Artefact(entry.path, entry.digest, "fp16", recipe, entry.reason)
+    return _graph(entry, "fp16", "typed FP16; bottleneck, batch norm and L2 norm in FP32")
 
 
-def _versions() -> str:
-    return ", ".join(f"{name} {metadata.version(name)}" for name in ("onnx", "onnxruntime"))
+def fp16_graph(model: onnx.ModelProto) -> bytes:
+    """Return the bytes of the typed FP16 graph; the same model gives the same bytes."""
+    from facenet_validate.models.quantization.precision import to_fp16
+
+    data: bytes = to_fp16(model).SerializeToString(deterministic=True)
+    return data
+
+
+def _graph(entry: Entry, precision: Precision, recipe: str) -> Artefact:
+    path, digest = entry.path, entry.digest
+    return Artefact(path, digest, path, digest, precision, recipe, entry.reason)
 
 
 def _int8(
@@ -110,7 +123,8 @@ def _int8(
         "recipe": {"precision": "int8", **recipe.inputs()},
         "calibration": faces.digest,
         "preprocessing": PREPROCESSING,
-        "quantizer": _versions(),
+        "quantizer": graph_tools(),
+        "platform": platform_text(),
     }
 
     def build(path: Path) -> None:
@@ -123,7 +137,7 @@ def _int8(
         path.write_bytes(to_int8(calibrated, recipe).SerializeToString(deterministic=True))
 
     entry = cache.get_or_build("int8", inputs, "model.onnx", build)
-    return Artefact(entry.path, entry.digest, "int8", recipe.text(count), entry.reason)
+    return _graph(entry, "int8", recipe.text(count))
 
 
 def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Artefact:
@@ -150,23 +164,7 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
             f"compared with, gives {model.embedding_size}. A different training? Name its own "
             "FP32 model with --facenet-model."
         )
-    return Artefact(path, model_digest(path), precision, "built elsewhere", "given by the user")
-
-
-def load_engine(artefact: Artefact, *, device: str, threads: int, target: Target) -> Engine:
-    """Load an artefact on ONNX Runtime's CPU provider; one for TensorRT is emulated."""
-    share = None
-    if artefact.precision == "int8":
-        # A runtime's own operators hide the sizes behind them; the gate then is not evaluated.
-        with suppress(ModelError):
-            share = int8_share(load_onnx(artefact.path))
-    return OnnxRuntimeEngine(
-        artefact.path,
-        digest=artefact.digest,
-        precision=artefact.precision,
-        artefact=artefact.path.name if artefact.recipe == "built elsewhere" else artefact.recipe,
-        device=device,
-        threads=threads,
-        target=target,
-        int8_share=share,
+    digest = model_digest(path)
+    return Artefact(
+        path, digest, path, digest, precision, "built elsewhere", "given by the user", given=True
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -86,9 +86,9 @@ def embed(
     parts: list[NDArray[np.float32]] = []
     done = 0
     side = engine.input.shape[-1]
-    for batch in _batches(faces, chunks, side if isinstance(side, int) else 160):
-        parts.append(engine.run(batch))
-        done += len(batch)
+    for part in engine.run_many(_batches(faces, chunks, side if isinstance(side, int) else 160)):
+        parts.append(part)
+        done += len(part)
         if progress is not None:
             progress(done, len(rows))
     return np.concatenate(parts)
@@ -133,6 +133,7 @@ def cached_embeddings(
         "runtime": engine.info.runtime,
         "options": dict(engine.info.options),
         "cpu": cpu,
+        "device": f"{engine.info.device}, {engine.info.device_details}",
         "batch size": batch_size,
     }
 
@@ -154,7 +155,7 @@ def cached_embeddings(
             f"from the cache; {len(rows)} sampled images embedded again agree "
             f"(largest cosine distance {disagreement:.1e})",
         )
-    entry = replace(cache, rebuild=True).get_or_build("embeddings", inputs, "embeddings.npy", build)
+    entry = cache.replace("embeddings", inputs, "embeddings.npy", build)
     return Embeddings(
         np.load(entry.path, allow_pickle=False),
         f"embedded now: cached ones disagreed on a sample of {len(rows)} (largest cosine distance "

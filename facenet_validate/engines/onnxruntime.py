@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from facenet_validate.engines.protocol import EngineInfo, TensorInfo
+from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.errors import EngineError
 from facenet_validate.models.quantization.recipes import Precision, Target
 
@@ -30,21 +31,21 @@ class OnnxRuntimeEngine:
         What the graph is typed in.
     artefact : str
         Where it came from, for people.
-    device : str
-        The CPU's name.
+    device, device_details : str
+        The CPU's name and the rest of its identity.
     threads : int
         Intra-op threads, the processors this process may use.
     target : str
         What the artefact is made for. One for TensorRT is emulated: Q/DQ pairs are computed as
         they are written, in floating point, so that no kernel of this CPU saturates a sum.
-    int8_share : float or None
-        Share of multiply-adds in INT8.
 
     Raises
     ------
     EngineError
         If ONNX Runtime does not take the file.
     """
+
+    scopes: tuple[Scope, ...] = ("end-to-end",)
 
     def __init__(
         self,
@@ -54,9 +55,9 @@ class OnnxRuntimeEngine:
         precision: Precision,
         artefact: str,
         device: str,
+        device_details: str = "",
         threads: int,
         target: Target = "cpu",
-        int8_share: float | None = None,
     ) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -84,6 +85,7 @@ class OnnxRuntimeEngine:
             backend="onnxruntime",
             runtime=f"onnxruntime {ort.__version__}",
             device=device,
+            device_details=device_details,
             options=(
                 ("provider", "CPUExecutionProvider"),
                 ("intra_op_num_threads", str(threads)),
@@ -91,9 +93,7 @@ class OnnxRuntimeEngine:
             ),
             digest=digest,
             artefact=artefact,
-            # The CPU provider converts FP16 weights and computes in FP32 where it has no kernel.
-            recipe_only=precision == "fp16" or emulated,
-            int8_share=int8_share,
+            recipe_only=recipe_only(precision, target),
         )
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,6 +112,29 @@ class OnnxRuntimeEngine:
             raise EngineError(f"engine {self.info.artefact}: a run failed: {error}") from None
         return np.asarray(embeddings)
 
+    def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the embeddings of each batch in turn."""
+        return map(self.run, batches)
+
+    def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
+        """Return one run of a batch; on a CPU nothing is copied to a device.
+
+        Raises
+        ------
+        EngineError
+            If another scope than ``end-to-end`` is asked for.
+        """
+        if scope not in self.scopes:
+            raise EngineError(
+                f"engine {self.info.artefact}: scope {scope} cannot be timed on a CPU; expected "
+                "end-to-end."
+            )
+
+        def run() -> None:
+            self.run(batch)
+
+        return Work(run, len(batch), len(batch), scope)
+
     def close(self) -> None:
         """Release the session and its threads."""
         self._session = None
@@ -126,6 +149,15 @@ class OnnxRuntimeEngine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def recipe_only(precision: Precision, target: Target) -> bool:
+    """Say whether the CPU provider computes in a higher precision than the graph's.
+
+    It converts FP16 weights and computes in FP32 where it has no kernel; TensorRT's INT8 graphs
+    are emulated.
+    """
+    return precision == "fp16" or (precision == "int8" and target == "tensorrt")
 
 
 def _tensor(values: list[Any], role: str, path: Path) -> TensorInfo:

@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.models.quantization.recipes import Precision
+
+Scope = Literal["device", "end-to-end"]
+"""What a block of work spans: inputs resident on the device, or copied in and out from the host."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One block of synchronised work.
+
+    Attributes
+    ----------
+    run : callable
+        Runs the block; returns when the device has finished it.
+    images : int
+        Images in the block: several batches, where one would be too short to time.
+    batch : int
+        Images in a batch.
+    scope : {"device", "end-to-end"}
+        What the block spans.
+    """
+
+    run: Callable[[], None]
+    images: int
+    batch: int
+    scope: Scope
 
 
 @dataclass(frozen=True)
@@ -25,7 +51,9 @@ class EngineInfo:
     runtime : str
         The library and its full version.
     device : str
-        What it runs on, for people.
+        What it runs on.
+    device_details : str
+        The rest of the device's identity, as `Identity.device_details` of a stored session.
     options : tuple of (str, str)
         Session options that can change a result or its speed.
     digest : str
@@ -35,19 +63,17 @@ class EngineInfo:
     recipe_only : bool
         True where the backend computes in a higher precision than the artefact's, so that a
         result speaks for the recipe and not for an engine on the target.
-    int8_share : float or None
-        Share of multiply-adds in INT8, 0 to 1; None where the artefact does not tell.
     """
 
     precision: Precision
     backend: str
     runtime: str
     device: str
+    device_details: str
     options: tuple[tuple[str, str], ...]
     digest: str
     artefact: str
     recipe_only: bool
-    int8_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +97,27 @@ class Engine(Protocol):
     @property
     def output(self) -> TensorInfo: ...
 
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """What this backend can time; the default comes first."""
+        ...
+
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return embeddings ``(N, D)`` of a batch ``(N, 3, 160, 160)``, work synchronised."""
+        ...
+
+    def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """Yield the embeddings of each batch in turn, overlapping what the device allows."""
+        ...
+
+    def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
+        """Return a block of work over a batch, for timing.
+
+        Raises
+        ------
+        EngineError
+            If this backend cannot time that scope.
+        """
         ...
 
     def close(self) -> None:

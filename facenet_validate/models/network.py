@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.quantization.recipes import Precision
 
 _CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
 _DENSE = ("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger")
@@ -61,24 +63,38 @@ def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
     return counted
 
 
+def precision_shares(model: onnx.ModelProto) -> dict[Precision, float]:
+    """Return the share of multiply-adds in each precision, 0 to 1.
+
+    Raises as `multiply_adds` does.
+
+    A layer is INT8 where it is an integer operator, or where both its data and its weights come out
+    of ``DequantizeLinear``: what a backend fuses into integer kernels. Otherwise its weights' type
+    is its precision.
+    """
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    halves = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16}
+    counted = multiply_adds(model)
+    sums: dict[Precision, int] = {"fp32": 0, "fp16": 0, "int8": 0}
+    for node in model.graph.node:
+        if node.name not in counted:
+            continue
+        if node.op_type in _INTEGER or all(
+            producers.get(name) == "DequantizeLinear" for name in node.input[:2]
+        ):
+            sums["int8"] += counted[node.name]
+        else:
+            sums["fp16" if node.input[1] in halves else "fp32"] += counted[node.name]
+    total = max(sum(counted.values()), 1)
+    return {precision: count / total for precision, count in sums.items()}
+
+
 def int8_share(model: onnx.ModelProto) -> float:
     """Return the share of multiply-adds whose operands are all 8-bit integers, 0 to 1.
 
     Raises as `multiply_adds` does.
-
-    A layer counts where it is an integer operator, or where both its data and its weights come out
-    of ``DequantizeLinear``: what a backend fuses into integer kernels.
     """
-    producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    counted = multiply_adds(model)
-    quantized = 0
-    for node in model.graph.node:
-        if node.name in counted and (
-            node.op_type in _INTEGER
-            or all(producers.get(name) == "DequantizeLinear" for name in node.input[:2])
-        ):
-            quantized += counted[node.name]
-    return quantized / max(sum(counted.values()), 1)
+    return precision_shares(model)["int8"]
 
 
 def blocks(model: onnx.ModelProto) -> list[Block]:

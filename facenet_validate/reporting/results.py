@@ -57,8 +57,13 @@ class Results:
         measurements: Sequence[tuple[str, Mapping[str, Any]]],
         failure: str,
     ) -> None:
-        """Keep what one phase of a test reported; pytest repeats properties in later phases."""
-        if phase == "call":
+        """Keep what one phase of a test reported; pytest repeats properties in later phases.
+
+        A test whose engine cannot run here is judged in its set-up, and has no later phase but
+        its teardown.
+        """
+        judged = phase == "call" or (phase == "setup" and bool(gates))
+        if judged:
             self.gates += [{**gate, "test": test} for gate in gates]
             self.measurements += [
                 {"name": name, **values, "test": test} for name, values in measurements

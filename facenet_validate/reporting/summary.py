@@ -151,7 +151,19 @@ def _notes(run: Run, results: Results) -> list[str]:
         lines.append(f"embeddings, {name}: {origin}")
     for speed in (m for m in results.measurements if m["name"] == "speed" and "p50_ms" in m):
         lines.append(_speed_line(speed))
+    for times in (m for m in results.measurements if m["name"] == "device time"):
+        lines.append(_device_line(times))
     return lines
+
+
+def _device_line(times: dict[str, Any]) -> str:
+    text = (
+        f"device time {times['precision']}, batch {times['batch']}: p50 {times['p50_ms']:.3f} ms, "
+        f"p90 {times['p90_ms']:.3f} ms, p99 {times['p99_ms']:.3f} ms over {times['replays']} "
+        f"replays, enqueue {times['enqueue_p50_ms']:.3f} ms, "
+        f"{times['gpu_memory_bytes'] / 2**20:.0f} MiB of GPU memory"
+    )
+    return f"{text}; {times['host_bound']}" if times["host_bound"] else text
 
 
 def _speed_line(speed: dict[str, Any]) -> str:

@@ -17,8 +17,8 @@ from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
 from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
-from facenet_validate.engines.builds import Artefact, load_engine
 from facenet_validate.engines.embedding import embed
+from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.metrics.verification import evaluate
 from facenet_validate.models.prepared import PreparedModel
@@ -36,9 +36,14 @@ def faces(small_set: Path) -> AlignedFaces:
 
 @pytest.fixture(scope="module")
 def engine(prepared: PreparedModel) -> Any:
-    artefact = Artefact(prepared.entry.path, prepared.entry.digest, "fp32", "prepared", "")
-    threads = cpu_identity().cores
-    with load_engine(artefact, device="here", threads=threads, target="cpu") as made:
+    with OnnxRuntimeEngine(
+        prepared.entry.path,
+        digest=prepared.entry.digest,
+        precision="fp32",
+        artefact="prepared",
+        device="here",
+        threads=cpu_identity().cores,
+    ) as made:
         yield made
 
 

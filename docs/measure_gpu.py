@@ -1,0 +1,152 @@
+"""Measure every backend, precision, batch size and scope, and write the table of docs/gpu.md.
+
+    python docs/measure_gpu.py --work FOLDER [--backend tensorrt --backend onnxruntime-cuda ...]
+
+On a GPU host. Every engine is built through the cache in FOLDER and runs drawn faces; a figure is
+the median of 24 blocks after warming up, 20 ms to a second each. INT8 is calibrated on drawn faces:
+the speed is the engine's own, the accuracy is for the suites to tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.backends import BACKENDS, Backend, choose_backend
+from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.benchmarking.timing import time_blocks, warm_up
+from facenet_validate.cache import Cache
+from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
+from facenet_validate.datasets.images import standardize
+from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.engines.device.cuda import open_device, why_no_device
+from facenet_validate.engines.device.interface import Device
+from facenet_validate.engines.factory import Cpu, EngineFactory
+from facenet_validate.engines.tensorrt.artefacts import PlanOptions
+from facenet_validate.models.prepared import prepare, source_model
+from facenet_validate.models.quantization.recipes import PRECISIONS, Precision, choose_target
+
+BLOCKS = 24
+BEGIN, END = "<!-- fps: begin -->", "<!-- fps: end -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    backend: str
+    precision: Precision
+    batch: int
+    scope: str
+    fps: float
+    p50_ms: float
+    p90_ms: float
+
+    def text(self) -> str:
+        """Return it in Markdown."""
+        return (
+            f"| {self.backend} | {self.precision} | {self.batch} | {self.scope} | {self.fps:,.0f} "
+            f"| {self.p50_ms:.2f} | {self.p90_ms:.2f} |"
+        )
+
+
+class Faces:
+    """Drawn faces, for calibration and as batches."""
+
+    def __init__(self, store: Cache) -> None:
+        folder = synthetic_folder(store, lambda _done, _total: None)
+        self._set = load_set(
+            find_layout(folder), name="synthetic", title="", calibration_images=512
+        )
+
+    def calibration(self) -> AlignedFaces:
+        """Return those that INT8 is calibrated on."""
+        return faces_as_they_are(self._set.calibration_names, self._set.calibration_paths)
+
+    def batch(self, size: int, side: int) -> NDArray[np.float32]:
+        """Return a batch of others."""
+        faces = faces_as_they_are(self._set.names, self._set.paths)
+        return standardize(faces.load(np.arange(size) % len(faces.names)), side)
+
+
+def rows(factory: EngineFactory, faces: Faces, batches: tuple[int, ...]) -> Iterator[Row]:
+    """Build and time a backend's engines."""
+    for precision in PRECISIONS:
+        with factory.engine(factory.built(precision)) as engine:
+            for size in batches:
+                batch = faces.batch(size, factory.model.image_size)
+                for scope in engine.scopes:
+                    work = engine.work(batch, scope)
+                    warm_up(work.run)
+                    blocks = time_blocks(work.run, BLOCKS)
+                    repeats = work.images / work.batch
+                    yield Row(
+                        factory.backend.name,
+                        precision,
+                        size,
+                        scope,
+                        blocks.fps(work.images),
+                        blocks.latency_ms(50) / repeats,
+                        blocks.latency_ms(90) / repeats,
+                    )
+
+
+def main() -> None:
+    """Measure, print, and write the table into docs/gpu.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of the cache")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, default=[])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256])
+    parser.add_argument("--print", action="store_true", help="leave docs/gpu.md as it is")
+    asked = parser.parse_args()
+    store, batches = Cache(asked.work), tuple(asked.batch_sizes)
+    model, faces, cpu = prepare(source_model(None), store), Faces(store), cpu_identity()
+    lines = [
+        "| backend | precision | batch | scope | images/s | p50 ms | p90 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with ExitStack() as stack:
+
+        @cache
+        def device() -> Device:
+            return stack.enter_context(open_device())
+
+        for name in asked.backend or ["tensorrt-rtx"]:
+            backend: Backend = choose_backend(name, "--backend", why_no_device)
+            if backend.unavailable:
+                raise SystemExit(f"{name} cannot run here: {backend.unavailable}")
+            factory = EngineFactory(
+                backend=backend,
+                model=model,
+                target="tensorrt" if backend.on_gpu else choose_target(cpu.flags)[0],
+                calibration=faces.calibration,
+                cache=store,
+                plans=PlanOptions(batches),
+                cpu=Cpu(cpu.name, cpu.details(), cpu.cores),
+                device=device,
+            )
+            where = device().identity.name if backend.on_gpu else cpu.name
+            lines.insert(0, f"{backend.name} {backend.version} on {where}.\n")
+            for row in rows(factory, faces, batches):
+                lines.append(row.text())
+                sys.stdout.write(f"{row.text()}\n")
+    if asked.print:
+        return
+    page = Path(__file__).with_name("gpu.md")
+    text = page.read_text()
+    before, rest = text.split(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{rest.split(END)[1]}")
+
+
+if __name__ == "__main__":
+    main()

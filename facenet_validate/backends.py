@@ -1,0 +1,125 @@
+"""Which backend runs the engines, on what, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from facenet_validate.errors import SettingsError
+from facenet_validate.versions import distribution_version
+
+BackendName = Literal["onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"]
+BACKENDS: tuple[BackendName, ...] = ("onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
+
+_MODULES: dict[BackendName, tuple[str, ...]] = {
+    "tensorrt": ("tensorrt",),
+    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+}
+_DISTRIBUTIONS: dict[BackendName, tuple[str, ...]] = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "onnxruntime-cuda": ("onnxruntime-gpu",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
+}
+INSTALL: dict[BackendName, str] = {
+    "onnxruntime": "pip install onnxruntime",
+    "onnxruntime-cuda": "pip uninstall onnxruntime, then pip install onnxruntime-gpu",
+    "tensorrt": "pip install 'facenet-validate[tensorrt]'",
+    "tensorrt-rtx": "pip install 'facenet-validate[tensorrt-rtx]'",
+}
+"""How each backend's library is installed."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What runs the engines of a run.
+
+    Attributes
+    ----------
+    name : str
+        The backend.
+    version : str
+        Its library's version.
+    why : str
+        Why it was chosen, for people.
+    unavailable : str
+        Why its engines can be built but not run here; empty if they can be run.
+    """
+
+    name: BackendName
+    version: str
+    why: str
+    unavailable: str = ""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its engines run on a GPU."""
+        return self.name != "onnxruntime"
+
+    @property
+    def builds_plans(self) -> bool:
+        """Whether its engines are TensorRT plans."""
+        return self.name in _MODULES
+
+
+def choose_backend(asked: str, origin: str, why_no_device: Callable[[], str]) -> Backend:
+    """Return the backend to use; no library is imported for it.
+
+    Parameters
+    ----------
+    asked : str
+        ``auto`` or a backend's name.
+    origin : str
+        Where it was asked for, for messages.
+    why_no_device : callable
+        Returns why no CUDA device can be used; an empty string if one can.
+
+    Raises
+    ------
+    SettingsError
+        If the backend that was asked for is not installed.
+    """
+    if asked == "auto":
+        return _automatic(why_no_device)
+    name = next(known for known in BACKENDS if known == asked)
+    version = installed_version(name)
+    if not version:
+        raise SettingsError(
+            f"{origin}: {name}, which is not installed. Expected its library: {INSTALL[name]}."
+        )
+    unavailable = why_no_device() if name != "onnxruntime" else ""
+    if not unavailable and name != "onnxruntime" and find_spec("pycuda") is None:
+        unavailable = "pycuda is not installed; pip install 'facenet-validate[tensorrt]'"
+    return Backend(name, version, f"asked for by {origin}", unavailable)
+
+
+def _automatic(why_no_device: Callable[[], str]) -> Backend:
+    reason = ""
+    for name in _MODULES:
+        version = installed_version(name)
+        if not version:
+            continue
+        reason = why_no_device()
+        if not reason and find_spec("pycuda") is None:
+            reason = "pycuda is not installed"
+        if not reason:
+            return Backend(name, version, "it is installed and a CUDA device is visible")
+        reason = f"{name} {version} is installed, but {reason}"
+        break
+    why = reason or "TensorRT is not installed"
+    return Backend("onnxruntime", installed_version("onnxruntime"), why)
+
+
+def installed_version(name: BackendName) -> str:
+    """Return the version of a backend's library; empty where it is not installed."""
+    if name in _MODULES and not any(_has_module(module) for module in _MODULES[name]):
+        return ""
+    return distribution_version(*_DISTRIBUTIONS[name])
+
+
+def _has_module(name: str) -> bool:
+    """Say whether a module is there. Type stubs leave a folder without an ``__init__``."""
+    spec = find_spec(name)
+    return spec is not None and spec.origin is not None

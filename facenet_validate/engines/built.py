@@ -1,0 +1,104 @@
+"""What was built: the facts that no device is needed for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from facenet_validate.digests import file_digest
+from facenet_validate.engines.builds import Artefact, fp16_graph
+from facenet_validate.errors import ModelError
+from facenet_validate.models.network import precision_shares
+from facenet_validate.models.prepared import PreparedModel, load_onnx
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """What an engine was built from and became.
+
+    Attributes
+    ----------
+    source : str
+        What the shares were read from, for people.
+    problems : tuple of str
+        What the parser or the checker complained about.
+    shares : mapping
+        Precision → share of the multiply-adds, 0 to 1; empty where it cannot be told.
+    layers : mapping
+        Type → number of layers.
+    size : int
+        Bytes of what is loaded.
+    profiles : int
+        How often it may hold the network: once for each optimisation profile.
+    compiled : mapping
+        Type → share of the multiply-adds, as the compiled engine lists its layers; empty where it
+        does not.
+    log : Path or None
+        The build's log.
+    remade : str
+        Which build inputs were made anew, for people; empty if none could be.
+    differing : tuple of str
+        Those that came out differently.
+    """
+
+    source: str
+    problems: tuple[str, ...]
+    shares: Mapping[str, float]
+    layers: Mapping[str, int]
+    size: int
+    profiles: int = 1
+    compiled: Mapping[str, float] = field(default_factory=dict)
+    log: Path | None = None
+    remade: str = ""
+    differing: tuple[str, ...] = ()
+
+
+def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
+    """Return the facts of an ONNX graph that a runtime loads as it is."""
+    graph = load_onnx(artefact.graph)
+    try:
+        onnx.checker.check_model(graph)
+        problems: tuple[str, ...] = ()
+    except onnx.checker.ValidationError as error:
+        problems = (str(error).strip().splitlines()[0],)
+    try:
+        shares: Mapping[str, float] = {str(k): v for k, v in precision_shares(graph).items()}
+    except ModelError:  # a runtime's own operators hide the sizes behind them
+        shares = {}
+    remade, differing = remade_inputs(artefact, model)
+    return BuildFacts(
+        "the ONNX graph",
+        problems,
+        shares,
+        dict(Counter(node.op_type for node in graph.graph.node).most_common()),
+        artefact.path.stat().st_size,
+        remade=remade,
+        differing=differing,
+    )
+
+
+def remade_inputs(artefact: Artefact, model: PreparedModel) -> tuple[str, tuple[str, ...]]:
+    """Make a build's graph anew and compare; INT8 is not calibrated twice.
+
+    Returns
+    -------
+    remade : str
+        What was made anew.
+    differing : tuple of str
+        What came out differently.
+    """
+    if artefact.given:
+        return "", ()
+    digest = file_digest(artefact.graph)
+    stored = () if digest == artefact.graph_digest else ("the graph's file",)
+    if artefact.precision != "fp16":
+        return "the graph's digest", stored
+    again = fp16_graph(load_onnx(model.entry.path)) == artefact.graph.read_bytes()
+    return "the graph's digest, the FP16 conversion", (
+        *stored,
+        *(() if again else ("the FP16 conversion",)),
+    )

@@ -1,0 +1,70 @@
+"""The engine was built as its recipe says: what can be told without running it."""
+
+from collections.abc import Callable
+
+from facenet_validate.engines.built import BuildFacts
+from facenet_validate.judge import Gates
+from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.verdicts import GateResult, not_evaluated
+
+
+def test_build(
+    facenet_build: BuildFacts,
+    facenet_prepared: PreparedModel,
+    facenet_gates: Gates,
+) -> None:
+    """The graph is parsed without complaint, typed and as small as its precision, reproducible."""
+    build, whole = facenet_build, facenet_prepared.entry.path.stat().st_size
+    facenet_gates.measure(
+        "build",
+        {
+            "source": build.source,
+            "shares": dict(build.shares),
+            "compiled_shares": dict(build.compiled),
+            "layers": dict(build.layers),
+            "bytes": build.size,
+            "log": None if build.log is None else str(build.log),
+            "problems": list(build.problems),
+        },
+    )
+
+    def share(gate: str, precision: str) -> GateResult:
+        if precision in build.shares:
+            parsed, compiled = build.shares[precision], build.compiled.get(precision, 0.0)
+            of = f"of the multiply-adds, by {build.source}"
+            if build.compiled:
+                of += f"; {compiled:.6g} by the compiled layers"
+            # A typed graph may still be compiled in another precision, where nothing is fused.
+            found = min(parsed, compiled) if build.compiled else parsed
+            return facenet_gates.at_least(gate, found, of)
+        reason = f"{build.source} does not tell its layers' sizes"
+        return not_evaluated(gate, reason, facenet_gates.limits[gate])
+
+    def inputs(gate: str) -> GateResult:
+        if not build.remade:
+            reason = "it was built elsewhere"
+            return not_evaluated(gate, reason, facenet_gates.limits[gate])
+        detail = "; ".join(build.differing) or f"made again: {build.remade}"
+        return facenet_gates.at_most(gate, len(build.differing), detail)
+
+    judges: dict[str, Callable[[str], GateResult]] = {
+        "build.problems": lambda gate: facenet_gates.at_most(
+            gate, len(build.problems), "; ".join(build.problems[:3])
+        ),
+        "build.inputs": inputs,
+        "build.int8_share": lambda gate: share(gate, "int8"),
+        "build.half_share": lambda gate: share(gate, "fp16"),
+        "build.size": lambda gate: facenet_gates.at_most(
+            gate,
+            build.size / build.profiles / whole,
+            f"{build.size / 1e6:.1f} of {whole / 1e6:.1f} MB"
+            + (f", {build.profiles} profiles" if build.profiles > 1 else ""),
+        ),
+    }
+    facenet_gates.check(
+        *(
+            judge(gate)
+            for gate, judge in judges.items()
+            if gate in facenet_gates.limits or gate == "build.problems"
+        )
+    )

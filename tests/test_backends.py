@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import importlib.util
+from importlib import metadata
+from importlib.machinery import ModuleSpec
+
+import pytest
+
+from facenet_validate.backends import choose_backend
+from facenet_validate.errors import SettingsError
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """Modules by name → their file; None is a folder of type stubs. All distributions are 1.0."""
+    found: dict[str, str | None] = {"onnxruntime": "here"}
+
+    def find_spec(name: str) -> ModuleSpec | None:
+        if name not in found:
+            return None
+        return ModuleSpec(name, None, origin=found[name])
+
+    distributions = {
+        "tensorrt": "tensorrt",
+        "tensorrt-rtx-cu13-bindings": "tensorrt_rtx_bindings",
+        "onnxruntime": "onnxruntime",
+        "onnxruntime-gpu": "onnxruntime_gpu",
+    }
+
+    def version(name: str) -> str:
+        if distributions.get(name) in found:
+            return "1.0"
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("facenet_validate.backends.find_spec", find_spec)
+    monkeypatch.setattr("facenet_validate.versions.metadata.version", version)
+    return found
+
+
+def no_driver() -> str:
+    return "there is no driver"
+
+
+def a_gpu() -> str:
+    return ""
+
+
+def test_auto_is_the_cpu_where_tensorrt_is_not_installed(installed: dict[str, str | None]) -> None:
+    found = choose_backend("auto", "default", a_gpu)
+    assert (found.name, found.why) == ("onnxruntime", "TensorRT is not installed")
+    assert not found.on_gpu
+
+
+def test_auto_is_tensorrt_where_it_and_a_gpu_are(installed: dict[str, str | None]) -> None:
+    installed |= {"tensorrt": "here", "tensorrt_rtx_bindings": "here", "pycuda": "here"}
+    found = choose_backend("auto", "default", a_gpu)
+    assert (found.name, found.version, found.unavailable) == ("tensorrt", "1.0", "")
+    assert found.builds_plans
+
+
+def test_auto_without_a_gpu_is_the_cpu_and_says_why(installed: dict[str, str | None]) -> None:
+    installed["tensorrt_rtx_bindings"] = "here"
+    found = choose_backend("auto", "default", no_driver)
+    assert found.name == "onnxruntime"
+    assert found.why == "tensorrt-rtx 1.0 is installed, but there is no driver"
+
+
+def test_auto_without_pycuda_is_the_cpu_and_says_why(installed: dict[str, str | None]) -> None:
+    installed["tensorrt"] = "here"
+    assert "pycuda is not installed" in choose_backend("auto", "default", a_gpu).why
+
+
+def test_type_stubs_are_no_tensorrt(installed: dict[str, str | None]) -> None:
+    installed["tensorrt"] = None
+    assert choose_backend("auto", "default", a_gpu).why == "TensorRT is not installed"
+    with pytest.raises(SettingsError, match="not installed"):
+        choose_backend("tensorrt", "--facenet-backend", a_gpu)
+
+
+def test_what_was_asked_for_and_is_not_there_says_how_to_install_it(
+    installed: dict[str, str | None],
+) -> None:
+    with pytest.raises(SettingsError) as error:
+        choose_backend("onnxruntime-cuda", "FACENET_BACKEND", a_gpu)
+    assert str(error.value).startswith("FACENET_BACKEND: onnxruntime-cuda, which is not installed")
+    assert "pip install onnxruntime-gpu" in str(error.value)
+
+
+def test_what_was_asked_for_is_built_where_it_cannot_run(installed: dict[str, str | None]) -> None:
+    installed["tensorrt_rtx_bindings"] = "here"
+    found = choose_backend("tensorrt-rtx", "--facenet-backend", no_driver)
+    assert (found.name, found.unavailable) == ("tensorrt-rtx", "there is no driver")
+    assert "pycuda" in choose_backend("tensorrt-rtx", "--facenet-backend", a_gpu).unavailable
+
+
+def test_the_installed_onnxruntime_is_told_by_either_name(
+    installed: dict[str, str | None],
+) -> None:
+    del installed["onnxruntime"]
+    installed["onnxruntime_gpu"] = "here"
+    assert choose_backend("onnxruntime", "x", no_driver).version == "1.0"
+
+
+def test_no_library_is_imported_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", None)
+    assert importlib.util.find_spec("onnxruntime") is not None
+    assert choose_backend("auto", "default", no_driver).name == "onnxruntime"

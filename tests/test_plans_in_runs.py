@@ -1,0 +1,139 @@
+"""TensorRT engines in a run on a machine without a GPU, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from facenet_validate.cache import Cache
+from facenet_validate.cli import main
+from facenet_validate.engines.device.cuda import why_no_device
+
+pytestmark = [
+    pytest.mark.skipif(
+        find_spec("tensorrt_rtx_bindings") is None and find_spec("tensorrt_rtx") is None,
+        reason="TensorRT for RTX is not installed: pip install 'facenet-validate[tensorrt-rtx]'",
+    ),
+    pytest.mark.skipif(not why_no_device(), reason="there is a GPU: engines run here"),
+]
+RTX = ("--facenet-backend=tensorrt-rtx", "--precision=fp16")
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, shared_cache: Cache, small_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    assert main(["init", str(pytester.path)]) == 0
+    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
+    monkeypatch.setenv("FACENET_LFW", str(small_set))
+    return pytester
+
+
+def _gates(report: Path) -> dict[str, dict[str, object]]:
+    document = json.loads((report / "results.json").read_text())
+    return {gate["gate"]: gate for gate in document["gates"]}
+
+
+def test_without_a_gpu_the_engine_is_built_and_judged_by_its_build(
+    project: pytest.Pytester,
+) -> None:
+    result = project.runpytest_subprocess("suites", *RTX, "--facenet-report=report")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: backend tensorrt-rtx *: asked for by --facenet-backend",
+            "facenet: device *; target tensorrt: the backend is tensorrt-rtx",
+            "facenet: engines are built and not run here: *",
+            "*build*half_share*fp16*0.999353*pass*of the multiply-adds*",
+            "engine fp16: typed FP16*; plan of TensorRT for RTX *",
+            "verdict: PARTIAL*",
+            "*1 passed, 8 not evaluated*",
+        ]
+    )
+    gates = _gates(project.path / "report")
+    judged = {name for name, gate in gates.items() if gate["verdict"] == "pass"}
+    assert judged == {"build.problems", "build.inputs", "build.half_share", "build.size"}
+    others = {name: gate for name, gate in gates.items() if name not in judged}
+    assert {gate["verdict"] for gate in others.values()} == {"not evaluated"}
+    assert all("tensorrt-rtx cannot run here" in str(gate["detail"]) for gate in others.values())
+    assert {"parity.cosine_min", "accuracy.acc", "performance.stored"} <= set(others)
+    assert "embeddings" not in json.loads((project.path / "report/results.json").read_text())
+
+    again = project.runpytest_subprocess("suites", *RTX)
+    again.stdout.fnmatch_lines(["engine fp16: *(hit: same *"])
+
+
+def test_required_lfw_fails_where_the_engine_cannot_run(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("suites", *RTX, "--facenet-require=lfw")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["verdict: FAIL*", "required and not judged: *accuracy.acc*"])
+
+
+def test_a_recipe_for_cpus_is_refused_on_a_gpu_backend(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("suites", *RTX, "--facenet-target=cpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--facenet-target: cpu, but tensorrt-rtx runs on a GPU" in result.stderr.str()
+
+
+@pytest.fixture(scope="module")
+def plan(shared_cache: Cache) -> Path:
+    """The FP16 plan that the first test built."""
+    found = sorted((shared_cache.root / "v2" / "plan").glob("*/engine.plan"))
+    if not found:
+        pytest.skip("no plan was built in this session: run the whole file")
+    return found[0]
+
+
+def test_a_plan_of_the_cache_is_known_again(project: pytest.Pytester, plan: Path) -> None:
+    result = project.runpytest_subprocess("suites", f"--facenet-engine={plan}")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: backend tensorrt-rtx *: asked for by the plan engine.plan",
+            "facenet: precisions fp16; *",
+            "*build*half_share*fp16*not evaluated*a plan built elsewhere does not tell*",
+            "engine fp16: plan of tensorrt-rtx *, built elsewhere (given by the user)",
+        ]
+    )
+    wrong = project.runpytest_subprocess("suites", f"--facenet-engine={plan}", "--precision=int8")
+    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--precision: int8, but engine.plan is fp16" in wrong.stderr.str()
+
+
+def test_a_plan_from_elsewhere_needs_its_precision(
+    project: pytest.Pytester, plan: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "their.engine"
+    elsewhere.write_bytes(plan.read_bytes())
+    result = project.runpytest_subprocess("suites", f"--facenet-engine={elsewhere}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "does not tell its precision" in result.stderr.str()
+    named = project.runpytest_subprocess(
+        "suites", f"--facenet-engine={elsewhere}", "--precision=fp16"
+    )
+    assert named.ret == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda plan: plan[:100_000], "copied in part"),
+        (lambda plan: plan[:24] + bytes([9, 9, 9, 9]) + plan[28:], "built by * 9.9.9.9, but"),
+        (lambda plan: b"ftrt" + plan[4:], "is not installed"),
+        (lambda plan: b"", "it is empty"),
+    ],
+    ids=["truncated", "another version", "another library", "empty"],
+)
+def test_a_plan_that_cannot_run_is_refused_before_anything_loads_it(
+    project: pytest.Pytester, plan: Path, tmp_path: Path, damage: object, says: str
+) -> None:
+    assert callable(damage)
+    path = tmp_path / "damaged.plan"
+    path.write_bytes(damage(plan.read_bytes()))
+    result = project.runpytest_subprocess("suites", f"--facenet-engine={path}", "--precision=fp16")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *{says}*"])
+    assert "Traceback" not in result.stderr.str()
