@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -29,12 +29,14 @@ from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.engines.builds import Artefact
 from facenet_validate.engines.device.cuda import open_device, why_no_device
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.factory import Cpu, EngineFactory
 from facenet_validate.engines.tensorrt.artefacts import PlanOptions
-from facenet_validate.models.prepared import prepare, source_model
-from facenet_validate.models.quantization.recipes import PRECISIONS, Precision, choose_target
+from facenet_validate.models.prepared import load_onnx, prepare, source_model
+from facenet_validate.models.quantization.half_outside import half_outside_int8
+from facenet_validate.models.quantization.recipes import PRECISIONS, choose_target
 
 BLOCKS = 24
 BEGIN, END = "<!-- fps: begin -->", "<!-- fps: end -->"
@@ -45,7 +47,7 @@ class Row:
     """A line of the table."""
 
     backend: str
-    precision: Precision
+    precision: str
     batch: int
     scope: str
     fps: float
@@ -79,10 +81,23 @@ class Faces:
         return standardize(faces.load(np.arange(size) % len(faces.names)), side)
 
 
-def rows(factory: EngineFactory, faces: Faces, batches: tuple[int, ...]) -> Iterator[Row]:
-    """Build and time a backend's engines."""
+def artefacts(factory: EngineFactory, folder: Path) -> Iterator[tuple[str, Artefact]]:
+    """Yield a backend's artefacts; of TensorRT also INT8 with FP16 instead of FP32 around it."""
     for precision in PRECISIONS:
-        with factory.engine(factory.built(precision)) as engine:
+        yield precision, factory.built(precision)
+    if factory.backend.builds_plans:
+        graph = folder / "int8-half-outside.onnx"
+        made = half_outside_int8(load_onnx(factory.built("int8").graph))
+        graph.write_bytes(made.SerializeToString(deterministic=True))
+        yield "int8, FP16 outside", replace(factory, given=graph).artefact("int8")
+
+
+def rows(
+    factory: EngineFactory, faces: Faces, batches: tuple[int, ...], folder: Path
+) -> Iterator[Row]:
+    """Build and time a backend's engines."""
+    for what, artefact in artefacts(factory, folder):
+        with factory.engine(artefact) as engine:
             for size in batches:
                 batch = faces.batch(size, factory.model.image_size)
                 for scope in engine.scopes:
@@ -92,7 +107,7 @@ def rows(factory: EngineFactory, faces: Faces, batches: tuple[int, ...]) -> Iter
                     repeats = work.images / work.batch
                     yield Row(
                         factory.backend.name,
-                        precision,
+                        what,
                         size,
                         scope,
                         blocks.fps(work.images),
@@ -137,7 +152,7 @@ def main() -> None:
             )
             where = device().identity.name if backend.on_gpu else cpu.name
             lines.insert(0, f"{backend.name} {backend.version} on {where}.\n")
-            for row in rows(factory, faces, batches):
+            for row in rows(factory, faces, batches, asked.work):
                 lines.append(row.text())
                 sys.stdout.write(f"{row.text()}\n")
     if asked.print:
