@@ -150,3 +150,12 @@ def test_a_broken_engine_fails(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess("suites/test_contract.py", *ARGUMENTS)
     result.stdout.fnmatch_lines(["*contract*norm_error_max*fp16*0.01*fail*"])
     assert result.ret == 1
+
+
+def test_an_engine_of_another_embedding_size_is_named(project: pytest.Pytester) -> None:
+    conftest = project.path / "conftest.py"
+    narrower = conftest.read_text().replace("(-1, 512)", "(-1, 128)")
+    conftest.write_text(narrower.replace("[0] * FACTOR", "[0][:, :128] * FACTOR"))
+    result = project.runpytest_subprocess("suites/test_parity.py", *ARGUMENTS)
+    result.stdout.fnmatch_lines(["*embeddings of 128 values, but *gives 512*"])
+    assert "Traceback" not in result.stdout.str()

@@ -152,6 +152,21 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
     graph = load_onnx(path)
     size = check_contract(graph, str(path))
     side = graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    check_fits(path, side, size, model)
+    digest = model_digest(path)
+    return Artefact(
+        path, digest, path, digest, precision, "built elsewhere", "given by the user", given=True
+    )
+
+
+def check_fits(path: Path, side: int, size: int, model: PreparedModel) -> None:
+    """Check that an engine reads and gives what the model it is compared with does.
+
+    Raises
+    ------
+    ModelError
+        If the faces or embeddings have another size.
+    """
     if side != model.image_size:
         raise ModelError(
             f"engine {path}: reads faces of {side} pixels, but {model.source.name}, which it is "
@@ -164,7 +179,3 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
             f"compared with, gives {model.embedding_size}. A different training? Name its own "
             "FP32 model with --facenet-model."
         )
-    digest = model_digest(path)
-    return Artefact(
-        path, digest, path, digest, precision, "built elsewhere", "given by the user", given=True
-    )

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from facenet_validate.backends import Backend
 from facenet_validate.cache import Cache
-from facenet_validate.engines.builds import Artefact, build_artefact, given_artefact
+from facenet_validate.engines.builds import (
+    Artefact,
+    build_artefact,
+    check_fits,
+    given_artefact,
+)
 from facenet_validate.engines.built import BuildFacts, graph_facts
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine, recipe_only
@@ -21,6 +26,7 @@ from facenet_validate.engines.tensorrt.artefacts import (
     plan_facts,
 )
 from facenet_validate.engines.tensorrt.validity import is_plan
+from facenet_validate.errors import ModelError
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.recipes import Precision, Target
 
@@ -170,7 +176,15 @@ class EngineFactory:
         from facenet_validate.engines.tensorrt.library import find_library
 
         library = find_library(self.backend.name)
-        return TensorRtEngine(read_plan(artefact), library, device, info=info)
+        engine = TensorRtEngine(read_plan(artefact), library, device, info=info)
+        try:
+            # Of a plan that was given this is known only now.
+            sides = [int(length) for length in engine.input.shape[2:]]
+            check_fits(artefact.path, sides[0], int(engine.output.shape[1]), self.model)
+        except ModelError:
+            engine.close()
+            raise
+        return engine
 
     def _on_cpu(self, artefact: Artefact) -> Engine:
         return OnnxRuntimeEngine(
