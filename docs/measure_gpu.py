@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.backends import BACKENDS, Backend, choose_backend
+from facenet_validate.backends import BACKENDS, choose_backend
 from facenet_validate.benchmarking.machine import cpu_identity
 from facenet_validate.benchmarking.timing import time_blocks, warm_up
 from facenet_validate.cache import Cache
@@ -124,6 +124,13 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--print", action="store_true", help="leave docs/gpu.md as it is")
     asked = parser.parse_args()
+    backends = [
+        choose_backend(name, "--backend", why_no_device)
+        for name in asked.backend or ["tensorrt-rtx"]
+    ]
+    for backend in backends:
+        if backend.unavailable:
+            raise SystemExit(backend.cannot_run)
     store, batches = Cache(asked.work), tuple(asked.batch_sizes)
     model, faces, cpu = prepare(source_model(None), store), Faces(store), cpu_identity()
     lines = [
@@ -136,10 +143,7 @@ def main() -> None:
         def device() -> Device:
             return stack.enter_context(open_device())
 
-        for name in asked.backend or ["tensorrt-rtx"]:
-            backend: Backend = choose_backend(name, "--backend", why_no_device)
-            if backend.unavailable:
-                raise SystemExit(f"{name} cannot run here: {backend.unavailable}")
+        for backend in backends:
             factory = EngineFactory(
                 backend=backend,
                 model=model,

@@ -59,6 +59,11 @@ class Backend:
         return self.name != "onnxruntime"
 
     @property
+    def cannot_run(self) -> str:
+        """Why its engines cannot be run here, for people; empty if they can."""
+        return f"{self.name} cannot run here: {self.unavailable}" if self.unavailable else ""
+
+    @property
     def builds_plans(self) -> bool:
         """Whether its engines are TensorRT plans."""
         return self.name in _MODULES

@@ -15,10 +15,14 @@ from facenet_validate.errors import FacenetValidateError, SettingsError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 2 with one line on standard error; 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="facenet-validate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="facenet-validate", description="Validate FaceNet engines: what is not a test run."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     init = commands.add_parser("init", help="copy the suites and gates.toml into a project")
-    init.add_argument("folder", type=Path)
+    init.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), help="default: the current folder"
+    )
     commands.add_parser("doctor", help="say what would run here and what is missing")
     table = {command.name: command for command in COMMANDS}
     for command in COMMANDS:
@@ -76,7 +80,7 @@ def _init(folder: Path) -> None:
 
 
 def _doctor() -> None:
-    from facenet_validate.backends import BACKENDS, INSTALL, installed_version
+    from facenet_validate.backends import BACKENDS, INSTALL, choose_backend, installed_version
     from facenet_validate.benchmarking.machine import cpu_identity
     from facenet_validate.engines.device.cuda import why_no_device
     from facenet_validate.models.pretrained import PRETRAINED, locate
@@ -101,3 +105,5 @@ def _doctor() -> None:
     )
     print(f"{'INT8 target':18} {target}: {why}; {int8_recipe(target).why}")
     print(f"{'pretrained model':18} {locate(PRETRAINED)}")
+    chosen = choose_backend("auto", "default", lambda: no_device)
+    print(f"{'pytest suites/':18} would run {chosen.name}: {chosen.why}")

@@ -235,11 +235,11 @@ def facenet_artefacts(
 
     @cache
     def artefact(precision: Precision) -> Artefact:
-        with facenet_run.progress.stage(f"building {precision}") as report:
-            found = facenet_factory.artefact(precision, report)
+        found = facenet_factory.artefact(precision, facenet_run.progress.stage)
         facenet_run.facts.setdefault("engines", {})[precision] = {
             "sha256": found.digest,
             "graph_sha256": found.graph_digest,
+            "path": str(found.path),
             "recipe": found.recipe,
             "cache": found.reason,
             "recipe_only": facenet_factory.recipe_only(precision),
@@ -285,9 +285,11 @@ def facenet_engines(
 
 
 @pytest.fixture(scope="session")
-def facenet_fp32_engine(facenet_factory: EngineFactory) -> Iterator[Engine]:
+def facenet_fp32_engine(facenet_run: Run, facenet_factory: EngineFactory) -> Iterator[Engine]:
     """The prepared FP32 model on the run's backend, which speed is compared with."""
-    with facenet_factory.engine(facenet_factory.built("fp32")) as engine:
+    with facenet_factory.engine(
+        facenet_factory.built("fp32", facenet_run.progress.stage)
+    ) as engine:
         yield engine
 
 

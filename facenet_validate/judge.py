@@ -135,15 +135,18 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
 
 def skip_what_cannot_run(item: pytest.Item, run: Run) -> None:
     """End a test whose engine can be built but not run here: its gates are not evaluated."""
-    reason = run.backend.unavailable
+    reason = run.backend.cannot_run
     if not reason:
         return
-    reason = f"{run.backend.name} cannot run here: {reason}"
     marker = item.get_closest_marker("facenet_judges")
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     precision = parameters.get("facenet_precision")
     if marker is not None and precision is not None:
         gates = gates_for(item, run, precision, recipe_only=False)
-        judged = [gate for gate in marker.args if gate in gates.limits] or marker.args
-        gates.check(*(not_evaluated(gate, reason, gates.limits.get(gate)) for gate in judged))
+        judged = [gate for gate in marker.args if gate in gates.limits]
+        unlimited = f"{reason}; and no limit in gates.toml for {run.dataset_name}"
+        gates.check(
+            *(not_evaluated(gate, reason, gates.limits[gate]) for gate in judged),
+            *(not_evaluated(gate, unlimited) for gate in (() if judged else marker.args)),
+        )
     pytest.skip(reason)

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+from _pytest.junitxml import xml_key
 
 from facenet_validate.errors import CacheError, DatasetError, FacenetValidateError, ModelError
 from facenet_validate.fixtures import (
@@ -227,6 +228,18 @@ class Collector:
             measurements_of(report.user_properties),
             report.longreprtext if report.failed else "",
         )
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        # JUnit's file is written at the session's end too, and knows only what it was told before.
+        results = self.config.stash[RESULTS]
+        xml = self.config.stash.get(xml_key, None)
+        if xml is not None and RUN in self.config.stash and results.touched:
+            from facenet_validate.reporting.summary import suite_properties
+
+            told = suite_properties(self.config.stash[RUN], results, int(exitstatus))
+            for name, value in told.items():
+                xml.add_global_property(name, value)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:

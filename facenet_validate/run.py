@@ -105,7 +105,8 @@ class Run:
             if self.settings.target not in ("auto", "tensorrt"):
                 raise SettingsError(
                     f"{self.settings.origins['facenet_target']}: {self.settings.target}, but "
-                    f"{self.backend.name} runs on a GPU. Expected tensorrt: leave the target out."
+                    f"{self.backend.name} engines are for a GPU. Expected tensorrt: leave the "
+                    "target out."
                 )
             return "tensorrt", f"the backend is {self.backend.name}"
         if self.settings.target == "auto":
@@ -268,9 +269,10 @@ def _with_engine(settings: Settings) -> Settings:
 
     assert settings.engine is not None
     if not settings.engine.is_file():
+        found = "it is a folder" if settings.engine.is_dir() else "no such file"
         raise SettingsError(
-            f"{settings.origins['facenet_engine']}: {settings.engine}: no such file. Expected an "
-            "ONNX engine or a TensorRT plan."
+            f"{settings.origins['facenet_engine']}: {settings.engine}: {found}. Expected an ONNX "
+            "engine or a TensorRT plan."
         )
     if is_plan(settings.engine):
         return _with_plan(settings, settings.engine)
@@ -294,7 +296,7 @@ def _with_plan(settings: Settings, path: Path) -> Settings:
     """
     from dataclasses import replace
 
-    from facenet_validate.engines.tensorrt.plans import precision_beside
+    from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
     from facenet_validate.engines.tensorrt.validity import read_header
 
     header = read_header(path)
@@ -303,7 +305,9 @@ def _with_plan(settings: Settings, path: Path) -> Settings:
             f"{settings.origins['facenet_backend']}: {settings.backend}, but {path.name} is a plan "
             f"of {header.backend} {header.version}. Leave the backend out: the plan's own is used."
         )
-    asked, known = settings.origins.get("facenet_precision"), precision_beside(path)
+    kept = kept_plan(path)
+    known = None if kept is None else precision_of(kept.report)
+    asked = settings.origins.get("facenet_precision")
     if known is not None and asked and settings.precisions != (known,):
         raise SettingsError(
             f"{asked}: {', '.join(settings.precisions)}, but {path.name} is {known}. Leave the "
@@ -312,7 +316,8 @@ def _with_plan(settings: Settings, path: Path) -> Settings:
     if known is None and (not asked or len(settings.precisions) != 1):
         raise SettingsError(
             f"{settings.origins['facenet_engine']}: {path.name} is a TensorRT plan, which does not "
-            "tell its precision before it runs. Name the one it was built in: --precision int8."
+            "tell its precision before it runs. Name the one it was built in: --precision fp16 or "
+            "--precision int8."
         )
     origins = dict(settings.origins)
     origins.setdefault("facenet_backend", f"the plan {path.name}")
@@ -366,6 +371,7 @@ def validate(run: Run) -> None:
         explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
+    _check_used(run)
     missing = [name for name in (*settings.require, *run.gates.require) if settings.lfw is None]
     if missing:
         raise SettingsError(
@@ -377,6 +383,27 @@ def validate(run: Run) -> None:
     check_writable(settings.cache)
     if settings.report is not None:
         check_report_folder(settings.report)
+
+
+def _check_used(run: Run) -> None:
+    """Check that what the command line asks for means something to the backend.
+
+    In a variable or an ini file it may be meant for other machines.
+    """
+    settings, backend = run.settings, run.backend
+    useless = {
+        "facenet_workspace": not backend.builds_plans,
+        "facenet_optimization_level": not backend.builds_plans,
+        "facenet_scope": settings.scope == "device" and not backend.on_gpu,
+    }
+    for name, is_useless in useless.items():
+        origin = settings.origins.get(name, "")
+        if is_useless and origin.startswith("--"):
+            wanted = "a GPU" if name == "facenet_scope" else "a TensorRT backend"
+            raise SettingsError(
+                f"{origin} means nothing to {backend.name}; expected {wanted}. Leave it out, or "
+                "name one with --facenet-backend."
+            )
 
 
 def header(run: Run) -> list[str]:
@@ -400,8 +427,8 @@ def header(run: Run) -> list[str]:
         lines.append(f"facenet: INT8 recipe {recipe.target}: {recipe.why}")
     if backend.unavailable:
         lines.append(
-            f"facenet: engines are built and not run here: {backend.unavailable}; what needs them "
-            "run is not evaluated"
+            f"facenet: engines are {'built' if settings.engine is None else 'looked at'} and not "
+            f"run here: {backend.unavailable}; what needs them run is not evaluated"
         )
     if settings.engine is not None:
         lines.append(f"facenet: engine {settings.engine}, compared with the FP32 model named above")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import xml.etree.ElementTree as ET
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,7 +42,9 @@ def _gates(report: Path) -> dict[str, dict[str, object]]:
 def test_without_a_gpu_the_engine_is_built_and_judged_by_its_build(
     project: pytest.Pytester,
 ) -> None:
-    result = project.runpytest_subprocess("suites", *RTX, "--facenet-report=report")
+    result = project.runpytest_subprocess(
+        "suites", *RTX, "--facenet-report=report", "--junitxml=junit.xml"
+    )
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
@@ -48,7 +52,10 @@ def test_without_a_gpu_the_engine_is_built_and_judged_by_its_build(
             "facenet: device *; target tensorrt: the backend is tensorrt-rtx",
             "facenet: engines are built and not run here: *",
             "*build*half_share*fp16*0.999353*pass*of the multiply-adds*",
+            "*contract*signature*fp16*not evaluated*cannot run here",
+            "not evaluated: tensorrt-rtx cannot run here: *; *judged by its build alone",
             "engine fp16: typed FP16*; plan of TensorRT for RTX *",
+            "plan fp16: */engine.plan",
             "verdict: PARTIAL*",
             "*1 passed, 8 not evaluated*",
         ]
@@ -60,6 +67,13 @@ def test_without_a_gpu_the_engine_is_built_and_judged_by_its_build(
     assert {gate["verdict"] for gate in others.values()} == {"not evaluated"}
     assert all("tensorrt-rtx cannot run here" in str(gate["detail"]) for gate in others.values())
     assert {"parity.cosine_min", "accuracy.acc", "performance.stored"} <= set(others)
+    suite = ET.parse(project.path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    told = {p.get("name"): p.get("value", "") for p in suite.findall("properties/property")}
+    assert told["facenet.verdict"] == "partial"
+    assert "tensorrt-rtx cannot run here" in told["facenet.cannot_run"]
+    assert "accuracy.acc" in told["facenet.partial"]
+    assert "plan of TensorRT for RTX" in told["facenet.engine.fp16"]
     assert "embeddings" not in json.loads((project.path / "report/results.json").read_text())
 
     again = project.runpytest_subprocess("suites", *RTX)
@@ -75,7 +89,7 @@ def test_required_lfw_fails_where_the_engine_cannot_run(project: pytest.Pytester
 def test_a_recipe_for_cpus_is_refused_on_a_gpu_backend(project: pytest.Pytester) -> None:
     result = project.runpytest_subprocess("suites", *RTX, "--facenet-target=cpu")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "--facenet-target: cpu, but tensorrt-rtx runs on a GPU" in result.stderr.str()
+    assert "--facenet-target: cpu, but tensorrt-rtx engines are for a GPU" in result.stderr.str()
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +108,11 @@ def test_a_plan_of_the_cache_is_known_again(project: pytest.Pytester, plan: Path
         [
             "facenet: backend tensorrt-rtx *: asked for by the plan engine.plan",
             "facenet: precisions fp16; *",
-            "*build*half_share*fp16*not evaluated*a plan built elsewhere does not tell*",
-            "engine fp16: plan of tensorrt-rtx *, built elsewhere (given by the user)",
+            "facenet: engines are looked at and not run here: *",
+            "*build*problems*fp16*0*0*pass*",
+            "*build*inputs*not evaluated*it was built elsewhere*",
+            "*build*half_share*fp16*0.999353*pass*",
+            "engine fp16: plan of tensorrt-rtx *, built here and given by its path *",
         ]
     )
     wrong = project.runpytest_subprocess("suites", f"--facenet-engine={plan}", "--precision=int8")
@@ -115,6 +132,43 @@ def test_a_plan_from_elsewhere_needs_its_precision(
         "suites", f"--facenet-engine={elsewhere}", "--precision=fp16"
     )
     assert named.ret == 0
+    named.stdout.fnmatch_lines(
+        [
+            "*build*problems*fp16*not evaluated*a plan built elsewhere*",
+            "*build*half_share*fp16*not evaluated*a plan built elsewhere*",
+            "*build*size*fp16*not evaluated*",
+        ]
+    )
+
+
+def test_a_damaged_plan_of_the_cache_is_refused(
+    project: pytest.Pytester, plan: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / plan.parent.name
+    shutil.copytree(plan.parent, kept)
+    content = bytearray(plan.read_bytes())
+    content[1_000_000] ^= 1
+    (kept / plan.name).write_bytes(content)
+    result = project.runpytest_subprocess("suites", f"--facenet-engine={kept / plan.name}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "is not what the cache wrote: engine.plan was damaged" in result.stderr.str()
+
+
+def test_several_profiles_are_no_size_to_judge(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess("suites/test_build.py", *RTX, "--facenet-batch-size=1,4")
+    result.stdout.fnmatch_lines(["*build*size*fp16*not evaluated*a plan of 2*"])
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--facenet-workspace=512", "--facenet-optimization-level=3", "--facenet-scope=device"],
+)
+def test_what_means_nothing_to_the_backend_is_refused(
+    project: pytest.Pytester, option: str
+) -> None:
+    result = project.runpytest_subprocess("suites", "--facenet-backend=onnxruntime", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"{option.partition('=')[0]} means nothing to onnxruntime" in result.stderr.str()
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,11 @@ def _explained(item: Item, other: Item | None) -> list[str]:
     """Return what an entry was made from, and in what another one differs."""
     name = f"{item.kind}/{short(item.name)}"
     made_from = ", ".join(f"{field} {value}" for field, value in item.inputs.items())
-    lines = [f"{name}: {KINDS.get(item.kind, item.kind)}", f"  made from {made_from}"]
+    lines = [
+        f"{name}: {KINDS.get(item.kind, item.kind)}",
+        f"  in {item.path}",
+        f"  made from {made_from}",
+    ]
     if other is None:
         return [*lines, "  nothing of its kind to compare it with"]
     changes = _changes(other, item)

@@ -24,16 +24,16 @@ class BuildFacts:
     ----------
     source : str
         What the shares were read from, for people.
-    problems : tuple of str
-        What the parser or the checker complained about.
+    problems : tuple of str or None
+        What the parser or the checker complained about; None where neither has seen it.
     shares : mapping
         Precision → share of the multiply-adds, 0 to 1; empty where it cannot be told.
     layers : mapping
         Type → number of layers.
     size : int
         Bytes of what is loaded.
-    profiles : int
-        How often it may hold the network: once for each optimisation profile.
+    profiles : int or None
+        How often it may hold the network: once for each optimisation profile; None if unknown.
     compiled : mapping
         Type → share of the multiply-adds, as the compiled engine lists its layers; empty where it
         does not.
@@ -46,11 +46,11 @@ class BuildFacts:
     """
 
     source: str
-    problems: tuple[str, ...]
+    problems: tuple[str, ...] | None
     shares: Mapping[str, float]
     layers: Mapping[str, int]
     size: int
-    profiles: int = 1
+    profiles: int | None = 1
     compiled: Mapping[str, float] = field(default_factory=dict)
     log: Path | None = None
     remade: str = ""

@@ -130,6 +130,7 @@ def cached_embeddings(
         "faces": faces.digest,
         "preprocessing": PREPROCESSING,
         "engine": engine.info.digest,
+        "precision": engine.info.precision,
         "runtime": engine.info.runtime,
         "options": dict(engine.info.options),
         "cpu": cpu,

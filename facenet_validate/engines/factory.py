@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,12 +30,16 @@ from facenet_validate.engines.tensorrt.validity import is_plan
 from facenet_validate.errors import ModelError
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.recipes import Precision, Target
+from facenet_validate.progress import Progress
 
 if TYPE_CHECKING:
     from facenet_validate.benchmarking.gpu import GpuFacts
     from facenet_validate.engines.device.interface import Device, GpuIdentity
 
-Progress = Callable[[int, int], None]
+Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Shows a stage of work by its title; its report is called with (done, total)."""
+
+silent: Stage = Progress(None).stage
 
 
 @dataclass(frozen=True)
@@ -93,28 +98,30 @@ class EngineFactory:
     gpu_facts: Callable[[], GpuFacts | None] = field(repr=False, default=lambda: None)
     given: Path | None = None
 
-    def artefact(self, precision: Precision, progress: Progress | None = None) -> Artefact:
+    def artefact(self, precision: Precision, stage: Stage = silent) -> Artefact:
         """Return what the engine under test is loaded from, built if it is not in the cache."""
         if self.given is None:
-            return self.built(precision, progress)
+            return self.built(precision, stage)
         if is_plan(self.given):
             return given_plan(self.given, precision, self.backend.name, self._gpu())
-        return self._of(given_artefact(self.given, precision, self.model), progress)
+        return self._of(given_artefact(self.given, precision, self.model), stage)
 
-    def built(self, precision: Precision, progress: Progress | None = None) -> Artefact:
+    def built(self, precision: Precision, stage: Stage = silent) -> Artefact:
         """Return an artefact built here, whatever was given."""
-        graph = build_artefact(
-            precision, self.model, self.target, self.calibration, self.cache, progress=progress
-        )
-        return self._of(graph, progress)
+        with stage(f"making the {precision} graph") as report:
+            graph = build_artefact(
+                precision, self.model, self.target, self.calibration, self.cache, progress=report
+            )
+        return self._of(graph, stage)
 
-    def _of(self, graph: Artefact, progress: Progress | None) -> Artefact:
+    def _of(self, graph: Artefact, stage: Stage) -> Artefact:
         """Return what the backend loads of a graph: its plan, or the graph itself."""
         if not self.backend.builds_plans:
             return graph
-        return plan_artefact(
-            graph, self.backend.name, self.plans, self.cache, self._gpu(), progress=progress
-        )
+        with stage(f"building the {graph.precision} plan") as report:
+            return plan_artefact(
+                graph, self.backend.name, self.plans, self.cache, self._gpu(), progress=report
+            )
 
     def facts(self, artefact: Artefact) -> BuildFacts:
         """Return what was built, as far as it can be told without running it."""

@@ -71,7 +71,17 @@ def write_summary(
     gates = results.with_not_run(expected_gates(run))
     terminal.section("facenet verdict", sep="=")
     width = shutil.get_terminal_size((120, 40)).columns
-    terminal.write_line(gate_table(gates, width=width, colour=terminal.hasmarkup))
+    cannot_run = run.backend.cannot_run
+    # Its reason stands below, once; results.json has it with every gate.
+    shown = [
+        {**gate, "detail": "cannot run here"}
+        if cannot_run and cannot_run in gate["detail"]
+        else gate
+        for gate in gates
+    ]
+    terminal.write_line(gate_table(shown, width=width, colour=terminal.hasmarkup))
+    if shown != gates:
+        terminal.write_line(f"not evaluated: {cannot_run}; the engine is judged by its build alone")
     for line in _notes(run, results):
         terminal.write_line(line)
     verdict = verdict_of_run(gates, results, exitstatus)
@@ -84,24 +94,55 @@ def write_summary(
         terminal.write_line(f"required and not judged: {', '.join(results.unmet)}", red=True)
     if verdict == "partial":
         terminal.write_line(f"partial: {_why_partial(gates)}")
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        terminal.write_line("fail: the run was interrupted before every gate was judged", red=True)
+
+
+def suite_properties(run: Run, results: Results, exitstatus: int) -> dict[str, str]:
+    """Return what a reader of JUnit has to know of the whole run."""
+    gates = results.with_not_run(expected_gates(run))
+    verdict = verdict_of_run(gates, results, exitstatus)
+    environment, facts = run.facts["environment"], run.facts
+    found = {
+        "facenet.verdict": verdict,
+        "facenet.partial": _why_partial(gates) if verdict == "partial" else "",
+        "facenet.backend": f"{environment['backend']} {environment['backend_version']}",
+        "facenet.cannot_run": run.backend.cannot_run,
+        "facenet.device": run.device,
+        "facenet.target": run.target,
+        "facenet.dataset": facts.get("dataset", {}).get("title", ""),
+        "facenet.model_sha256": facts.get("model", {}).get("source_sha256", ""),
+    }
+    for name, engine in facts.get("engines", {}).items():
+        found[f"facenet.engine.{name}"] = f"{engine['recipe']} (sha256 {engine['sha256']})"
+    return {name: value for name, value in found.items() if value}
 
 
 def write_report(run: Run, results: Results, exitstatus: int) -> None:
     """Write ``results.json`` into the report folder."""
     gates = results.with_not_run(expected_gates(run))
+    verdict = verdict_of_run(gates, results, exitstatus)
     assert run.settings.report is not None
     write_results(
         run.settings.report,
         {
             "schema": SCHEMA,
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "verdict": verdict_of_run(gates, results, exitstatus),
+            "verdict": verdict,
             "exit_status": exitstatus,
             "gates_file": str(run.gates.path),
             "gate_titles": dict(GATES),
             "protocol": next(
                 (m["protocol"] for m in results.measurements if m["name"] == "verification"), None
             ),
+            "partial": _why_partial(gates) if verdict == "partial" else "",
+            "settings": {
+                "precisions": list(run.settings.precisions),
+                "batch_sizes": list(run.settings.batch_sizes),
+                "workspace_mib": run.settings.workspace,
+                "optimization_level": run.settings.optimization_level,
+                "scope": run.settings.scope,
+            },
             **run.facts,
             "gates": gates,
             "measurements": results.measurements,
@@ -147,6 +188,8 @@ def _notes(run: Run, results: Results) -> list[str]:
         lines.append(f"alignment: no face found in {len(names)}, centre crop taken: {shown}")
     for name, engine in facts.get("engines", {}).items():
         lines.append(f"engine {name}: {engine['recipe']} ({engine['cache']})")
+        if run.backend.builds_plans:
+            lines.append(f"plan {name}: {engine['path']}")
     for name, origin in facts.get("embeddings", {}).items():
         lines.append(f"embeddings, {name}: {origin}")
     for speed in (m for m in results.measurements if m["name"] == "speed" and "p50_ms" in m):

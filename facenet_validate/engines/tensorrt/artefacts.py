@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -71,7 +71,8 @@ def plan_artefact(
         graph.graph,
         graph.graph_digest,
         graph.precision,
-        f"{graph.recipe}; plan of {library.name} {library.version}, built in {plan.seconds:.1f} s",
+        f"{graph.recipe}; plan of {library.name} {library.version}, which took "
+        f"{plan.seconds:.1f} s to build",
         plan.entry.reason,
         given=graph.given,
     )
@@ -87,11 +88,13 @@ def given_plan(
     EngineError
         If it is no whole plan, or of another library, version or GPU.
     """
+    from facenet_validate.engines.tensorrt.plans import kept_plan
     from facenet_validate.engines.tensorrt.validity import explain_plan
 
     header = explain_plan(path, _library(backend), gpu=gpu)
     digest = file_digest(path)
-    recipe = f"plan of {header.backend} {header.version}, built elsewhere"
+    where = "elsewhere" if kept_plan(path) is None else "here"
+    recipe = f"plan of {header.backend} {header.version}, built {where} and given by its path"
     if header.note:
         recipe += f"; {header.note}"
     return Artefact(path, digest, path, digest, precision, recipe, "given by the user", given=True)
@@ -128,29 +131,39 @@ def plan_facts(
 ) -> BuildFacts:
     """Return the facts of a plan: of its parsed network and its compiled layers.
 
-    A given plan tells nothing before a device has loaded it.
+    A given plan tells nothing before a device has loaded it, unless it lies in a cache.
     """
     from facenet_validate.engines.tensorrt.build import parsed_report
+    from facenet_validate.engines.tensorrt.plans import kept_plan
 
-    size = artefact.path.stat().st_size
     if artefact.path == artefact.graph:
-        return BuildFacts("a plan built elsewhere", (), {}, {}, size)
+        kept = kept_plan(artefact.path)
+        if kept is None:
+            return BuildFacts(
+                "a plan built elsewhere", None, {}, {}, artefact.path.stat().st_size, profiles=None
+            )
+        return _kept_facts(kept)
     library = _library(backend)
     plan = _plan(library, artefact, options, cache, gpu)
     again = parsed_report(library, artefact.graph.read_bytes())
     remade, differing = remade_inputs(artefact, model)
-    remade = ", ".join(part for part in (remade, "the parsed network") if part)
+    return replace(
+        _kept_facts(plan),
+        remade=", ".join(part for part in (remade, "the parsed network") if part),
+        differing=(*differing, *(() if again == plan.report else ("the parsed network",))),
+    )
+
+
+def _kept_facts(plan: Plan) -> BuildFacts:
     return BuildFacts(
         "the parsed network",
         plan.parse_messages,
         _shares(plan.report.multiply_adds_by_type),
         plan.report.layers_by_type,
-        size,
-        profiles=len(options.batch_sizes),
+        plan.entry.path.stat().st_size,
+        profiles=len(plan.batch_sizes),
         compiled=_shares(plan.compiled.multiply_adds_by_type) if plan.compiled else {},
         log=plan.log_path,
-        remade=remade,
-        differing=(*differing, *(() if again == plan.report else ("the parsed network",))),
     )
 
 
@@ -201,7 +214,14 @@ def _plan(
         optimization_level=options.optimization_level,
     )
     return cached_plan(
-        library, graph.graph, graph.graph_digest, asked, cache, gpu=gpu, progress=progress
+        library,
+        graph.graph,
+        graph.graph_digest,
+        asked,
+        cache,
+        precision=graph.precision,
+        gpu=gpu,
+        progress=progress,
     )
 
 

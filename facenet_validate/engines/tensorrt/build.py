@@ -117,6 +117,12 @@ def build_plan(
                 f"{library.name} {library.version} cannot build the network:\n"
                 f"{messages.errors or 'it gave no reason'}\n"
                 f"Options: {options.inputs()}."
+                + (
+                    ""
+                    if options.workspace_bytes is None
+                    else f" Its workspace is limited to {options.workspace_bytes / 2**20:g} MiB, "
+                    "of which RTX takes room for the whole network; give it more, or no limit."
+                )
             )
         plan = bytes(memory)
         kept_timings = bytes(timings.serialize()) if timings is not None else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facenet_validate.cache import Cache, Entry
+from facenet_validate.cache.manifest import MANIFEST, Manifest, verified
 from facenet_validate.digests import short
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.build import BUILD_VERSION, Built, build_plan
@@ -48,6 +49,8 @@ class Plan:
         Those of the parser alone; a builder may warn of what is no fault of the graph.
     seconds : float
         How long the build took, when it was made.
+    batch_sizes : tuple of int
+        The largest batch of each profile.
     """
 
     entry: Entry
@@ -57,6 +60,7 @@ class Plan:
     messages: tuple[str, ...]
     parse_messages: tuple[str, ...]
     seconds: float
+    batch_sizes: tuple[int, ...]
 
 
 def cached_plan(
@@ -66,6 +70,7 @@ def cached_plan(
     options: BuildOptions,
     cache: Cache,
     *,
+    precision: Precision,
     gpu: GpuIdentity | None,
     progress: Report | None = None,
 ) -> Plan:
@@ -75,6 +80,8 @@ def cached_plan(
     ----------
     onnx_digest : str
         SHA-256 of the graph's file, which depends on model, recipe and calibration.
+    precision : str
+        The graph's: part of the key so that a miss can name it.
     gpu : GpuIdentity or None
         What the plan is built on; None on a machine without, which serves for TensorRT for RTX.
 
@@ -85,7 +92,10 @@ def cached_plan(
     CacheError
         If the cache cannot be written.
     """
-    inputs = plan_inputs(library, onnx_digest, options, gpu)
+    inputs = {
+        "precision": precision,
+        **plan_inputs(library, onnx_digest, options, gpu),
+    }
 
     def build(path: Path) -> None:
         timings = _Timings(cache, library, options, inputs["gpu"])
@@ -102,7 +112,10 @@ def cached_plan(
         path.with_name(FACTS).write_text(json.dumps(_facts(built, inputs), indent=1))
         timings.write(built.timing_cache, known)
 
-    entry = cache.get_or_build("plan", inputs, PLAN, build)
+    return _plan(cache.get_or_build("plan", inputs, PLAN, build))
+
+
+def _plan(entry: Entry) -> Plan:
     facts = _read_facts(entry.path.with_name(FACTS))
     compiled = facts["compiled"]
     return Plan(
@@ -113,11 +126,15 @@ def cached_plan(
         tuple(facts["messages"]),
         tuple(facts["parse_messages"]),
         facts["seconds"],
+        tuple(profile[2] for profile in facts["inputs"]["options"]["profiles"]),
     )
 
 
 def plan_inputs(
-    library: Library, onnx_digest: str, options: BuildOptions, gpu: GpuIdentity | None
+    library: Library,
+    onnx_digest: str,
+    options: BuildOptions,
+    gpu: GpuIdentity | None,
 ) -> dict[str, Any]:
     """Return everything a plan depends on, as JSON values.
 
@@ -206,16 +223,41 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def precision_beside(path: Path) -> Precision | None:
-    """Return the precision that most of a plan's multiply-adds are in, by what lies beside it.
+def kept_manifest(path: Path) -> Manifest | None:
+    """Return what a cache says of a plan that lies in it; None for one from elsewhere.
 
-    None where nothing does: a plan tells it only once a device has loaded it.
+    Raises
+    ------
+    EngineError
+        If it is not what the cache wrote.
     """
-    try:
-        facts = json.loads(path.with_name(FACTS).read_text())
-        report = NetworkReport.from_json(facts["network"])
-    except (OSError, ValueError, KeyError, TypeError):
+    if path.name != PLAN or not (path.parent / MANIFEST).is_file():
         return None
+    found, damage = verified(path.parent, "plan", PLAN)
+    if found is None:
+        raise EngineError(
+            f"plan {path} is not what the cache wrote: {damage}. Build it again: leave "
+            "--facenet-engine out."
+        )
+    return found
+
+
+def kept_plan(path: Path) -> Plan | None:
+    """Return a plan of the cache by its path; None for one from elsewhere.
+
+    Raises
+    ------
+    EngineError
+        If it is not what the cache wrote.
+    """
+    found = kept_manifest(path)
+    if found is None:
+        return None
+    return _plan(Entry(path, found.files[PLAN].sha256, path.parent.name, True, "given by path"))
+
+
+def precision_of(report: NetworkReport) -> Precision:
+    """Return the precision that most of a network's multiply-adds are in."""
     if report.int8_share > 0.5:
         return "int8"
     return "fp16" if report.half_share > 0.5 else "fp32"

@@ -6,7 +6,6 @@ trusted input. Nothing here deserializes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.library import Backend, Library
 from facenet_validate.engines.tensorrt.log import listening
-from facenet_validate.engines.tensorrt.plans import FACTS
+from facenet_validate.engines.tensorrt.plans import kept_manifest
 from facenet_validate.errors import EngineError
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def _resembles(path: Path, head: bytes) -> str:
     if not head:
         return ": it is empty"
     if path.suffix == ".onnx" or head[:1] == b"\x08":
-        return ". It looks like an ONNX graph, which --facenet-engine takes with ONNX Runtime"
+        return ". It looks like an ONNX graph, which must be called .onnx"
     return ""
 
 
@@ -139,10 +138,8 @@ def _same_version(of_plan: str, installed: str) -> bool:
 
 def _check_gpu(path: Path, gpu: GpuIdentity) -> None:
     """Compare with the GPU of a plan from our cache; a plan itself does not tell before loading."""
-    try:
-        built_on = json.loads(path.with_name(FACTS).read_text())["inputs"]["gpu"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
+    kept = kept_manifest(path)
+    built_on = kept.inputs.get("gpu") if kept is not None else None
     if not built_on:
         return
     here = {

@@ -14,7 +14,13 @@ from facenet_validate.digests import file_digest, inputs_digest
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.library import Library, describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
-from facenet_validate.engines.tensorrt.plans import Plan, cached_plan, plan_inputs, precision_beside
+from facenet_validate.engines.tensorrt.plans import (
+    Plan,
+    cached_plan,
+    kept_plan,
+    plan_inputs,
+    precision_of,
+)
 from facenet_validate.errors import EngineError
 from facenet_validate.models.quantization.precision import to_fp16
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT
@@ -44,7 +50,9 @@ def _plan(
     options: BuildOptions = OPTIONS,
     gpu: GpuIdentity | None = None,
 ) -> Plan:
-    return cached_plan(library, graph, file_digest(graph), options, cache, gpu=gpu)
+    return cached_plan(
+        library, graph, file_digest(graph), options, cache, precision="int8", gpu=gpu
+    )
 
 
 class _NeverBuilds:
@@ -71,7 +79,7 @@ def test_the_second_request_is_a_hit_with_all_that_is_known(
     again = _plan(replace(rtx, module=_NeverBuilds(rtx.module)), graph, cache)
     assert (first.entry.hit, again.entry.hit) == (False, True)
     assert again.entry.reason.startswith(
-        "hit: same builder, gpu, library, model, options, platform"
+        "hit: same builder, gpu, library, model, options, platform, precision"
     )
     assert again.entry.path.read_bytes() == first.entry.path.read_bytes()
     assert replace(again, entry=first.entry) == first
@@ -90,11 +98,19 @@ def test_the_precision_of_a_plan_from_the_cache_is_known(
     for precision, model in graphs.items():
         path = tmp_path / f"{precision}.onnx"
         path.write_bytes(model.SerializeToString())
-        plan = _plan(rtx, path, cache).entry.path
-        assert precision_beside(plan) == precision
-    plan.with_name("build.json").write_text("{}")
-    assert precision_beside(plan) is None
-    assert precision_beside(tmp_path / "engine.plan") is None
+        made = _plan(rtx, path, cache)
+        kept = kept_plan(made.entry.path)
+        assert kept is not None
+        assert kept == replace(made, entry=kept.entry)
+        assert precision_of(kept.report) == precision
+    elsewhere = tmp_path / "engine.plan"
+    elsewhere.write_bytes(made.entry.path.read_bytes())
+    assert kept_plan(elsewhere) is None
+    content = bytearray(elsewhere.read_bytes())
+    content[len(content) // 2] ^= 1
+    made.entry.path.write_bytes(content)
+    with pytest.raises(EngineError, match=r"not what the cache wrote: engine.plan was damaged"):
+        kept_plan(made.entry.path)
 
 
 def test_a_damaged_plan_is_built_again(rtx: Library, graph: Path, cache: Cache) -> None:

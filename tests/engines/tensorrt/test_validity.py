@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
+from facenet_validate.cache import Cache
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.build import build_plan
 from facenet_validate.engines.tensorrt.library import Features, Library, describe_library
@@ -106,15 +106,18 @@ def test_versions_of_tensorrt_are_compared_in_four_numbers(tmp_path: Path) -> No
 
 
 def test_a_plan_from_our_cache_knows_its_gpu(tmp_path: Path) -> None:
-    plan = _tensorrt_plan(tmp_path / "engine.plan", (10, 13, 3, 9))
+    def build(path: Path) -> None:
+        _tensorrt_plan(path, (10, 13, 3, 9))
+
+    plan = Cache(tmp_path).get_or_build("plan", {"gpu": asdict(H200)}, "engine.plan", build).path
     library = describe_library(FakeTensorRT("10.13.3.9"), "tensorrt")
-    (tmp_path / "build.json").write_text(json.dumps({"inputs": {"gpu": asdict(H200)}}))
     assert explain_plan(plan, library, gpu=H200)
     with pytest.raises(EngineError, match="built on NVIDIA H200, but this GPU is NVIDIA L4") as e:
         explain_plan(plan, library, gpu=L4)
     assert "compute capability 9.0 → 8.9" in str(e.value)
-    (tmp_path / "build.json").write_text("not JSON")
-    assert explain_plan(plan, library, gpu=L4)
+    elsewhere = tmp_path / "engine.plan"
+    elsewhere.write_bytes(plan.read_bytes())
+    assert explain_plan(elsewhere, library, gpu=L4)
 
 
 class _Validity(enum.IntEnum):
