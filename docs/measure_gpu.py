@@ -30,7 +30,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.builds import Artefact
-from facenet_validate.engines.device.cuda import open_device, why_no_device
+from facenet_validate.engines.device.cuda import gpu, open_device
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.factory import Cpu, EngineFactory
 from facenet_validate.engines.tensorrt.artefacts import PlanOptions
@@ -125,8 +125,7 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="leave docs/gpu.md as it is")
     asked = parser.parse_args()
     backends = [
-        choose_backend(name, "--backend", why_no_device)
-        for name in asked.backend or ["tensorrt-rtx"]
+        choose_backend(name, "--backend", gpu()) for name in asked.backend or ["tensorrt-rtx"]
     ]
     for backend in backends:
         if backend.unavailable:

@@ -32,6 +32,10 @@ INSTALL: dict[BackendName, str] = {
 """How each backend's library is installed."""
 
 
+RTX_CAPABILITIES = ("", "7.5", "8.0", "8.6", "8.9")
+"""What TensorRT for RTX 1.7 lists as ``ComputeCapability``, beside 12.x; unknown ones are tried."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """What runs the engines of a run.
@@ -69,7 +73,30 @@ class Backend:
         return self.name in _MODULES
 
 
-def choose_backend(asked: str, origin: str, why_no_device: Callable[[], str]) -> Backend:
+@dataclass(frozen=True)
+class Gpu:
+    """What is asked of the GPU before a backend is chosen.
+
+    Attributes
+    ----------
+    why_not : callable
+        Returns why no CUDA device can be used; an empty string if one can.
+    compute_capability : callable
+        Returns the device's, as ``9.0``; an empty string if it is unknown.
+    why_no_pycuda : callable
+        Returns why pycuda cannot be used; an empty string if it can.
+    """
+
+    why_not: Callable[[], str]
+    compute_capability: Callable[[], str]
+    why_no_pycuda: Callable[[], str]
+
+    def unusable(self) -> str:
+        """Return why engines cannot be run on it; empty if they can."""
+        return self.why_not() or self.why_no_pycuda()
+
+
+def choose_backend(asked: str, origin: str, gpu: Gpu) -> Backend:
     """Return the backend to use; no library is imported for it.
 
     Parameters
@@ -78,8 +105,8 @@ def choose_backend(asked: str, origin: str, why_no_device: Callable[[], str]) ->
         ``auto`` or a backend's name.
     origin : str
         Where it was asked for, for messages.
-    why_no_device : callable
-        Returns why no CUDA device can be used; an empty string if one can.
+    gpu : Gpu
+        Asked only where a backend needs one.
 
     Raises
     ------
@@ -87,34 +114,38 @@ def choose_backend(asked: str, origin: str, why_no_device: Callable[[], str]) ->
         If the backend that was asked for is not installed.
     """
     if asked == "auto":
-        return _automatic(why_no_device)
+        return _automatic(gpu)
     name = next(known for known in BACKENDS if known == asked)
     version = installed_version(name)
     if not version:
         raise SettingsError(
             f"{origin}: {name}, which is not installed. Expected its library: {INSTALL[name]}."
         )
-    unavailable = why_no_device() if name != "onnxruntime" else ""
-    if not unavailable and name != "onnxruntime" and find_spec("pycuda") is None:
-        unavailable = "pycuda is not installed; pip install 'facenet-validate[tensorrt]'"
+    unavailable = gpu.unusable() if name != "onnxruntime" else ""
     return Backend(name, version, f"asked for by {origin}", unavailable)
 
 
-def _automatic(why_no_device: Callable[[], str]) -> Backend:
-    reason = ""
+def _automatic(gpu: Gpu) -> Backend:
+    why = "TensorRT is not installed"
     for name in _MODULES:
         version = installed_version(name)
         if not version:
             continue
-        reason = why_no_device()
-        if not reason and find_spec("pycuda") is None:
-            reason = "pycuda is not installed"
+        reason = gpu.unusable()
+        if not reason and name == "tensorrt-rtx" and not _is_listed(gpu.compute_capability()):
+            reason = (
+                f"it does not list compute capability {gpu.compute_capability()}; "
+                "--facenet-backend tensorrt-rtx tries it nevertheless"
+            )
         if not reason:
             return Backend(name, version, "it is installed and a CUDA device is visible")
-        reason = f"{name} {version} is installed, but {reason}"
-        break
-    why = reason or "TensorRT is not installed"
+        why = f"{name} {version} is installed, but {reason}"
     return Backend("onnxruntime", installed_version("onnxruntime"), why)
+
+
+def _is_listed(compute_capability: str) -> bool:
+    """Say whether TensorRT for RTX names a compute capability; 9.0 and 10.0 it does not."""
+    return compute_capability in RTX_CAPABILITIES or compute_capability.startswith("12.")
 
 
 def installed_version(name: BackendName) -> str:

@@ -82,7 +82,7 @@ def _init(folder: Path) -> None:
 def _doctor() -> None:
     from facenet_validate.backends import BACKENDS, INSTALL, choose_backend, installed_version
     from facenet_validate.benchmarking.machine import cpu_identity
-    from facenet_validate.engines.device.cuda import why_no_device
+    from facenet_validate.engines.device.cuda import gpu, why_no_device
     from facenet_validate.models.pretrained import PRETRAINED, locate
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
@@ -105,5 +105,5 @@ def _doctor() -> None:
     )
     print(f"{'INT8 target':18} {target}: {why}; {int8_recipe(target).why}")
     print(f"{'pretrained model':18} {locate(PRETRAINED)}")
-    chosen = choose_backend("auto", "default", lambda: no_device)
+    chosen = choose_backend("auto", "default", gpu())
     print(f"{'pytest suites/':18} would run {chosen.name}: {chosen.why}")

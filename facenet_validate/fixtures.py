@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from facenet_validate.engines.device.interface import Device
     from facenet_validate.engines.embedding import Embeddings
     from facenet_validate.engines.factory import EngineFactory
-    from facenet_validate.engines.protocol import Engine
+    from facenet_validate.engines.protocol import Engine, EngineInfo
     from facenet_validate.models.prepared import PreparedModel
     from facenet_validate.models.quantization.recipes import Precision
 
@@ -47,7 +47,8 @@ def facenet_cache(facenet_run: Run) -> Cache:
     from facenet_validate.cache import Cache, check_writable
 
     check_writable(facenet_run.settings.cache)
-    return Cache(facenet_run.settings.cache, facenet_run.settings.rebuild)
+    settings = facenet_run.settings
+    return Cache(settings.cache, settings.rebuild, made_since=facenet_run.started)
 
 
 @pytest.fixture(scope="session")
@@ -320,13 +321,14 @@ def facenet_embedder(
     from facenet_validate.errors import EngineError
     from facenet_validate.metrics.verification import check_embeddings
 
-    known: dict[str, Embeddings] = {}
+    known: dict[EngineInfo, Embeddings] = {}
 
     def embeddings(engine: Engine) -> Embeddings:
-        what = f"{engine.info.precision} engine ({engine.info.digest[:12]})"
-        if engine.info.digest not in known:
+        info = engine.info
+        what = f"{info.precision} engine on {info.backend} ({info.digest[:12]})"
+        if info not in known:
             with facenet_run.progress.stage(f"embedding with the {what}") as report:
-                known[engine.info.digest] = cached_embeddings(
+                known[info] = cached_embeddings(
                     engine,
                     facenet_faces,
                     facenet_run.settings.batch_size,
@@ -334,14 +336,14 @@ def facenet_embedder(
                     cpu=facenet_run.cpu_text,
                     progress=report,
                 )
-            origin = known[engine.info.digest].origin
+            origin = known[info].origin
             facenet_run.facts.setdefault("embeddings", {})[what] = origin
         try:
-            check_embeddings(known[engine.info.digest].values, facenet_faces.names, what=what)
+            check_embeddings(known[info].values, facenet_faces.names, what=what)
         except EngineError:
-            facenet_run.failed.setdefault(engine.info.precision, set()).add("the embedding check")
+            facenet_run.failed.setdefault(info.precision, set()).add("the embedding check")
             raise
-        return known[engine.info.digest]
+        return known[info]
 
     return embeddings
 
@@ -409,8 +411,17 @@ def facenet_timing(
             **provenance_of(
                 facenet_engine, facenet_prepared.entry.digest, facenet_run.settings.baselines
             ),
-            **({"driver": watch.facts.driver or ""} if (watch := facenet_gpu_watch()) else {}),
+            **_gpu_provenance(facenet_gpu_watch()),
         },
         facenet_gates,
         facenet_gpu_watch,
     )
+
+
+def _gpu_provenance(watch: GpuWatch | None) -> dict[str, str]:
+    """Return the driver and the CUDA it supports; nothing where engines need no GPU."""
+    if watch is None:
+        return {}
+    from facenet_validate.engines.device.driver import cuda_version
+
+    return {"driver": watch.facts.driver or "unknown", "cuda": cuda_version()}

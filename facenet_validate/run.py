@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class Run:
         Returns what shows progress; called once pytest has its terminal.
     parallel : bool
         Whether this process is one of several workers.
+    started : float
+        When, in seconds since 1970.
     facts : dict
         What was found and built, for the reports.
     failed : dict
@@ -69,6 +72,7 @@ class Run:
     gates: GatesFile
     make_progress: Callable[[], Progress]
     parallel: bool
+    started: float = field(default_factory=time.time)
     facts: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, set[str]] = field(default_factory=dict)
     pairs: int = 0
@@ -87,10 +91,10 @@ class Run:
         SettingsError
             If what was asked for is not installed.
         """
-        from facenet_validate.engines.device.cuda import why_no_device
+        from facenet_validate.engines.device.cuda import gpu
 
         origin = self.settings.origins.get("facenet_backend", "default")
-        return choose_backend(self.settings.backend, origin, why_no_device)
+        return choose_backend(self.settings.backend, origin, gpu())
 
     @cached_property
     def chosen_target(self) -> tuple[Target, str]:
@@ -106,7 +110,8 @@ class Run:
                 raise SettingsError(
                     f"{self.settings.origins['facenet_target']}: {self.settings.target}, but "
                     f"{self.backend.name} engines are for a GPU. Expected tensorrt: leave the "
-                    "target out."
+                    "target out, or make the graph for it (facenet-validate quantize --target "
+                    "tensorrt)."
                 )
             return "tensorrt", f"the backend is {self.backend.name}"
         if self.settings.target == "auto":
@@ -336,6 +341,10 @@ def _with_target(settings: Settings, engine: onnx.ModelProto) -> Settings:
         target = None
     if target not in TARGETS:
         return settings
+    if target != "tensorrt" and settings.backend == "auto":
+        # A recipe for CPUs runs on one, also on a machine with a GPU.
+        origins = {**settings.origins, "facenet_backend": "the engine's recipe for CPUs"}
+        settings = replace(settings, backend="onnxruntime", origins=origins)
     if settings.target not in ("auto", target):
         raise SettingsError(
             f"{settings.origins['facenet_target']}: {settings.target}, but the engine says that "

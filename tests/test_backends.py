@@ -6,7 +6,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from facenet_validate.backends import choose_backend
+from facenet_validate.backends import Gpu, choose_backend
 from facenet_validate.errors import SettingsError
 
 
@@ -37,12 +37,13 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     return found
 
 
-def no_driver() -> str:
-    return "there is no driver"
+def _gpu(why_not: str = "", capability: str = "8.9", pycuda: str = "") -> Gpu:
+    return Gpu(lambda: why_not, lambda: capability, lambda: pycuda)
 
 
-def a_gpu() -> str:
-    return ""
+no_driver = _gpu("there is no driver")
+a_gpu = _gpu()
+no_pycuda = _gpu(pycuda="pycuda is not installed")
 
 
 def test_auto_is_the_cpu_where_tensorrt_is_not_installed(installed: dict[str, str | None]) -> None:
@@ -52,7 +53,7 @@ def test_auto_is_the_cpu_where_tensorrt_is_not_installed(installed: dict[str, st
 
 
 def test_auto_is_tensorrt_where_it_and_a_gpu_are(installed: dict[str, str | None]) -> None:
-    installed |= {"tensorrt": "here", "tensorrt_rtx_bindings": "here", "pycuda": "here"}
+    installed |= {"tensorrt": "here", "tensorrt_rtx_bindings": "here"}
     found = choose_backend("auto", "default", a_gpu)
     assert (found.name, found.version, found.unavailable) == ("tensorrt", "1.0", "")
     assert found.builds_plans
@@ -67,7 +68,24 @@ def test_auto_without_a_gpu_is_the_cpu_and_says_why(installed: dict[str, str | N
 
 def test_auto_without_pycuda_is_the_cpu_and_says_why(installed: dict[str, str | None]) -> None:
     installed["tensorrt"] = "here"
-    assert "pycuda is not installed" in choose_backend("auto", "default", a_gpu).why
+    assert "pycuda is not installed" in choose_backend("auto", "default", no_pycuda).why
+
+
+@pytest.mark.parametrize(("capability", "chosen"), [("8.9", True), ("12.0", True), ("9.0", False)])
+def test_auto_takes_rtx_for_gpus_it_lists(
+    installed: dict[str, str | None], capability: str, chosen: bool
+) -> None:
+    installed["tensorrt_rtx_bindings"] = "here"
+    gpu = _gpu(capability=capability)
+    found = choose_backend("auto", "default", gpu)
+    assert (found.name == "tensorrt-rtx") is chosen
+    assert chosen or "does not list compute capability 9.0" in found.why
+    assert choose_backend("tensorrt-rtx", "--facenet-backend", gpu).unavailable == ""
+
+
+def test_tensorrt_goes_before_rtx(installed: dict[str, str | None]) -> None:
+    installed |= {"tensorrt": "here", "tensorrt_rtx_bindings": "here"}
+    assert choose_backend("auto", "default", a_gpu).name == "tensorrt"
 
 
 def test_type_stubs_are_no_tensorrt(installed: dict[str, str | None]) -> None:
@@ -90,7 +108,7 @@ def test_what_was_asked_for_is_built_where_it_cannot_run(installed: dict[str, st
     installed["tensorrt_rtx_bindings"] = "here"
     found = choose_backend("tensorrt-rtx", "--facenet-backend", no_driver)
     assert (found.name, found.unavailable) == ("tensorrt-rtx", "there is no driver")
-    assert "pycuda" in choose_backend("tensorrt-rtx", "--facenet-backend", a_gpu).unavailable
+    assert "pycuda" in choose_backend("tensorrt-rtx", "--facenet-backend", no_pycuda).unavailable
 
 
 def test_the_installed_onnxruntime_is_told_by_either_name(

@@ -13,6 +13,7 @@ import pytest
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.engines.device.cuda import why_no_device
+from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
 
 pytestmark = [
     pytest.mark.skipif(
@@ -92,10 +93,16 @@ def test_a_recipe_for_cpus_is_refused_on_a_gpu_backend(project: pytest.Pytester)
     assert "--facenet-target: cpu, but tensorrt-rtx engines are for a GPU" in result.stderr.str()
 
 
+def _is_fp16_for_64(path: Path) -> bool:
+    kept = kept_plan(path)
+    return kept is not None and (precision_of(kept.report), kept.batch_sizes) == ("fp16", (64,))
+
+
 @pytest.fixture(scope="module")
 def plan(shared_cache: Cache) -> Path:
     """The FP16 plan that the first test built."""
-    found = sorted((shared_cache.root / "v2" / "plan").glob("*/engine.plan"))
+    plans = sorted((shared_cache.root / "v2" / "plan").glob("*/engine.plan"))
+    found = [path for path in plans if _is_fp16_for_64(path)]
     if not found:
         pytest.skip("no plan was built in this session: run the whole file")
     return found[0]

@@ -37,12 +37,13 @@ from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_l
 GRAPHS = {}
 DEVICE = FakeDevice()
 facenet_validate.stopwatch.REPLAYS = 10
-facenet_validate.engines.device.cuda.why_no_device = lambda: ""
+facenet_validate.engines.device.cuda.gpu = lambda: facenet_validate.backends.Gpu(
+    lambda: "", lambda: "9.0", lambda: ""
+)
+facenet_validate.engines.device.driver.cuda_version = lambda: "13.0"
 facenet_validate.engines.device.cuda.open_device = lambda: DEVICE
 facenet_validate.engines.device.driver.pci_bus_id = lambda: "0000:00:00.0"
 facenet_validate.engines.device.driver.device_name = lambda: "Fake GPU"
-find_spec = facenet_validate.backends.find_spec
-facenet_validate.backends.find_spec = lambda name: name == "pycuda" or find_spec(name)
 read_plan = artefacts.read_plan
 
 
@@ -159,3 +160,21 @@ def test_an_engine_of_another_embedding_size_is_named(project: pytest.Pytester) 
     result = project.runpytest_subprocess("suites/test_parity.py", *ARGUMENTS)
     result.stdout.fnmatch_lines(["*embeddings of 128 values, but *gives 512*"])
     assert "Traceback" not in result.stdout.str()
+
+
+def test_a_rebuild_judges_the_plan_it_runs(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(
+        "suites/test_build.py", "suites/test_contract.py", *ARGUMENTS, "--facenet-rebuild"
+    )
+    assert result.ret == 0, result.outlines
+    result.stdout.fnmatch_lines(["*build*half_share*pass*", "*contract*signature*pass*"])
+
+
+def test_fp32_on_a_gpu_is_compared_with_fp32_on_the_cpu(project: pytest.Pytester) -> None:
+    conftest = project.path / "conftest.py"
+    turned = conftest.read_text().replace("[0] * FACTOR", "[0][:, ::-1] * FACTOR")
+    conftest.write_text(turned)
+    result = project.runpytest_subprocess(
+        "suites/test_parity.py", ARGUMENTS[0], "--precision=fp32", ARGUMENTS[2]
+    )
+    result.stdout.fnmatch_lines(["*parity*cosine_min*fp32*fail*"])

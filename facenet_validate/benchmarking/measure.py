@@ -86,7 +86,9 @@ def time_alone(benchmark: Any, work: Work, around: Surroundings) -> Timed:
     """Time an engine by itself over 24 blocks."""
     warm_up(work.run)
     benchmark.pedantic(work.run, setup=around.look, rounds=2 * LOOKS[0])
-    return _timed(tuple(benchmark.stats.stats.data), work, around)
+    timed = _timed(tuple(benchmark.stats.stats.data), work, around)
+    _a_batch_a_round(benchmark, work)
+    return timed
 
 
 def time_beside(
@@ -114,9 +116,16 @@ def time_beside(
     # Blocks are as long as they need to be, so that the two engines' may hold different counts.
     images = np.array([work.images, fp32.images, fp32.images, work.images])
 
+    def before_quad() -> None:
+        if around.watches:
+            around.look()
+            # The GPU stood idle meanwhile: no timed block is the first after that.
+            work.run()
+
     def before_round() -> None:
+        if timer.between_quads:
+            before_quad()
         timer.before_round()
-        around.look()
         report(len(timer.quads()), LOOKS[0])
 
     benchmark.pedantic(timer.run_a, setup=before_round, rounds=2 * LOOKS[0])
@@ -130,12 +139,19 @@ def time_beside(
             break
         known = len(timer.a_blocks)
         for quads in range(ratio.quads + 1, look + 1):
+            before_quad()
             timer.complete(quads)
-            around.look()
             report(quads, look)
         for seconds in timer.a_blocks[known:]:
             benchmark.stats.update(seconds)
+    _a_batch_a_round(benchmark, work)
     return _timed(timer.a_blocks, work, around, ratio, verdict)
+
+
+def _a_batch_a_round(benchmark: Any, work: Work) -> None:
+    """Have pytest-benchmark store seconds a batch: how many are in a block may change."""
+    data = benchmark.stats.stats.data
+    data[:] = [seconds * work.batch / work.images for seconds in data]
 
 
 def _timed(

@@ -42,6 +42,11 @@ class Surroundings:
         self._stolen = steal()
         self._samples: list[GpuSample] = []
 
+    @property
+    def watches(self) -> bool:
+        """Whether looking takes time: there is a GPU to ask."""
+        return self._gpu is not None
+
     def look(self) -> None:
         """Take a sample of the GPU; call it between timed blocks."""
         if self._gpu is not None:

@@ -211,6 +211,11 @@ class AbbaTimer:
         self._open: list[float] = []
         self._ready = False
 
+    @property
+    def between_quads(self) -> bool:
+        """Whether the next block begins a quad."""
+        return not self._open
+
     def before_round(self) -> None:
         """Run what comes between the blocks of A: in every second round, two blocks of B.
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +35,7 @@ from facenet_validate.errors import CacheError
 LAYOUT = "v2"
 """The folder of entries of this layout."""
 
+_REBUILD = "a rebuild was asked for"
 _COMPARED = 64  # newest entries a miss is compared with: reading thousands would take seconds
 
 
@@ -117,10 +119,14 @@ class Cache:
         The folder; shared freely between processes of one machine.
     rebuild : bool
         Whether to make everything anew. Old entries stay until the new one is whole.
+    made_since : float
+        What was made from then on, in seconds since 1970, is new enough for a rebuild: several
+        processes of one run rebuild once.
     """
 
     root: Path
     rebuild: bool = False
+    made_since: float = math.inf
 
     def find(self, kind: str, inputs: Mapping[str, Any], filename: str) -> Entry | None:
         """Return the artefact made from ``inputs`` if it is there, whole, and wanted.
@@ -128,7 +134,9 @@ class Cache:
         Nothing is locked or built; a cache that cannot be written serves as well. What is damaged,
         and everything where a rebuild was asked for, is as good as absent.
         """
-        return None if self.rebuild else self._hit(kind, inputs, filename)
+        if self.rebuild and not self._is_new(kind, inputs):
+            return None
+        return self._hit(kind, inputs, filename)
 
     def get_or_build(
         self, kind: str, inputs: Mapping[str, Any], filename: str, build: Callable[[Path], None]
@@ -151,10 +159,9 @@ class Cache:
         CacheError
             If the disk is full, the cache cannot be written, or the build left no such file.
         """
-        if self.rebuild:
-            return self._make(kind, inputs, filename, build, anew="a rebuild was asked for")
-        found = self._hit(kind, inputs, filename)
-        return found or self._make(kind, inputs, filename, build)
+        found = self.find(kind, inputs, filename)
+        anew = _REBUILD if self.rebuild else ""
+        return found or self._make(kind, inputs, filename, build, anew=anew)
 
     def replace(
         self, kind: str, inputs: Mapping[str, Any], filename: str, build: Callable[[Path], None]
@@ -168,6 +175,13 @@ class Cache:
 
     def _folder(self, kind: str, inputs: Mapping[str, Any]) -> Path:
         return self.root / LAYOUT / kind / inputs_digest(inputs)
+
+    def _is_new(self, kind: str, inputs: Mapping[str, Any]) -> bool:
+        try:
+            made = (self._folder(kind, inputs) / manifest.MANIFEST).stat().st_mtime
+        except OSError:
+            return False
+        return made >= self.made_since
 
     def _hit(
         self, kind: str, inputs: Mapping[str, Any], filename: str, reason: str = ""
@@ -190,7 +204,7 @@ class Cache:
     ) -> Entry:
         folder = self._folder(kind, inputs)
         with _readable_errors(self.root), locked(folder):
-            if not anew:
+            if not anew or (anew == _REBUILD and self._is_new(kind, inputs)):
                 found = self._hit(kind, inputs, filename, "another process built it")
                 if found is not None:
                     return found
@@ -202,7 +216,9 @@ class Cache:
                 build(staging / filename)
                 made = manifest.describe(staging, kind, inputs, filename)
                 if before is not None and before.files == made.files:
-                    mark_used(folder)  # and left: whoever reads the same bytes is not disturbed
+                    # Left where it is: whoever reads the same bytes is not disturbed.
+                    mark_used(folder)
+                    os.utime(folder / manifest.MANIFEST)  # made just now
                 else:
                     manifest.write(staging, made)
                     sync_folder(staging)

@@ -126,9 +126,7 @@ class EngineFactory:
     def facts(self, artefact: Artefact) -> BuildFacts:
         """Return what was built, as far as it can be told without running it."""
         if self.backend.builds_plans:
-            return plan_facts(
-                artefact, self.model, self.backend.name, self.plans, self.cache, self._gpu()
-            )
+            return plan_facts(artefact, self.model, self.backend.name)
         return graph_facts(artefact, self.model)
 
     def recipe_only(self, precision: Precision) -> bool:
@@ -160,6 +158,14 @@ class EngineFactory:
         """Return the GPU; None where there is none to run on."""
         return None if self.backend.unavailable else self.device().identity
 
+    def _options(self) -> tuple[tuple[str, str], ...]:
+        """Return what a GPU engine is run with that changes its results or speed."""
+        if self.backend.name == "onnxruntime-cuda":
+            from facenet_validate.engines.onnxruntime_cuda import CUDA_OPTIONS
+
+            return (("provider", "CUDAExecutionProvider"), *CUDA_OPTIONS)
+        return (("execution", "CUDA graph"),)
+
     def _on_gpu(self, artefact: Artefact) -> Engine:
         device = self.device()
         gpu = device.identity
@@ -169,9 +175,9 @@ class EngineFactory:
             runtime=f"{self.backend.name} {self.backend.version}",
             device=gpu.name,
             device_details=_details(gpu, self.gpu_facts()),
-            options=(),
+            options=self._options(),
             digest=artefact.digest,
-            artefact=artefact.path.name if artefact.given else artefact.recipe,
+            artefact=artefact.graph.name if artefact.given else artefact.recipe,
             recipe_only=self.recipe_only(artefact.precision),
         )
         if self.backend.name == "onnxruntime-cuda":

@@ -17,6 +17,9 @@ from facenet_validate.engines.blocks import repetitions
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.errors import EngineError
 
+CUDA_OPTIONS = (("use_tf32", "0"),)
+"""Options of the CUDA provider that change results or speed."""
+
 
 class OnnxRuntimeCudaEngine:
     """An ONNX file on a provider whose memory is a device's.
@@ -142,16 +145,12 @@ class OnnxRuntimeCudaEngine:
             raise
         except Exception as error:
             raise self._failed(error) from None
-        options = ort.RunOptions()
-        # Runs are queued; the block waits once.
-        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
         def block(count: int) -> None:
             opened = self._open()
             try:
                 for _ in range(count):
-                    opened.run_with_iobinding(binding, options)
-                binding.synchronize_outputs()
+                    opened.run_with_iobinding(binding)  # returns when the device is done
             except Exception as error:
                 raise self._failed(error) from None
 
@@ -172,10 +171,14 @@ def _session(path: Path, provider: str, device_id: int) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    settings = [{"device_id": str(device_id)}] if provider == "CUDAExecutionProvider" else [{}]
+    settings: dict[str, str] = {}
+    if provider == "CUDAExecutionProvider":
+        # A node without a kernel would run on the CPU unseen; FP32 in TF32 would not be FP32.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        settings = {"device_id": str(device_id), **dict(CUDA_OPTIONS)}
     try:
         session: Any = ort.InferenceSession(
-            str(path), options, providers=[provider], provider_options=settings
+            str(path), options, providers=[provider], provider_options=[settings]
         )
     except Exception as error:
         raise EngineError(

@@ -200,9 +200,10 @@ def _notes(run: Run, results: Results) -> list[str]:
 
 
 def _device_line(times: dict[str, Any]) -> str:
+    p99 = f", p99 {times['p99_ms']:.3f} ms" if "p99_ms" in times else ""
     text = (
         f"device time {times['precision']}, batch {times['batch']}: p50 {times['p50_ms']:.3f} ms, "
-        f"p90 {times['p90_ms']:.3f} ms, p99 {times['p99_ms']:.3f} ms over {times['replays']} "
+        f"p90 {times['p90_ms']:.3f} ms{p99} over {times['replays']} "
         f"replays, enqueue {times['enqueue_p50_ms']:.3f} ms, "
         f"{times['gpu_memory_bytes'] / 2**20:.0f} MiB of GPU memory"
     )

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,3 +277,24 @@ def test_different_inputs_have_different_keys(
 ) -> None:
     same = json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
     assert (inputs_digest(left) == inputs_digest(right)) is same
+
+
+@pytest.mark.parametrize("anew", [b"new", b"old"], ids=["other bytes", "the same bytes"])
+def test_a_rebuild_takes_what_this_run_has_made_already(tmp_path: Path, anew: bytes) -> None:
+    """Two processes of a run rebuild once; what was there before the run is made anew."""
+
+    def builds(content: bytes) -> Callable[[Path], None]:
+        def build(path: Path) -> None:
+            path.write_bytes(content)
+
+        return build
+
+    old = Cache(tmp_path).get_or_build("plan", {"a": 1}, "x", builds(b"old"))
+    an_hour_ago = time.time() - 3600
+    os.utime(old.path.with_name("manifest.json"), (an_hour_ago, an_hour_ago))
+    run = Cache(tmp_path, rebuild=True, made_since=time.time() - 60)
+    first = run.get_or_build("plan", {"a": 1}, "x", builds(anew))
+    again = run.get_or_build("plan", {"a": 1}, "x", builds(b"newer"))
+    assert (first.hit, again.hit) == (False, True)
+    assert again.read() == anew
+    assert run.replace("plan", {"a": 1}, "x", builds(b"replaced")).read() == b"replaced"

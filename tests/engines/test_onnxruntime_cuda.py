@@ -142,8 +142,9 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused(
     asked: list[Any] = []
 
     def fall_back(name: str, options: Any, **rest: Any) -> Any:
-        asked.append(rest)
-        return session(name, options, providers=["CPUExecutionProvider"])
+        fallback = options.get_session_config_entry("session.disable_cpu_ep_fallback")
+        asked.append(rest | {"no nodes on the CPU": fallback})
+        return session(name, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
@@ -153,7 +154,11 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused(
     ):
         OnnxRuntimeCudaEngine(path, info=INFO, device_id=1)
     assert asked == [
-        {"providers": ["CUDAExecutionProvider"], "provider_options": [{"device_id": "1"}]}
+        {
+            "providers": ["CUDAExecutionProvider"],
+            "provider_options": [{"device_id": "1", "use_tf32": "0"}],
+            "no nodes on the CPU": "1",
+        }
     ]
 
 

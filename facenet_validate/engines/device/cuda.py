@@ -10,7 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.engines.device.driver import DriverCalls, why_no_device
+from facenet_validate.backends import Gpu
+from facenet_validate.engines.device.driver import (
+    DriverCalls,
+    compute_capability,
+    why_no_device,
+)
 from facenet_validate.engines.device.interface import (
     Device,
     DeviceBuffer,
@@ -22,10 +27,29 @@ from facenet_validate.engines.device.interface import (
 )
 from facenet_validate.errors import EngineError
 
-__all__ = ["CudaDevice", "open_device", "why_no_device"]
+__all__ = ["CudaDevice", "gpu", "open_device", "why_no_device", "why_no_pycuda"]
 
 _NON_BLOCKING = 1
 """``CU_STREAM_NON_BLOCKING``: no hidden order with the default stream."""
+
+
+def gpu() -> Gpu:
+    """Return how the GPU of this machine is asked."""
+    return Gpu(why_no_device, compute_capability, why_no_pycuda)
+
+
+def why_no_pycuda() -> str:
+    """Return why pycuda cannot be used; empty if it can. It is imported to find out."""
+    try:
+        import pycuda.driver
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "pycuda":
+            return "pycuda is not installed; pip install pycuda (docs/gpu.md says what it needs)"
+        return f"pycuda cannot be loaded: {error}"
+    except ImportError as error:
+        return f"pycuda cannot be loaded: {error}; compile it again (docs/gpu.md)"
+    del pycuda
+    return ""
 
 
 def open_device(ordinal: int = 0) -> Device:

@@ -13,6 +13,9 @@ from facenet_validate.errors import EngineError
 _LIBRARY = "libcuda.so.1"
 
 _NO_DEVICE = 100
+_MAJOR, _MINOR = 75, 76
+"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
+
 _THREAD_LOCAL = 1
 """``CU_STREAM_CAPTURE_MODE_THREAD_LOCAL``: what other threads do cannot spoil a capture."""
 
@@ -93,6 +96,28 @@ def device_name(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> s
         If there is no such device.
     """
     return _told(ordinal, "cuDeviceGetName", lambda text, device: (text, 128, device), load)
+
+
+def compute_capability(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:
+    """Return a CUDA device's compute capability, as ``9.0``; empty if the driver does not tell."""
+    library = load(_LIBRARY)
+    device, number = ctypes.c_int(), ctypes.c_int()
+    if library.cuInit(0) or library.cuDeviceGet(ctypes.byref(device), ordinal):
+        return ""
+    numbers = []
+    for attribute in (_MAJOR, _MINOR):
+        if library.cuDeviceGetAttribute(ctypes.byref(number), attribute, device):
+            return ""
+        numbers.append(str(number.value))
+    return ".".join(numbers)
+
+
+def cuda_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
+    """Return the newest CUDA the driver supports, as ``13.0``; empty if it does not tell."""
+    number = ctypes.c_int()
+    if load(_LIBRARY).cuDriverGetVersion(ctypes.byref(number)):
+        return ""
+    return f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
 def _told(

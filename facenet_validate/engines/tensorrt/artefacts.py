@@ -121,14 +121,7 @@ def read_plan(artefact: Artefact) -> bytes:
     return content
 
 
-def plan_facts(
-    artefact: Artefact,
-    model: PreparedModel,
-    backend: BackendName,
-    options: PlanOptions,
-    cache: Cache,
-    gpu: GpuIdentity | None,
-) -> BuildFacts:
+def plan_facts(artefact: Artefact, model: PreparedModel, backend: BackendName) -> BuildFacts:
     """Return the facts of a plan: of its parsed network and its compiled layers.
 
     A given plan tells nothing before a device has loaded it, unless it lies in a cache.
@@ -143,9 +136,9 @@ def plan_facts(
                 "a plan built elsewhere", None, {}, {}, artefact.path.stat().st_size, profiles=None
             )
         return _kept_facts(kept)
-    library = _library(backend)
-    plan = _plan(library, artefact, options, cache, gpu)
-    again = parsed_report(library, artefact.graph.read_bytes())
+    plan = kept_plan(artefact.path)
+    assert plan is not None, "a plan that was built here lies in the cache"
+    again = parsed_report(_library(backend), artefact.graph.read_bytes())
     remade, differing = remade_inputs(artefact, model)
     return replace(
         _kept_facts(plan),

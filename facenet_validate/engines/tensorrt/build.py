@@ -102,8 +102,9 @@ def build_plan(
     with listening(library.logger) as messages, _interrupts(monitor):
         builder: trt.Builder = library.module.Builder(library.logger)
         network = builder.create_network(_network_flags(library))
+        before = len(messages.shown)
         parser = parse_network(library, network, onnx_bytes)
-        complaints = messages.shown
+        complaints = messages.shown[before:]
         report = describe_network(library, network)
         config = _configured(library, builder, network, options)
         timings = _set_timing_cache(library, config, timing_cache, messages)
