@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import ModuleType, TracebackType
-from typing import Any, Self, TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
+
+from facenet_validate.closing import Closing
 
 _T = TypeVar("_T")
 
@@ -81,7 +83,7 @@ def disturbance(samples: Iterable[GpuSample]) -> str:
     return ", ".join(causes)
 
 
-class GpuWatch:
+class GpuWatch(Closing):
     """Takes samples of one GPU when asked; missing NVML or permission is no error.
 
     Parameters
@@ -150,17 +152,6 @@ class GpuWatch:
         nvml, self._nvml, self._handle = self._nvml, None, None
         if nvml is not None:
             nvml.nvmlShutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(self, question: Callable[[Any, Any], _T]) -> _T | None:
         """Return an answer, or None where this GPU, driver or user does not get one."""

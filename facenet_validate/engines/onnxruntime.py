@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from facenet_validate.closing import Closing
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.errors import EngineError
 from facenet_validate.models.quantization.recipes import Precision, Target
@@ -18,7 +18,7 @@ from facenet_validate.models.quantization.recipes import Precision, Target
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closing):
     """An ONNX file on the CPU provider, optimised by the session as ONNX Runtime does by default.
 
     Parameters
@@ -78,8 +78,8 @@ class OnnxRuntimeEngine:
             raise EngineError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}"
             ) from None
-        self.input = _tensor(self._session.get_inputs(), "input", path)
-        self.output = _tensor(self._session.get_outputs(), "output", path)
+        self.input = session_tensor(self._session.get_inputs(), "input", path)
+        self.output = session_tensor(self._session.get_outputs(), "output", path)
         self.info = EngineInfo(
             precision=precision,
             backend="onnxruntime",
@@ -139,17 +139,6 @@ class OnnxRuntimeEngine:
         """Release the session and its threads."""
         self._session = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def recipe_only(precision: Precision, target: Target) -> bool:
     """Say whether the CPU provider computes in a higher precision than the graph's.
@@ -160,7 +149,14 @@ def recipe_only(precision: Precision, target: Target) -> bool:
     return precision == "fp16" or (precision == "int8" and target == "tensorrt")
 
 
-def _tensor(values: list[Any], role: str, path: Path) -> TensorInfo:
+def session_tensor(values: list[Any], role: str, path: Path) -> TensorInfo:
+    """Return the one input or output a session has.
+
+    Raises
+    ------
+    EngineError
+        If there are none or several.
+    """
     if len(values) != 1:
         raise EngineError(f"{path}: {len(values)} {role}s; expected one.")
     value = values[0]

@@ -6,22 +6,23 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from facenet_validate.closing import Closing
 from facenet_validate.engines.blocks import repetitions
-from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
+from facenet_validate.engines.onnxruntime import session_tensor
+from facenet_validate.engines.protocol import EngineInfo, Scope, Work
 from facenet_validate.errors import EngineError
 
 CUDA_OPTIONS = (("use_tf32", "0"),)
 """Options of the CUDA provider that change results or speed."""
 
 
-class OnnxRuntimeCudaEngine:
+class OnnxRuntimeCudaEngine(Closing):
     """An ONNX file on a provider whose memory is a device's.
 
     Parameters
@@ -55,8 +56,8 @@ class OnnxRuntimeCudaEngine:
         self._provider = provider
         self._place = device_type, device_id
         self._session: Any = _session(path, provider, device_id)
-        self.input = _tensor(self._session.get_inputs(), "input", path)
-        self.output = _tensor(self._session.get_outputs(), "output", path)
+        self.input = session_tensor(self._session.get_inputs(), "input", path)
+        self.output = session_tensor(self._session.get_outputs(), "output", path)
         self.info = info
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -101,17 +102,6 @@ class OnnxRuntimeCudaEngine:
     def close(self) -> None:
         """Release the session and what it holds of the device."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(self) -> Any:
         if self._session is None:
@@ -192,13 +182,3 @@ def _session(path: Path, provider: str, device_id: int) -> Any:
             "built with, were not found: pip install 'onnxruntime-gpu[cuda,cudnn]'."
         )
     return session
-
-
-_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
-
-
-def _tensor(values: list[Any], role: str, path: Path) -> TensorInfo:
-    if len(values) != 1:
-        raise EngineError(f"{path}: {len(values)} {role}s; expected one.")
-    value = values[0]
-    return TensorInfo(value.name, _DTYPES.get(value.type, value.type), tuple(value.shape))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.backends import Gpu
+from facenet_validate.closing import Closing
 from facenet_validate.engines.device.driver import (
     DriverCalls,
     compute_capability,
@@ -81,7 +82,7 @@ def open_device(ordinal: int = 0) -> Device:
     return CudaDevice(driver, DriverCalls(), ordinal)
 
 
-class CudaDevice:
+class CudaDevice(Closing):
     """A GPU whose primary context is current in this thread until ``close``.
 
     Parameters
@@ -167,17 +168,6 @@ class CudaDevice:
         # first, and a primary one stays so, on this thread, after its release.
         self._calls.pop_context()
         context.detach()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _checked(self, action: str) -> Iterator[None]:

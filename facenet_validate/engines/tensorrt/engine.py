@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.closing import Closing
 from facenet_validate.engines.blocks import ReplayTimes, repetitions
 from facenet_validate.engines.device.interface import Device, Graph
 from facenet_validate.engines.protocol import EngineInfo, Scope, Work
@@ -40,7 +40,7 @@ AHEAD = 2
 """Replays that are queued before the oldest is waited for, as trtexec does."""
 
 
-class TensorRtEngine:
+class TensorRtEngine(Closing):
     """A serialized plan on a GPU.
 
     Batches of any size run: within a profile by shape, larger ones in pieces, those below every
@@ -235,17 +235,6 @@ class TensorRtEngine:
         with held:
             self._copy.synchronize()
             self._compute.synchronize()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         if self._held is None:
