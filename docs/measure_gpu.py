@@ -33,7 +33,7 @@ from facenet_validate.engines.builds import Artefact
 from facenet_validate.engines.device.cuda import gpu, open_device
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.factory import Cpu, EngineFactory
-from facenet_validate.engines.tensorrt.artefacts import PlanOptions
+from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
 from facenet_validate.models.quantization.half_outside import half_outside_int8
 from facenet_validate.models.quantization.recipes import PRECISIONS, choose_target
@@ -149,7 +149,7 @@ def main() -> None:
                 target="tensorrt" if backend.on_gpu else choose_target(cpu.flags)[0],
                 calibration=faces.calibration,
                 cache=store,
-                plans=PlanOptions(batches),
+                plans=BuildOptions.for_batches(batches),
                 cpu=Cpu(cpu.name, cpu.details(), cpu.cores),
                 device=device,
             )

@@ -8,17 +8,20 @@ from importlib.util import find_spec
 from typing import Literal
 
 from facenet_validate.errors import SettingsError
-from facenet_validate.versions import distribution_version
+from facenet_validate.versions import ONNX_RUNTIMES, distribution_version
 
 BackendName = Literal["onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"]
+PlanBackend = Literal["tensorrt", "tensorrt-rtx"]
 BACKENDS: tuple[BackendName, ...] = ("onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx")
 
-_MODULES: dict[BackendName, tuple[str, ...]] = {
+MODULES: dict[PlanBackend, tuple[str, ...]] = {
     "tensorrt": ("tensorrt",),
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
+"""The names under which the packages that build plans are imported."""
+
 _DISTRIBUTIONS: dict[BackendName, tuple[str, ...]] = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "onnxruntime": ONNX_RUNTIMES,
     "onnxruntime-cuda": ("onnxruntime-gpu",),
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
@@ -70,7 +73,7 @@ class Backend:
     @property
     def builds_plans(self) -> bool:
         """Whether its engines are TensorRT plans."""
-        return self.name in _MODULES
+        return self.name in MODULES
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def choose_backend(asked: str, origin: str, gpu: Gpu) -> Backend:
 
 def _automatic(gpu: Gpu) -> Backend:
     why = "TensorRT is not installed"
-    for name in _MODULES:
+    for name in MODULES:
         version = installed_version(name)
         if not version:
             continue
@@ -150,7 +153,7 @@ def _is_listed(compute_capability: str) -> bool:
 
 def installed_version(name: BackendName) -> str:
     """Return the version of a backend's library; empty where it is not installed."""
-    if name in _MODULES and not any(_has_module(module) for module in _MODULES[name]):
+    if name in MODULES and not any(_has_module(module) for module in MODULES[name]):
         return ""
     return distribution_version(*_DISTRIBUTIONS[name])
 

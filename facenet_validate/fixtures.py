@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,7 +175,7 @@ def facenet_device() -> Iterator[Callable[[], Device]]:
         def device() -> Device:
             from facenet_validate.engines.device.cuda import open_device
 
-            return stack.enter_context(closing(open_device()))
+            return stack.enter_context(open_device())
 
         yield device
 
@@ -208,7 +208,7 @@ def facenet_factory(
 ) -> EngineFactory:
     """What builds and loads engines of the prepared model on the run's backend."""
     from facenet_validate.engines.factory import Cpu, EngineFactory
-    from facenet_validate.engines.tensorrt.artefacts import PlanOptions
+    from facenet_validate.engines.tensorrt.options import BuildOptions
 
     return EngineFactory(
         backend=facenet_run.backend,
@@ -216,10 +216,10 @@ def facenet_factory(
         target=facenet_run.target,
         calibration=facenet_calibration,
         cache=facenet_cache,
-        plans=PlanOptions(
+        plans=BuildOptions.for_batches(
             facenet_run.settings.batch_sizes,
-            facenet_run.settings.workspace,
-            facenet_run.settings.optimization_level,
+            workspace_mib=facenet_run.settings.workspace,
+            optimization_level=facenet_run.settings.optimization_level,
         ),
         cpu=Cpu(facenet_run.cpu.name, facenet_run.cpu.details(), facenet_run.threads),
         device=facenet_device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-_ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
+ONNX_RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
 
 
 def distribution_version(*names: str) -> str:
@@ -20,7 +20,7 @@ def distribution_version(*names: str) -> str:
 
 def onnxruntime_version() -> str:
     """Return ONNX Runtime's version, by whichever name it is installed."""
-    return distribution_version(*_ONNX_RUNTIMES)
+    return distribution_version(*ONNX_RUNTIMES)
 
 
 def graph_tools() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -151,7 +151,11 @@ def time_beside(
 def _a_batch_a_round(benchmark: Any, work: Work) -> None:
     """Have pytest-benchmark store seconds a batch: how many are in a block may change."""
     data = benchmark.stats.stats.data
-    data[:] = [seconds * work.batch / work.images for seconds in data]
+    data[:] = _seconds_a_batch(data, work)
+
+
+def _seconds_a_batch(blocks: Iterable[float], work: Work) -> tuple[float, ...]:
+    return tuple(seconds * work.batch / work.images for seconds in blocks)
 
 
 def _timed(
@@ -162,7 +166,7 @@ def _timed(
     verdict: GateResult | None = None,
 ) -> Timed:
     """Return blocks of one or several batches as seconds a batch, and what was around them."""
-    timings = BlockTimings(tuple(seconds * work.batch / work.images for seconds in blocks))
+    timings = BlockTimings(_seconds_a_batch(blocks, work))
     return Timed(
         timings,
         work.scope,

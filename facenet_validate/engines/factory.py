@@ -21,10 +21,10 @@ from facenet_validate.engines.embedding import Faces
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine, recipe_only
 from facenet_validate.engines.protocol import Engine, EngineInfo
 from facenet_validate.engines.tensorrt.artefacts import (
-    PlanOptions,
     given_plan,
     plan_artefact,
     plan_facts,
+    read_plan,
 )
 from facenet_validate.engines.tensorrt.validity import is_plan
 from facenet_validate.errors import ModelError
@@ -35,6 +35,7 @@ from facenet_validate.progress import Progress
 if TYPE_CHECKING:
     from facenet_validate.benchmarking.gpu import GpuFacts
     from facenet_validate.engines.device.interface import Device, GpuIdentity
+    from facenet_validate.engines.tensorrt.options import BuildOptions
 
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows a stage of work by its title; its report is called with (done, total)."""
@@ -75,7 +76,7 @@ class EngineFactory:
         Returns the calibration faces; called for INT8 only.
     cache : Cache
         Where artefacts are kept.
-    plans : PlanOptions
+    plans : BuildOptions
         How TensorRT's engines are built.
     cpu : Cpu
         This machine's processors.
@@ -92,7 +93,7 @@ class EngineFactory:
     target: Target
     calibration: Callable[[], Faces]
     cache: Cache
-    plans: PlanOptions
+    plans: BuildOptions
     cpu: Cpu
     device: Callable[[], Device] = field(repr=False)
     gpu_facts: Callable[[], GpuFacts | None] = field(repr=False, default=lambda: None)
@@ -184,7 +185,6 @@ class EngineFactory:
             from facenet_validate.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
 
             return OnnxRuntimeCudaEngine(artefact.path, info=info)
-        from facenet_validate.engines.tensorrt.artefacts import read_plan
         from facenet_validate.engines.tensorrt.engine import TensorRtEngine
         from facenet_validate.engines.tensorrt.library import find_library
 
@@ -192,8 +192,8 @@ class EngineFactory:
         engine = TensorRtEngine(read_plan(artefact), library, device, info=info)
         try:
             # Of a plan that was given this is known only now.
-            sides = [int(length) for length in engine.input.shape[2:]]
-            check_fits(artefact.path, sides[0], int(engine.output.shape[1]), self.model)
+            side, size = int(engine.input.shape[2]), int(engine.output.shape[1])
+            check_fits(artefact.path, side, size, self.model)
         except ModelError:
             engine.close()
             raise

@@ -15,6 +15,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.backends import PlanBackend
 from facenet_validate.benchmarking.gpu import GpuWatch
 from facenet_validate.engines.device.cuda import open_device, why_no_device
 from facenet_validate.engines.device.driver import pci_bus_id
@@ -25,7 +26,7 @@ from facenet_validate.engines.tensorrt.build import build_plan
 from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, read_contract
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.graphs import LoadedPlan, Slot, kept
-from facenet_validate.engines.tensorrt.library import Backend, Library, find_library
+from facenet_validate.engines.tensorrt.library import Library, find_library
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
 from facenet_validate.errors import EngineError
 from facenet_validate.metrics.parity import row_cosines
@@ -52,7 +53,7 @@ def device() -> Iterator[Device]:
 def library(request: pytest.FixtureRequest) -> Library:
     """Each TensorRT that is installed."""
     try:
-        return find_library(cast("Backend", request.param))
+        return find_library(cast("PlanBackend", request.param))
     except EngineError as error:
         pytest.skip(str(error))
 

@@ -42,14 +42,9 @@ def gpu() -> Gpu:
 def why_no_pycuda() -> str:
     """Return why pycuda cannot be used; empty if it can. It is imported to find out."""
     try:
-        import pycuda.driver
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "pycuda":
-            return "pycuda is not installed; pip install pycuda (docs/gpu.md says what it needs)"
-        return f"pycuda cannot be loaded: {error}"
-    except ImportError as error:
-        return f"pycuda cannot be loaded: {error}; compile it again (docs/gpu.md)"
-    del pycuda
+        _pycuda_driver()
+    except EngineError as error:
+        return str(error).removesuffix(".")
     return ""
 
 
@@ -64,6 +59,10 @@ def open_device(ordinal: int = 0) -> Device:
     reason = why_no_device()
     if reason:
         raise EngineError(f"no GPU to run on: {reason}.")
+    return CudaDevice(_pycuda_driver(), DriverCalls(), ordinal)
+
+
+def _pycuda_driver() -> ModuleType:
     try:
         from pycuda import driver
     except ModuleNotFoundError as error:
@@ -79,7 +78,8 @@ def open_device(ordinal: int = 0) -> Device:
             "toolkit that is not newer than the driver: pip install --force-reinstall "
             "--no-binary pycuda --no-cache-dir pycuda."
         ) from None
-    return CudaDevice(driver, DriverCalls(), ordinal)
+    module: ModuleType = driver
+    return module
 
 
 class CudaDevice(Closing):

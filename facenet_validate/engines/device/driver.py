@@ -84,7 +84,7 @@ def pci_bus_id(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> st
     EngineError
         If there is no such device.
     """
-    return _told(ordinal, "cuDeviceGetPCIBusId", lambda text, device: (text, 32, device), load)
+    return _told(ordinal, "cuDeviceGetPCIBusId", load)
 
 
 def device_name(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:
@@ -95,7 +95,7 @@ def device_name(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> s
     EngineError
         If there is no such device.
     """
-    return _told(ordinal, "cuDeviceGetName", lambda text, device: (text, 128, device), load)
+    return _told(ordinal, "cuDeviceGetName", load)
 
 
 def compute_capability(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:
@@ -120,19 +120,15 @@ def cuda_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
     return f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
-def _told(
-    ordinal: int,
-    question: str,
-    arguments: Callable[[Any, Any], tuple[Any, ...]],
-    load: Callable[[str], Any],
-) -> str:
+def _told(ordinal: int, question: str, load: Callable[[str], Any]) -> str:
+    """Return what a call that takes a text, its length and a device writes."""
     library = load(_LIBRARY)
     device = ctypes.c_int()
     text = ctypes.create_string_buffer(128)
     for name, given in (
         ("cuInit", (0,)),
         ("cuDeviceGet", (ctypes.byref(device), ordinal)),
-        (question, arguments(text, device)),
+        (question, (text, len(text), device)),
     ):
         status = getattr(library, name)(*given)
         if status:

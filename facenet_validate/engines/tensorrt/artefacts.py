@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from facenet_validate.backends import BackendName
+from facenet_validate.backends import BackendName, PlanBackend
 from facenet_validate.cache import Cache
 from facenet_validate.digests import file_digest, short
 from facenet_validate.engines.builds import Artefact
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from facenet_validate.engines.device.interface import GpuIdentity
     from facenet_validate.engines.tensorrt.inspection import CompiledLayer
     from facenet_validate.engines.tensorrt.library import Library
+    from facenet_validate.engines.tensorrt.options import BuildOptions
     from facenet_validate.engines.tensorrt.plans import Plan
 
 Progress = Callable[[int, int], None]
@@ -28,29 +29,10 @@ Progress = Callable[[int, int], None]
 _PRECISIONS: dict[str, Precision] = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """What a run asks of TensorRT's builder.
-
-    Attributes
-    ----------
-    batch_sizes : tuple of int
-        A profile is made for each: from one image up to it, tuned for it.
-    workspace_mib : int or None
-        Memory a layer may work in; None for all there is.
-    optimization_level : int or None
-        0 to 5; None for the library's own.
-    """
-
-    batch_sizes: tuple[int, ...]
-    workspace_mib: int | None = None
-    optimization_level: int | None = None
-
-
 def plan_artefact(
     graph: Artefact,
     backend: BackendName,
-    options: PlanOptions,
+    options: BuildOptions,
     cache: Cache,
     gpu: GpuIdentity | None,
     *,
@@ -63,8 +45,19 @@ def plan_artefact(
     EngineError
         If the library is missing, refuses the graph, or needs a GPU that is not there.
     """
+    from facenet_validate.engines.tensorrt.plans import cached_plan
+
     library = _library(backend)
-    plan = _plan(library, graph, options, cache, gpu, progress)
+    plan = cached_plan(
+        library,
+        graph.graph,
+        graph.graph_digest,
+        options,
+        cache,
+        precision=graph.precision,
+        gpu=gpu,
+        progress=progress,
+    )
     return Artefact(
         plan.entry.path,
         plan.entry.digest,
@@ -92,8 +85,9 @@ def given_plan(
     from facenet_validate.engines.tensorrt.validity import explain_plan
 
     header = explain_plan(path, _library(backend), gpu=gpu)
-    digest = file_digest(path)
-    where = "elsewhere" if kept_plan(path) is None else "here"
+    kept = kept_plan(path)
+    digest = file_digest(path) if kept is None else kept.entry.digest
+    where = "elsewhere" if kept is None else "here"
     recipe = f"plan of {header.backend} {header.version}, built {where} and given by its path"
     if header.note:
         recipe += f"; {header.note}"
@@ -129,15 +123,12 @@ def plan_facts(artefact: Artefact, model: PreparedModel, backend: BackendName) -
     from facenet_validate.engines.tensorrt.build import parsed_report
     from facenet_validate.engines.tensorrt.plans import kept_plan
 
-    if artefact.path == artefact.graph:
-        kept = kept_plan(artefact.path)
-        if kept is None:
-            return BuildFacts(
-                "a plan built elsewhere", None, {}, {}, artefact.path.stat().st_size, profiles=None
-            )
-        return _kept_facts(kept)
     plan = kept_plan(artefact.path)
-    assert plan is not None, "a plan that was built here lies in the cache"
+    if plan is None:
+        size = artefact.path.stat().st_size
+        return BuildFacts("a plan built elsewhere", None, {}, {}, size, profiles=None)
+    if artefact.path == artefact.graph:
+        return _kept_facts(plan)
     again = parsed_report(_library(backend), artefact.graph.read_bytes())
     remade, differing = remade_inputs(artefact, model)
     return replace(
@@ -190,35 +181,7 @@ def _shares(by_type: Mapping[str, int]) -> dict[str, float]:
     return {_PRECISIONS.get(kind, kind): count / total for kind, count in by_type.items()}
 
 
-def _plan(
-    library: Library,
-    graph: Artefact,
-    options: PlanOptions,
-    cache: Cache,
-    gpu: GpuIdentity | None,
-    progress: Progress | None = None,
-) -> Plan:
-    from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
-    from facenet_validate.engines.tensorrt.plans import cached_plan
-
-    asked = BuildOptions(
-        tuple(Profile.up_to(size) for size in options.batch_sizes),
-        workspace_bytes=None if options.workspace_mib is None else options.workspace_mib * 2**20,
-        optimization_level=options.optimization_level,
-    )
-    return cached_plan(
-        library,
-        graph.graph,
-        graph.graph_digest,
-        asked,
-        cache,
-        precision=graph.precision,
-        gpu=gpu,
-        progress=progress,
-    )
-
-
 def _library(backend: BackendName) -> Library:
-    from facenet_validate.engines.tensorrt.library import Backend, find_library
+    from facenet_validate.engines.tensorrt.library import find_library
 
-    return find_library(cast("Backend", backend))
+    return find_library(cast("PlanBackend", backend))

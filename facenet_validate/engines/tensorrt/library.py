@@ -5,22 +5,17 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from facenet_validate.backends import MODULES, PlanBackend
 from facenet_validate.engines.tensorrt.log import forwarding_logger
 from facenet_validate.errors import EngineError
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-Backend = Literal["tensorrt", "tensorrt-rtx"]
-
-_MODULES: dict[Backend, tuple[str, ...]] = {
-    "tensorrt": ("tensorrt",),
-    "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
-}
-_NAMES: dict[Backend, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
-_INSTALL: dict[Backend, str] = {
+NAMES: dict[PlanBackend, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
+_INSTALL: dict[PlanBackend, str] = {
     "tensorrt": (
         "Install TensorRT 10 or later: pip install 'facenet-validate[tensorrt]'. Its libraries "
         "come from the vendor's own index (docs/gpu.md)"
@@ -75,7 +70,7 @@ class Library:
     """
 
     module: Any
-    backend: Backend
+    backend: PlanBackend
     name: str
     version: str
     features: Features
@@ -92,7 +87,7 @@ class Library:
 
 
 @cache
-def find_library(backend: Backend) -> Library:
+def find_library(backend: PlanBackend) -> Library:
     """Import the package of a backend.
 
     Raises
@@ -100,7 +95,7 @@ def find_library(backend: Backend) -> Library:
     EngineError
         If it is not installed, or its shared libraries cannot be loaded.
     """
-    for name in _MODULES[backend]:
+    for name in MODULES[backend]:
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -112,20 +107,20 @@ def find_library(backend: Backend) -> Library:
         if hasattr(module, "Builder"):
             return describe_library(module, backend)
         # Type stubs leave a folder without code, which imports as an empty namespace.
-    tried = " or ".join(_MODULES[backend])
+    tried = " or ".join(MODULES[backend])
     raise EngineError(
-        f"{_NAMES[backend]} is not installed: expected a module {tried} with a Builder. "
+        f"{NAMES[backend]} is not installed: expected a module {tried} with a Builder. "
         f"{_INSTALL[backend]}."
     )
 
 
-def describe_library(module: Any, backend: Backend) -> Library:
+def describe_library(module: Any, backend: PlanBackend) -> Library:
     """Return an imported package with what it can do."""
     config = module.IBuilderConfig
     return Library(
         module,
         backend,
-        _NAMES[backend],
+        NAMES[backend],
         str(module.__version__),
         Features(
             strong_typing_flag=hasattr(module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"),
@@ -137,8 +132,8 @@ def describe_library(module: Any, backend: Backend) -> Library:
     )
 
 
-def _broken(backend: Backend, error: Exception) -> EngineError:
+def _broken(backend: PlanBackend, error: Exception) -> EngineError:
     return EngineError(
-        f"{_NAMES[backend]} is installed but cannot be loaded: {error}. Its shared libraries must "
+        f"{NAMES[backend]} is installed but cannot be loaded: {error}. Its shared libraries must "
         f"be of the same version and found by the loader. {_INSTALL[backend]}."
     )

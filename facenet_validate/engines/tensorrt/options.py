@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,21 @@ class BuildOptions:
                 f"compute capabilities {', '.join(self.compute_capabilities)}: expected 'current' "
                 "alone, or numbers."
             )
+
+    @classmethod
+    def for_batches(
+        cls,
+        batch_sizes: Sequence[int],
+        *,
+        workspace_mib: int | None = None,
+        optimization_level: int | None = None,
+    ) -> BuildOptions:
+        """Return options with a profile for each batch size: from one image, tuned for it."""
+        return cls(
+            tuple(Profile.up_to(size) for size in batch_sizes),
+            workspace_bytes=None if workspace_mib is None else workspace_mib * 2**20,
+            optimization_level=optimization_level,
+        )
 
     @property
     def for_this_gpu(self) -> bool:

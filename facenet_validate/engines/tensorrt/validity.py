@@ -6,12 +6,13 @@ trusted input. Nothing here deserializes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facenet_validate.backends import PlanBackend
 from facenet_validate.engines.device.interface import GpuIdentity
-from facenet_validate.engines.tensorrt.library import Backend, Library
+from facenet_validate.engines.tensorrt.library import NAMES, Library
 from facenet_validate.engines.tensorrt.log import listening
 from facenet_validate.engines.tensorrt.plans import kept_manifest
 from facenet_validate.errors import EngineError
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 # trtexec --getPlanVersionOnly reads TensorRT's header this way; RTX's plans have the same places.
-_TAGS: dict[bytes, Backend] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
-_NAMES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
+_TAGS: dict[bytes, PlanBackend] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
 _SUFFIXES = (".plan", ".engine", ".trt")
 _HEADER = 28
 _VERSION = slice(24, 28)
@@ -52,7 +52,7 @@ class PlanHeader:
         What does not stop it but should be known, or nothing.
     """
 
-    backend: Backend
+    backend: PlanBackend
     version: str
     note: str = ""
 
@@ -73,7 +73,7 @@ def explain_plan(path: Path, library: Library, *, gpu: GpuIdentity | None) -> Pl
     header = read_header(path)
     if header.backend != library.backend:
         raise EngineError(
-            f"plan {path}: built by {_NAMES[header.backend]} {header.version}, but the backend is "
+            f"plan {path}: built by {NAMES[header.backend]} {header.version}, but the backend is "
             f"{library.name}. Run with --facenet-backend {header.backend}."
         )
     if not _same_version(header.version, library.version):
@@ -142,15 +142,9 @@ def _check_gpu(path: Path, gpu: GpuIdentity) -> None:
     built_on = kept.inputs.get("gpu") if kept is not None else None
     if not built_on:
         return
-    here = {
-        "name": gpu.name,
-        "compute_capability": gpu.compute_capability,
-        "sm_count": gpu.sm_count,
-        "memory_bytes": gpu.memory_bytes,
-    }
     different = [
         f"{field.replace('_', ' ')} {built_on.get(field)} → {value}"
-        for field, value in here.items()
+        for field, value in asdict(gpu).items()
         if built_on.get(field) != value
     ]
     if different:

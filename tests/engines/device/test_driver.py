@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.engines.device.driver import DriverCalls, pci_bus_id, why_no_device
+from facenet_validate.engines.device.driver import (
+    DriverCalls,
+    compute_capability,
+    cuda_version,
+    device_name,
+    pci_bus_id,
+    why_no_device,
+)
 from facenet_validate.errors import EngineError
 
 NAMES = {
@@ -44,6 +51,11 @@ class Libcuda:
             "cuDeviceGetPCIBusId": lambda text, _length, _device: setattr(
                 text, "value", b"0000:17:00.0"
             ),
+            "cuDeviceGetName": lambda text, _length, _device: setattr(text, "value", b"NVIDIA L4"),
+            "cuDeviceGetAttribute": lambda target, which, _device: self._set(
+                target, {75: 8, 76: 9}[which]
+            ),
+            "cuDriverGetVersion": lambda target: self._set(target, 12020),
             "cuStreamEndCapture": lambda _stream, graph: self._set(graph, 0xAAAA00000001),
             "cuGraphInstantiateWithFlags": lambda made, _graph, _flags: self._set(
                 made, 0xBBBB00000002
@@ -215,3 +227,22 @@ def test_a_driver_without_graphs_is_named() -> None:
         EngineError, match=r"has no cuGraphInstantiateWithFlags.*older than CUDA 11"
     ):
         DriverCalls(lambda _: Libcuda(cuGraphInstantiateWithFlags=-1))
+
+
+def test_a_device_tells_its_name_and_capability_and_the_driver_its_cuda() -> None:
+    def load(_name: str) -> Any:
+        return Libcuda()
+
+    assert device_name(load=load) == "NVIDIA L4"
+    assert compute_capability(load=load) == "8.9"
+    assert cuda_version(load=load) == "12.2"
+
+
+def test_what_the_driver_does_not_tell_is_empty_or_named() -> None:
+    def load(_name: str) -> Any:
+        return Libcuda(cuDeviceGetAttribute=3, cuDriverGetVersion=3, cuDeviceGetName=101)
+
+    assert compute_capability(load=load) == ""
+    assert cuda_version(load=load) == ""
+    with pytest.raises(EngineError, match=r"cuDeviceGetName gave CUDA_ERROR_INVALID_DEVICE"):
+        device_name(load=load)
