@@ -1,4 +1,4 @@
-"""Paired comparison of two engines on the same pairs: McNemar, Tango's bound, DeLong.
+"""Paired comparison of two engines on the same pairs: McNemar, Tango's bound, the gate.
 
 *Lost* are the pairs the reference decides rightly and the engine wrongly, *won* the reverse. All
 other pairs say nothing about a difference, which is why a paired comparison sees so much more than
@@ -11,11 +11,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betainc, ndtr, ndtri
+from scipy.special import betainc, ndtri
 
-from facenet_validate.metrics.arrays import Booleans, Floats, check_scores
+from facenet_validate.metrics.arrays import Booleans
 from facenet_validate.verdicts import GateResult, Verdict
 
 
@@ -45,29 +44,6 @@ class PairedComparison:
     p_value: float
 
 
-@dataclass(frozen=True)
-class DeLong:
-    """Two correlated AUCs and the test of their difference.
-
-    Attributes
-    ----------
-    auc_a, auc_b : float
-        Ties counted half.
-    difference : float
-        ``auc_a − auc_b``.
-    standard_error : float
-        Of the difference.
-    p_value : float
-        Two-sided, normal approximation. With a standard error of 0: 1 for equal AUCs, else 0.
-    """
-
-    auc_a: float
-    auc_b: float
-    difference: float
-    standard_error: float
-    p_value: float
-
-
 def mcnemar_one_sided(lost: int, won: int) -> float:
     """Return P(X ≥ lost) for X ~ Bin(lost + won, ½): the exact McNemar test of a drop.
 
@@ -86,7 +62,7 @@ def mcnemar_one_sided(lost: int, won: int) -> float:
     ValueError
         If a count is negative.
     """
-    _check_counts(lost, won, lost + won)
+    check_counts(lost, won, lost + won)
     # The binomial tail as a regularised incomplete beta function.
     return float(betainc(lost, won + 1, 0.5)) if lost else 1.0
 
@@ -123,7 +99,7 @@ def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95)
     T. Tango, "Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design", Statistics in Medicine 17 (1998), 891-908.
     """
-    _check_counts(lost, won, pairs)
+    check_counts(lost, won, pairs)
     if pairs < 1:
         raise ValueError("there are no pairs to compare")
     if not 0.5 < confidence < 1:
@@ -224,9 +200,7 @@ def non_inferiority(
     ValueError
         If ``delta`` or ``alpha`` is not between 0 and 1.
     """
-    for name, value in (("delta", delta), ("alpha", alpha)):
-        if not 0 < value < 1:
-            raise ValueError(f"{name} must be between 0 and 1, found {value}")
+    check_limits(delta=delta, alpha=alpha)
     if comparison.upper <= delta:
         verdict = Verdict.PASS
     elif comparison.drop > delta and comparison.p_value < alpha:
@@ -246,80 +220,14 @@ def non_inferiority(
     )
 
 
-def delong_paired(distances_a: Floats, distances_b: Floats, same: Booleans) -> DeLong:
-    """Test the difference of two AUCs on the same pairs, in O(P log P).
-
-    Parameters
-    ----------
-    distances_a, distances_b : (P,) float array
-        Distances by the two engines; lower means more alike.
-    same : (P,) bool array
-        True for genuine pairs; at least two of each kind.
-
-    Returns
-    -------
-    DeLong
-
-    Raises
-    ------
-    ValueError
-        As :func:`~facenet_validate.metrics.arrays.check_scores`, or with fewer than two pairs of
-        a kind.
-
-    References
-    ----------
-    E. DeLong et al., Biometrics 44 (1988), 837-845; X. Sun and W. Xu, "Fast implementation of
-    DeLong's algorithm", IEEE Signal Processing Letters 21 (2014), 1389-1393.
-    """
-    check_scores(distances_a, same)
-    check_scores(distances_b, same)
-    genuine = int(np.count_nonzero(same))
-    impostor = same.size - genuine
-    if min(genuine, impostor) < 2:
-        raise ValueError(
-            f"DeLong needs two pairs of each kind, found {genuine} genuine and {impostor} impostor"
-        )
-    genuine_a, impostor_a = _placements(distances_a, same)
-    genuine_b, impostor_b = _placements(distances_b, same)
-    # Differences of whole numbers first: two engines that rank alike differ by exactly 0.
-    most = 2 * genuine * impostor
-    difference = int(np.sum(genuine_a - genuine_b)) / most
-    variance = (
-        np.var((genuine_a - genuine_b) / (2 * impostor), ddof=1) / genuine
-        + np.var((impostor_a - impostor_b) / (2 * genuine), ddof=1) / impostor
-    )
-    error = math.sqrt(variance)
-    if error > 0:
-        p_value = float(2 * ndtr(-abs(difference) / error))
-    else:
-        p_value = 1.0 if difference == 0 else 0.0
-    return DeLong(
-        auc_a=int(np.sum(genuine_a)) / most,
-        auc_b=int(np.sum(genuine_b)) / most,
-        difference=difference,
-        standard_error=error,
-        p_value=p_value,
-    )
-
-
-def _placements(distances: Floats, same: Booleans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return, doubled, how many pairs of the other kind each pair is on the right side of.
-
-    Ties count half. First the genuine pairs, then the impostor pairs, in their order.
-    """
-    genuine, impostor = np.sort(distances[same]), np.sort(distances[~same])
-    own, other = distances[same], distances[~same]
-    closer = 2 * impostor.size - _twice_midrank(impostor, own)
-    farther = _twice_midrank(genuine, other)
-    return closer, farther
-
-
-def _twice_midrank(ordered: Floats, values: Floats) -> NDArray[np.int64]:
-    """Return twice the number of ``ordered`` below each value, its equals counted half."""
-    left = np.searchsorted(ordered, values, side="left")
-    return np.asarray(left + np.searchsorted(ordered, values, side="right"), dtype=np.int64)
-
-
-def _check_counts(lost: int, won: int, pairs: int) -> None:
+def check_counts(lost: int, won: int, pairs: int) -> None:
+    """Raise ValueError unless these numbers of lost and won pairs can be."""
     if lost < 0 or won < 0 or lost + won > pairs:
         raise ValueError(f"{lost} lost and {won} won pairs of {pairs} cannot be")
+
+
+def check_limits(**limits: float) -> None:
+    """Raise ValueError unless each value lies strictly between 0 and 1."""
+    for name, value in limits.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name} must be between 0 and 1, found {value}")

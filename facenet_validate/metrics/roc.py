@@ -44,6 +44,28 @@ class TarAtFar:
 
 
 @dataclass(frozen=True, eq=False)
+class RocCurve:
+    """The corners of an exact ROC: straight lines between them lose nothing.
+
+    Attributes
+    ----------
+    thresholds : (C,) float64 array
+        Ascending.
+    far, tar : (C,) float64 array
+        Shares of impostor and of genuine pairs accepted, from (0, 0) to (1, 1): the ROC.
+    """
+
+    thresholds: NDArray[np.float64]
+    far: NDArray[np.float64]
+    tar: NDArray[np.float64]
+
+    @property
+    def frr(self) -> NDArray[np.float64]:
+        """Share of genuine pairs rejected, (C,); against ``far`` this is the DET curve."""
+        return 1 - self.tar
+
+
+@dataclass(frozen=True, eq=False)
 class Roc:
     """The exact ROC of pairs with K distinct distances; entry k accepts the k smallest of them.
 
@@ -112,6 +134,18 @@ class Roc:
         before = after - 1
         share = -gap[before] / (gap[after] - gap[before])
         return float(far[before] + share * (far[after] - far[before]))
+
+    def curve(self) -> RocCurve:
+        """Return the corners of the ROC and DET curves; points on a straight line are left out."""
+        genuine, impostor = np.diff(self.genuine), np.diff(self.impostor)
+        # Whole numbers, so that a corner is a corner exactly.
+        turns = genuine[1:] * impostor[:-1] != genuine[:-1] * impostor[1:]
+        kept = np.concatenate([[True], turns, [True]])
+        return RocCurve(
+            thresholds=self.thresholds[kept],
+            far=self.impostor[kept] / self.impostor[-1],
+            tar=self.genuine[kept] / self.genuine[-1],
+        )
 
     def tar_at_far(self, target: float) -> TarAtFar:
         """Take the largest threshold that accepts at most ⌊target · impostors⌋ impostor pairs."""

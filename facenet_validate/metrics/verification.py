@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.errors import EngineError
 from facenet_validate.metrics.arrays import (
     Booleans,
     Floats,
@@ -21,14 +19,8 @@ from facenet_validate.metrics.arrays import (
 from facenet_validate.metrics.roc import Roc, TarAtFar
 
 FAR_TARGETS = (1e-1, 1e-2, 1e-3)
-NORM_TOLERANCE = 0.1
-"""Beyond it embeddings were never normalised. A smaller error is damage (a quantised norm is off by
-1 %): the contract gate fails it, and the metrics still say what it does to the embeddings."""
 
-COLLAPSE_DISTANCE = 1e-2
-"""L2 distance from the first embedding; photos of one person are tens of times further apart."""
-
-_CHUNK = 2048
+_CHUNK = 64  # pairs at a time stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +80,25 @@ def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArr
     ValueError
         If the shapes do not fit or an index is negative or beyond the last row.
     """
-    if embeddings.ndim != 2 or left.ndim != 1 or left.shape != right.shape:
-        raise ValueError(
-            f"expected embeddings (N, D) and two index arrays (P,), found shapes "
-            f"{embeddings.shape}, {left.shape} and {right.shape}"
-        )
-    for index in (left, right):
-        if index.size and (index.min() < 0 or index.max() >= len(embeddings)):
-            raise ValueError(
-                f"pairs name rows {index.min()} to {index.max()} of {len(embeddings)} embeddings"
-            )
+    _check_rows(embeddings, left, right)
     distances = np.empty(len(left))
-    for start in range(0, len(left), _CHUNK):  # in chunks: all pairs of LFW would not fit memory
+    for start in range(0, len(left), _CHUNK):
         part = slice(start, start + _CHUNK)
         difference = embeddings[left[part]].astype(np.float64)
         difference -= embeddings[right[part]]
         distances[part] = np.einsum("ij,ij->i", difference, difference)
     return distances
+
+
+def pair_products(embeddings: Floats, left: Integers, right: Integers) -> NDArray[np.float64]:
+    """Return the dot product of each pair, computed in float64; as :func:`pair_distances`."""
+    _check_rows(embeddings, left, right)
+    products = np.empty(len(left))
+    for start in range(0, len(left), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        first = embeddings[left[part]].astype(np.float64)
+        products[part] = np.einsum("ij,ij->i", first, embeddings[right[part]])
+    return products
 
 
 def best_threshold(distances: Floats, same: Booleans) -> float:
@@ -157,11 +151,7 @@ def decisions(distances: Floats, folds: Integers, thresholds: NDArray[np.float64
     """
     check_distances(distances)
     check_length("folds", folds, distances)
-    if folds.size and (folds.min() < 0 or folds.max() >= len(thresholds)):
-        raise ValueError(
-            f"folds run from {folds.min()} to {folds.max()}, but there are thresholds for folds "
-            f"0 to {len(thresholds) - 1}"
-        )
+    check_folds_known(folds, thresholds)
     return np.asarray(distances < thresholds[folds], dtype=np.bool_)
 
 
@@ -199,28 +189,64 @@ def evaluate(
         As :func:`check_scores`; also if folds are fewer than two or not 0 to K−1, or if the
         training pairs of a fold lack genuine or impostor pairs.
     """
-    check_scores(distances, same)
-    fold_sizes = _check_folds(folds, distances)
+    thresholds = choose_thresholds(distances, same, folds)
+    return evaluate_at(distances, same, folds, thresholds, distance_name=distance_name)
 
-    order = np.argsort(distances)
-    sorted_distances = distances[order].astype(np.float64)
-    sorted_same, sorted_folds = same[order], folds[order]
-    pooled = Roc.from_sorted(sorted_distances, sorted_same)
 
-    thresholds = np.empty(len(fold_sizes))
-    for fold in range(len(fold_sizes)):
-        training = sorted_folds != fold
-        training_same = sorted_same[training]
+def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDArray[np.float64]:
+    """Return, for each fold, :func:`best_threshold` of the pairs of all other folds.
+
+    Parameters
+    ----------
+    distances : (P,) or (K, P) float array
+        Of every pair; or, where each fold measures differently, of every pair by every fold.
+    same : (P,) bool array
+    folds : (P,) integer array
+
+    Returns
+    -------
+    (K,) float64 array
+
+    Raises
+    ------
+    ValueError
+        As :func:`evaluate`.
+    """
+    measured = np.atleast_2d(distances)
+    for row in measured:
+        check_scores(row, same)
+    count = len(_check_folds(folds, measured[0]))
+    orders = np.argsort(measured, axis=1)
+    thresholds = np.empty(count)
+    for fold in range(count):
+        row = fold if len(measured) > 1 else 0
+        order = orders[row]
+        order = order[folds[order] != fold]
+        training_same = same[order]
         if training_same.all() or not training_same.any():
             raise ValueError(
                 f"the folds other than {fold} hold {training_same.sum()} genuine of "
                 f"{training_same.size} pairs: a threshold needs both kinds"
             )
-        roc = Roc.from_sorted(sorted_distances[training], training_same)
-        thresholds[fold] = roc.best_threshold()
+        training = measured[row, order].astype(np.float64)
+        thresholds[fold] = Roc.from_sorted(training, training_same).best_threshold()
+    return thresholds
 
+
+def evaluate_at(
+    distances: Floats,
+    same: Booleans,
+    folds: Integers,
+    thresholds: NDArray[np.float64],
+    *,
+    distance_name: str,
+) -> Verification:
+    """Score pairs at given thresholds, one a fold; otherwise as :func:`evaluate`."""
+    check_scores(distances, same)
+    fold_sizes = _check_folds(folds, distances)
     right = decisions(distances, folds, thresholds) == same
     fold_accuracies = np.bincount(folds, weights=right) / fold_sizes
+    pooled = Roc.from_pairs(distances, same)
     return Verification(
         protocol=f"{distance_name}, {len(fold_sizes)} folds by position",
         accuracy=float(fold_accuracies.mean()),
@@ -234,58 +260,27 @@ def evaluate(
     )
 
 
-def check_embeddings(embeddings: Floats, names: Sequence[str], *, what: str) -> None:
-    """Raise if embeddings would make every metric behind them meaningless.
+def check_folds_known(folds: Integers, thresholds: NDArray[np.float64]) -> None:
+    """Raise ValueError unless each pair's fold has a threshold."""
+    if folds.size and (folds.min() < 0 or folds.max() >= len(thresholds)):
+        raise ValueError(
+            f"folds run from {folds.min()} to {folds.max()}, but there are thresholds for folds "
+            f"0 to {len(thresholds) - 1}"
+        )
 
-    Parameters
-    ----------
-    embeddings : (N, D) float array
-        One embedding a row.
-    names : sequence of str
-        The image behind each row.
-    what : str
-        Whose embeddings they are, for the message: ``int8 engine``.
 
-    Raises
-    ------
-    EngineError
-        If the array is not two-dimensional, has not one row an image, holds NaN or infinity, has
-        rows whose L2 norm is further than 1e-3 from 1, or has all rows within an L2 distance of
-        1e-2 though the images differ.
-    """
-    if embeddings.ndim != 2 or not embeddings.size:
-        raise EngineError(
-            f"{what}: expected embeddings of shape (images, dimensions), found {embeddings.shape}"
+def _check_rows(embeddings: Floats, left: Integers, right: Integers) -> None:
+    """Raise unless two index arrays name rows of the embeddings."""
+    if embeddings.ndim != 2 or left.ndim != 1 or left.shape != right.shape:
+        raise ValueError(
+            f"expected embeddings (N, D) and two index arrays (P,), found shapes "
+            f"{embeddings.shape}, {left.shape} and {right.shape}"
         )
-    if len(embeddings) != len(names):
-        raise EngineError(
-            f"{what}: {len(embeddings)} embeddings for {len(names)} images; expected one row an "
-            "image, in order. Look for a dropped last batch or skipped images."
-        )
-    broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-    if broken.size:
-        raise EngineError(
-            f"{what}: {broken.size} of {len(names)} embeddings hold NaN or infinity, the first "
-            f"that of {names[broken[0]]}. Look for overflow in FP16 or a zero quantization scale."
-        )
-    rows = embeddings.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1)
-    errors = np.abs(norms - 1)
-    if errors.max() > NORM_TOLERANCE:
-        row = int(errors.argmax())
-        raise EngineError(
-            f"{what}: {np.count_nonzero(errors > NORM_TOLERANCE)} of {len(names)} embeddings are "
-            f"not L2-normalised: norm {norms[row]:.6g} for {names[row]}, expected 1 "
-            f"± {NORM_TOLERANCE:g}. The prepared model ends in the L2 normalisation; the engine "
-            "must too."
-        )
-    spread = float(np.linalg.norm(rows - rows[0], axis=1).max())
-    if spread < COLLAPSE_DISTANCE and len(set(names)) > 1:
-        raise EngineError(
-            f"{what}: collapsed: all {len(names)} embeddings lie within an L2 distance of "
-            f"{spread:.3g} of that of {names[0]}, though the images differ. Look for an input "
-            "buffer that is never filled, or for saturated quantization."
-        )
+    for index in (left, right):
+        if index.size and (index.min() < 0 or index.max() >= len(embeddings)):
+            raise ValueError(
+                f"pairs name rows {index.min()} to {index.max()} of {len(embeddings)} embeddings"
+            )
 
 
 def _check_folds(folds: Integers, distances: Floats) -> NDArray[np.int64]:

@@ -20,7 +20,6 @@ from facenet_validate.datasets.lfw import load_set
 from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.metrics.verification import evaluate
 from facenet_validate.models.prepared import PreparedModel
 
 BATCH = 64
@@ -81,11 +80,3 @@ def test_embedding_beside_a_bare_loop(benchmark: Any, engine: Engine, faces: Ali
     benchmark.extra_info["throughput_of_a_bare_loop"] = ratio
     print(f"\nthroughput: {ratio:.3f} of a bare session.run loop over {len(rows)} faces")
     assert ratio >= 0.95
-
-
-def test_view_2_report(benchmark: Any) -> None:
-    """Everything `evaluate` reports, for 6000 pairs in ten folds."""
-    random = np.random.default_rng(0)
-    same = np.tile(np.repeat([True, False], 300), 10)
-    distances = np.where(same, 0.6, 1.4) + random.normal(scale=0.3, size=6000)
-    benchmark(evaluate, distances, same, np.repeat(np.arange(10), 600))

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.errors import EngineError
-from facenet_validate.metrics.verification import check_embeddings
+from facenet_validate.metrics.checks import check_embeddings
 
 NAMES = [f"Ann_Example_{number:04d}.jpg" for number in range(64)]
 
@@ -81,3 +81,41 @@ def test_missing_rows_are_counted(rows: int) -> None:
 def test_a_wrong_shape_is_shown(shape: tuple[int, ...]) -> None:
     embeddings = unit_embeddings().ravel()[: int(np.prod(shape))].reshape(shape)
     assert f"found {shape}" in refusal(embeddings)
+
+
+def test_a_repeated_embedding_names_both_pictures() -> None:
+    embeddings = unit_embeddings()
+    embeddings[[40, 50]] = embeddings[[8, 9]]
+    assert refusal(embeddings).startswith(
+        "int8 engine: 2 of 64 embeddings repeat that of another picture in every bit: "
+        "Ann_Example_0040.jpg has that of Ann_Example_0008.jpg."
+    )
+
+
+def test_embeddings_that_differ_in_one_bit_are_not_repeated() -> None:
+    embeddings = unit_embeddings()
+    embeddings[40] = embeddings[8]
+    embeddings[40, 0] = np.nextafter(embeddings[40, 0], np.float32(1))
+    check_embeddings(embeddings, NAMES, what="int8 engine")
+
+
+def test_copies_of_one_picture_may_agree() -> None:
+    embeddings = unit_embeddings()
+    embeddings[[40, 50]] = embeddings[[8, 9]]
+    pictures = [str(row) for row in range(64)]
+    pictures[40] = pictures[8]
+    with pytest.raises(EngineError, match=r"1 of 64 .* Ann_Example_0050\.jpg has that of .*_0009"):
+        check_embeddings(embeddings, NAMES, what="engine", pictures=pictures)
+    pictures[50] = pictures[9]
+    check_embeddings(embeddings, NAMES, what="engine", pictures=pictures)
+
+
+def test_a_stale_batch_is_found() -> None:
+    embeddings = unit_embeddings()
+    embeddings[32:48] = embeddings[16:32]
+    assert "16 of 64 embeddings repeat" in refusal(embeddings)
+
+
+def test_pictures_must_fit_the_names() -> None:
+    with pytest.raises(ValueError, match="3 pictures for 64 names"):
+        check_embeddings(unit_embeddings(), NAMES, what="engine", pictures=["a", "b", "c"])

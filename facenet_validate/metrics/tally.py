@@ -1,0 +1,69 @@
+"""Sums of weighted pairs by distance, as a whole and by identity, and the jackknife over these."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROUNDING = 1e-9
+"""What sums of weights may be off by; they are added in extended precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Weighted pairs in the order of their distances.
+
+    Attributes
+    ----------
+    distances : (M,) float64 array
+        Ascending.
+    weights : (M,) float64 array
+    members : tuple of (M,) intp arrays
+        The identities of each pair: one for genuine pairs, two for impostors.
+    sums : (M+1,) float64 array
+        Weight of the first 0, 1, … pairs.
+    """
+
+    distances: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    members: tuple[NDArray[np.intp], ...]
+    sums: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        distances: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        *members: NDArray[np.intp],
+    ) -> Tally:
+        """Sum pairs that are in ascending order."""
+        running = np.cumsum(weights, dtype=np.longdouble).astype(np.float64)
+        return cls(distances, weights, members, np.concatenate([[0.0], running]))
+
+    def count(self, limit: float) -> int:
+        """Return how many pairs lie below a distance."""
+        return int(np.searchsorted(self.distances, limit))
+
+    def own(self, count: int, identities: int) -> NDArray[np.float64]:
+        """Return, of each identity, the weight of its pairs among the first ``count``."""
+        weights = self.weights[:count]
+        own = np.zeros(identities)
+        for of in self.members:
+            own += np.bincount(of[:count], weights, identities)
+        return own
+
+    def first_beyond(self, weight: float) -> float:
+        """Return the smallest distance that, accepted, makes more than ``weight``; or infinity."""
+        # Of tied pairs the first that is too much has the distance of all of them.
+        at = int(np.searchsorted(self.sums[1:], weight + ROUNDING, side="right"))
+        return float(self.distances[at]) if at < len(self.distances) else math.inf
+
+
+def jackknife_error(left_out: NDArray[np.float64]) -> float:
+    """Return the standard error from the estimates without each identity."""
+    deviations = left_out - left_out.mean()
+    count = len(left_out)
+    return math.sqrt((count - 1) / count * float(deviations @ deviations))
