@@ -16,6 +16,7 @@ from facenet_validate.datasets.faces import (
 )
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import ENDINGS, VerificationSet, load_set
+from facenet_validate.datasets.pairs import person_of
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.errors import DatasetError
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
@@ -111,9 +112,9 @@ def faces_in(
         )
     faces = faces_as_they_are([str(p.relative_to(folder).with_suffix("")) for p in paths], paths)
     if evaluation is not None:
-        people = {name.rsplit("_", 1)[0] for name in evaluation.names}
+        people = {person_of(name) for name in evaluation.names}
         for path in paths:
-            seen = {path.stem.rsplit("_", 1)[0], path.parent.name} & people
+            seen = {person_of(path.stem), path.parent.name} & people
             if seen:
                 raise DatasetError(
                     f"{path}: shows {seen.pop()}, who is in the evaluation pairs. An engine must "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.layout import LfwLayout
-from facenet_validate.datasets.pairs import Pair, PhotoRef
+from facenet_validate.datasets.pairs import Pair, PhotoRef, person_of
+from facenet_validate.digests import file_digest
 from facenet_validate.errors import DatasetError
+from facenet_validate.metrics.pairs import PairList
 
 ENDINGS = (".jpg", ".jpeg", ".png")
+
+_ERRATA = {
+    # Listed as errata on LFW's site; positions in its pairs.txt, View 2.
+    "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592": (
+        112, 185, 201, 2498, 2550, 2551, 3651,
+    ),
+}  # fmt: skip
+"""Genuine pairs known to show two people, by the digest of the pairs file."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +44,14 @@ class VerificationSet:
         Their files, same order.
     left, right : ndarray of shape (P,)
         Rows of each pair's photos.
+    identities : ndarray of shape (N,)
+        Each row's person, numbered from 0.
     same : ndarray of shape (P,)
         Whether a pair is genuine.
     folds : ndarray of shape (P,)
         Each pair's fold.
+    suspect : ndarray of shape (E,)
+        Pairs known to be mislabelled, ascending; empty unless the pairs are LFW's own.
     calibration_names, calibration_paths : tuple
         Photos of people who are in no pair, for calibration.
     pairs_digest : str
@@ -47,18 +62,42 @@ class VerificationSet:
     title: str
     names: tuple[str, ...]
     paths: tuple[Path, ...]
+    identities: NDArray[np.intp]
     left: NDArray[np.intp]
     right: NDArray[np.intp]
     same: NDArray[np.bool_]
     folds: NDArray[np.intp]
+    suspect: NDArray[np.intp]
     calibration_names: tuple[str, ...]
     calibration_paths: tuple[Path, ...]
     pairs_digest: str
 
-    @cached_property
+    @property
     def people(self) -> int:
         """How many people the pairs show."""
-        return len({name.rsplit("_", 1)[0] for name in self.names})
+        return int(self.identities.max()) + 1
+
+    @cached_property
+    def pairs(self) -> PairList:
+        """The pairs as the metrics take them."""
+        return PairList(self.left, self.right, self.same, self.folds)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Every photo of the people in a set's pairs, for comparing all with all.
+
+    Attributes
+    ----------
+    names, paths : tuple
+        The photos, sorted by name.
+    identities : ndarray of shape (G,)
+        Each photo's person, numbered as in the set.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    identities: NDArray[np.intp]
 
 
 def load_set(
@@ -87,22 +126,65 @@ def load_set(
             "would shift the folds: get the whole set."
         )
     rows = {ref.stem: index for index, ref in enumerate(references)}
-    people = {ref.person for ref in references}
-    calibration = _calibration_names(sorted(photos), people, calibration_images)
+    people = _numbered(ref.person for ref in references)
+    calibration = _calibration_names(sorted(photos), people.keys(), calibration_images)
     pairs = layout.pairs.pairs
+    digest = _digest(layout.pairs_path)
     return VerificationSet(
         name=name,
         title=title,
         names=tuple(rows),
         paths=tuple(photos[stem] for stem in rows),
+        identities=np.array([people[ref.person] for ref in references], np.intp),
         left=_rows(pairs, "left", rows),
         right=_rows(pairs, "right", rows),
         same=np.array([pair.same for pair in pairs], np.bool_),
         folds=np.array([pair.fold for pair in pairs], np.intp),
+        suspect=np.array(_ERRATA.get(digest, ()), np.intp),
         calibration_names=calibration,
         calibration_paths=tuple(photos[stem] for stem in calibration),
-        pairs_digest=hashlib.sha256(layout.pairs_path.read_bytes()).hexdigest(),
+        pairs_digest=digest,
     )
+
+
+def gallery(layout: LfwLayout, dataset: VerificationSet) -> Gallery:
+    """Return every photo of the people in a set's pairs, not only those that are in pairs.
+
+    The people to calibrate on stay outside. In LFW these are 11,684 photos of 4,281 people.
+
+    Parameters
+    ----------
+    layout : LfwLayout
+        Where the photos are.
+    dataset : VerificationSet
+        The set loaded from it.
+
+    Raises
+    ------
+    DatasetError
+        If the photos' folder cannot be read.
+    """
+    people = _numbered(person_of(name) for name in dataset.names)
+    photos = {
+        name: path for name, path in _photos(layout.photos).items() if person_of(name) in people
+    }
+    names = tuple(sorted(photos))
+    return Gallery(
+        names=names,
+        paths=tuple(photos[name] for name in names),
+        identities=np.array([people[person_of(name)] for name in names], np.intp),
+    )
+
+
+def _numbered(people: Iterable[str]) -> dict[str, int]:
+    return {person: number for number, person in enumerate(sorted(set(people)))}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise DatasetError(f"pairs file {path}: cannot be read ({error.strerror}).") from None
 
 
 def _by_stem(ref: PhotoRef) -> str:
@@ -116,20 +198,23 @@ def _rows(pairs: tuple[Pair, ...], side: str, rows: dict[str, int]) -> NDArray[n
 def _photos(folder: Path) -> dict[str, Path]:
     """Return every photo by its stem; of equal stems the first in alphabetical order."""
     found: dict[str, Path] = {}
-    for person in sorted(folder.iterdir()):
-        if person.is_dir():
-            for photo in sorted(person.iterdir()):
-                if photo.suffix.lower() in ENDINGS:
-                    found.setdefault(photo.stem, photo)
+    try:
+        for person in sorted(folder.iterdir()):
+            if person.is_dir():
+                for photo in sorted(person.iterdir()):
+                    if photo.suffix.lower() in ENDINGS:
+                        found.setdefault(photo.stem, photo)
+    except OSError as error:
+        raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}).") from None
     return found
 
 
 def _calibration_names(
-    stems: list[str], evaluation_people: set[str], count: int
+    stems: list[str], evaluation_people: Set[str], count: int
 ) -> tuple[str, ...]:
     by_person: dict[str, list[str]] = {}
     for stem in stems:
-        person = stem.rsplit("_", 1)[0]
+        person = person_of(stem)
         if person not in evaluation_people:
             by_person.setdefault(person, []).append(stem)
     order = sorted(by_person, key=lambda person: hashlib.sha256(person.encode()).digest())
@@ -139,7 +224,7 @@ def _calibration_names(
         chosen += [by_person[person][depth] for person in order if len(by_person[person]) > depth]
         depth += 1
     chosen = chosen[:count]
-    overlap = {stem.rsplit("_", 1)[0] for stem in chosen} & evaluation_people
+    overlap = {person_of(stem) for stem in chosen} & evaluation_people
     if overlap:
         raise DatasetError(f"calibration shows people of the evaluation pairs: {sorted(overlap)}.")
     return tuple(chosen)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
 from facenet_validate.errors import DatasetError
+
+WHAT = "pairs file"
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class PhotoRef:
     def stem(self) -> str:
         """The file name LFW gives the photo, without its ending."""
         return f"{self.person}_{self.number:04d}"
+
+
+def person_of(stem: str) -> str:
+    """Return the person of a photo named as LFW names it."""
+    return stem.rsplit("_", 1)[0]
 
 
 @dataclass(frozen=True)
@@ -48,31 +56,28 @@ def read_pairs(path: Path) -> PairsFile:
     Raises
     ------
     DatasetError
-        If the file is missing, a line is malformed (its number is named), a line is of the wrong
-        kind for its position, or the count is not what the first line promises: a missing pair
-        would shift every fold after it.
+        If the file cannot be read, lines are malformed or of the wrong kind for their position
+        (all are named by number), or the count is not what the first line promises: a missing
+        pair would shift every fold after it.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(f"pairs file {path}: cannot be read ({error.strerror}).") from None
-    except UnicodeDecodeError:
-        raise DatasetError(f"pairs file {path}: not text. Expected LFW's pairs.txt.") from None
-    lines = text.splitlines()
-    while lines and not lines[-1].strip():
-        lines.pop()
+    lines = read_lines(path, WHAT)
     folds, per_kind = _header(path, lines[0] if lines else "")
     expected = folds * per_kind * 2
     if len(lines) - 1 != expected:
-        raise DatasetError(
-            f"pairs file {path}: {len(lines) - 1} pairs, but its first line promises {expected} "
-            f"({folds} folds of {per_kind} genuine and {per_kind} impostor pairs). A missing pair "
-            "shifts every fold after it; get the whole file."
-        )
-    pairs = []
+        raise _wrong_count(path, lines, folds, per_kind)
+    pairs, faults = [], []
     for index, line in enumerate(lines[1:]):
         fold, position = divmod(index, 2 * per_kind)
-        pairs.append(_pair(path, index + 2, line, fold, genuine=position < per_kind))
+        genuine = position < per_kind
+        pair = _pair(line, fold)
+        if pair is None or pair.same != genuine:
+            kind = _GENUINE if genuine else _IMPOSTOR
+            text = f"{shown(line)}; expected {kind} (fold {fold + 1})."
+            faults.append(Fault(index + 2, text))
+        else:
+            pairs.append(pair)
+    if faults:
+        raise bad_lines(WHAT, path, faults)
     return PairsFile(tuple(pairs), folds)
 
 
@@ -91,31 +96,56 @@ def _header(path: Path, line: str) -> tuple[int, int]:
     fields = line.split()
     if len(fields) == 2 and all(_is_number(field) for field in fields):
         folds, per_kind = int(fields[0]), int(fields[1])
-        if folds >= 2 and per_kind >= 1:
+        if folds >= 2:
             return folds, per_kind
-    raise DatasetError(
-        f"pairs file {path}, line 1: {line[:60]!r}; expected the number of folds (at least 2) and "
-        "of pairs of each kind in a fold, as in '10\\t300'."
+    expected = "the number of folds (at least 2) and of pairs of each kind in a fold, as in"
+    text = f"{shown(line)}; expected {expected} '10\\t300'."
+    raise bad_lines(WHAT, path, [Fault(1, text)])
+
+
+def _wrong_count(path: Path, lines: list[str], folds: int, per_kind: int) -> DatasetError:
+    """Return the error, with the lines that are no pair of either kind: they may be the cause."""
+    expected = folds * per_kind * 2
+    count = (
+        f"{len(lines) - 1} pairs, but its first line promises {expected} ({folds} folds of "
+        f"{per_kind} genuine and {per_kind} impostor pairs). A missing pair shifts every fold "
+        "after it; get the whole file."
     )
+    faults = [
+        Fault(number, f"{shown(line)} is no pair.")
+        for number, line in enumerate(lines[1:], start=2)
+        if _pair(line, 0) is None
+    ]
+    told = f"\n{bad_lines(WHAT, path, faults)}" if faults else ""
+    return DatasetError(f"{WHAT} {path}: {count}{told}")
 
 
-def _pair(path: Path, number: int, line: str, fold: int, *, genuine: bool) -> Pair:
+_GENUINE = "a genuine pair 'name i j' of two different photos"
+_IMPOSTOR = "an impostor pair 'name i name j' of two different people"
+
+
+def _pair(line: str, fold: int) -> Pair | None:
+    """Return the pair a line means, None if it is neither kind."""
     match line.split():
-        case [person, i, j] if genuine and _is_number(i) and _is_number(j) and int(i) != int(j):
-            return Pair(PhotoRef(person, int(i)), PhotoRef(person, int(j)), True, fold)
-        case [left, i, right, j] if (
-            not genuine and _is_number(i) and _is_number(j) and left != right
+        case [person, i, j] if _is_name(person) and _is_number(i) and _is_number(j):
+            left, right = PhotoRef(person, int(i)), PhotoRef(person, int(j))
+            return Pair(left, right, True, fold) if left != right else None
+        case [one, i, other, j] if (
+            _is_name(one) and _is_name(other) and one != other and _is_number(i) and _is_number(j)
         ):
-            return Pair(PhotoRef(left, int(i)), PhotoRef(right, int(j)), False, fold)
-    expected = (
-        "a genuine pair 'name i j' of two different photos"
-        if genuine
-        else "an impostor pair 'name i name j' of two different people"
-    )
-    raise DatasetError(
-        f"pairs file {path}, line {number}: {line[:80]!r}; expected {expected} (fold {fold + 1})."
-    )
+            return Pair(PhotoRef(one, int(i)), PhotoRef(other, int(j)), False, fold)
+    return None
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a folder can have the name."""
+    return len(text) <= _LONGEST_NAME and text.isprintable() and "/" not in text
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) > 0
+    # Longer ones are no photo's number, and Python refuses to convert the longest.
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) > 0
+
+
+_LONGEST_NAME = 100
+_DIGITS = 9

@@ -3,11 +3,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import VerificationSet, gallery, load_set
+from facenet_validate.datasets.pairs import person_of
 from facenet_validate.errors import DatasetError
 
 
@@ -26,10 +28,50 @@ def test_rows_follow_the_sorted_names(small_set: Path) -> None:
     assert all(p.stem == n for p, n in zip(found.paths, found.names, strict=True))
 
 
+def test_identities_number_the_people(small_set: Path) -> None:
+    found = _load(small_set)
+    assert found.identities.tolist() == [person for person in range(12) for _ in range(4)]
+    alike = found.identities[found.left] == found.identities[found.right]
+    assert alike.tolist() == found.same.tolist()
+    assert found.pairs.same is found.same
+
+
+def test_the_gallery_has_every_photo_of_the_people_in_pairs(
+    small_set: Path, copy_of: Callable[[Path], Path]
+) -> None:
+    folder = copy_of(small_set)
+    further = folder / "Person_03" / "Person_03_0009.png"
+    further.write_bytes(b"")
+    found = gallery(find_layout(folder), _load(folder))
+    assert list(found.names) == sorted(found.names)
+    assert set(found.names) - set(_load(folder).names) == {"Person_03_0009"}
+    row = found.names.index("Person_03_0009")
+    assert found.identities[row] == 3
+    assert found.paths[row] == further.resolve()
+    assert [path.stem for path in found.paths] == list(found.names)
+
+
+def test_only_the_pairs_of_lfw_have_errata(small_set: Path) -> None:
+    assert not _load(small_set).suspect.size
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    small_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = find_layout(small_set)
+
+    def refused(self: Path) -> NoReturn:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(DatasetError, match=rf"{small_set}: cannot be read \(Permission denied"):
+        load_set(layout, name="lfw", title="set")
+
+
 def test_calibration_shows_nobody_of_the_pairs(small_set: Path) -> None:
     found = _load(small_set)
-    people = {name.rsplit("_", 1)[0] for name in found.names}
-    others = {name.rsplit("_", 1)[0] for name in found.calibration_names}
+    people = {person_of(name) for name in found.names}
+    others = {person_of(name) for name in found.calibration_names}
     assert len(found.calibration_names) == 26 * 4
     assert not people & others
 
@@ -64,4 +106,19 @@ def test_lfw_has_its_known_counts(lfw_folder: Path) -> None:
     found = _load(lfw_folder)
     assert (len(found.names), found.people) == (7701, 4281)
     assert len(found.calibration_names) == 512
-    assert len({name.rsplit("_", 1)[0] for name in found.calibration_names}) == 512
+    assert len({person_of(name) for name in found.calibration_names}) == 512
+    everybody = gallery(find_layout(lfw_folder), found)
+    assert len(everybody.names) == 11684
+    assert len(set(everybody.identities.tolist())) == 4281
+    assert set(everybody.names) > set(found.names)
+    assert not {person_of(n) for n in everybody.names} & {
+        person_of(n) for n in found.calibration_names
+    }
+
+
+def test_the_errata_of_lfw_are_genuine_pairs(lfw_folder: Path) -> None:
+    found = _load(lfw_folder)
+    assert found.suspect.tolist() == [112, 185, 201, 2498, 2550, 2551, 3651]
+    assert found.same[found.suspect].all()
+    first = found.names[found.left[112]]
+    assert first == "Janica_Kostelic_0001"

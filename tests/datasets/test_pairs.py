@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,12 @@ def test_fold_is_the_position(tmp_path: Path) -> None:
         (3, "Ann\t1\tAnn\t2", "two different people"),
         (5, "Cid\t0\tDan\t1", "line 5"),
         (5, "Cid\t1\tDan\t1\textra", "fold 2"),
+        (5, f"Cid\t{'9' * 5000}\tDan\t1", "line 5"),
+        (5, "Cid\t²\tDan\t1", "line 5"),
+        (5, "../Cid\t1\tDan\t1", "line 5"),
+        (5, f"{'C' * 300}\t1\tDan\t1", "line 5"),
+        (5, "Cid\0\t1\tDan\t1", "line 5"),
+        (4, "", "line 4"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, number: int, line: str, says: str) -> None:
@@ -85,11 +92,86 @@ def test_a_wrong_count_is_refused(tmp_path: Path, lines: list[str]) -> None:
         _read(tmp_path, lines)
 
 
+def test_lines_that_are_no_pair_are_named_beside_a_wrong_count(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as error:
+        _read(tmp_path, [*GOOD[:3], "", *GOOD[3:], "End of file"])
+    said = str(error.value)
+    assert "6 pairs, but its first line promises 4" in said
+    assert "line 4: '' is no pair." in said
+    assert "line 7: 'End of file' is no pair." in said
+
+
+def test_every_bad_line_is_told_up_to_twenty(tmp_path: Path) -> None:
+    lines = format_pairs(_many(2, 20)).splitlines()
+    for index in range(3, 28):
+        lines[index] = "?"
+    with pytest.raises(DatasetError) as error:
+        _read(tmp_path, lines)
+    told = [number for number in range(1, 82) if f"line {number}: '?'" in str(error.value)]
+    assert told == list(range(4, 24))
+    assert "25 bad lines" in str(error.value)
+    assert str(error.value).endswith("and 5 more")
+
+
+def _many(folds: int, per_kind: int) -> PairsFile:
+    refs = [PhotoRef(f"P{number}", 1) for number in range(per_kind + 1)]
+    fold = [(ref, PhotoRef(ref.person, 2), True) for ref in refs[1:]]
+    fold += [(refs[0], ref, False) for ref in refs[1:]]
+    pairs = [Pair(*pair, number) for number in range(folds) for pair in fold]
+    return PairsFile(tuple(pairs), folds)
+
+
+@given(st.binary(max_size=100) | st.text(st.sampled_from("2\t1\r\n Ann²\x1c\u2028-"), max_size=60))
+def test_any_bytes_give_pairs_or_an_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes | str
+) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "pairs.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with suppress(DatasetError):
+        found = read_pairs(path)
+        path.write_text(format_pairs(found))
+        assert read_pairs(path) == found
+
+
+WITHOUT_DIGITS = st.characters(exclude_characters="\n\r", exclude_categories=["Nd", "Cs"])
+NO_PAIR = st.text(WITHOUT_DIGITS, max_size=30) | st.sampled_from(
+    ["", " ", "A\t1", "A\t3\t3", "A\t1\tA\t2", "A\t0\t1", "A\t1\tB\tC", "A\t1\tB\t1\t1"]
+)
+
+
+@given(st.integers(2, 4), st.integers(1, 4), st.data(), NO_PAIR)
+def test_the_one_bad_line_is_named(
+    tmp_path_factory: pytest.TempPathFactory,
+    folds: int,
+    per_kind: int,
+    data: st.DataObject,
+    bad: str,
+) -> None:
+    lines = format_pairs(_many(folds, per_kind)).splitlines()
+    spoilt = data.draw(st.integers(1, len(lines)))
+    lines[spoilt - 1] = bad
+    # What an empty last line is, nobody can tell: there the count is wrong.
+    lines += [] if bad.strip() else ["P0\t1\t2"]
+    with pytest.raises(DatasetError) as error:
+        _read(tmp_path_factory.mktemp("fuzz"), lines)
+    told = [n for n in range(1, len(lines) + 1) if f"line {n}: " in str(error.value)]
+    assert told == [spoilt]
+
+
+def test_line_numbers_are_those_of_an_editor(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.txt"
+    path.write_bytes("\r\n".join(GOOD).encode())
+    assert len(read_pairs(path).pairs) == 4
+    path.write_bytes("\n".join([*GOOD[:2], "Ann\x1c\u2028\t1\tBob\t1", "Cid", GOOD[4]]).encode())
+    with pytest.raises(DatasetError, match=r"line 4: 'Cid'"):
+        read_pairs(path)
+
+
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="cannot be read"):
         read_pairs(tmp_path / "nowhere.txt")
     (tmp_path / "pairs.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DatasetError, match="not text"):
+    with pytest.raises(DatasetError, match="line 1: not text in UTF-8"):
         read_pairs(tmp_path / "pairs.txt")
 
 

@@ -1,0 +1,298 @@
+"""A verification set of one's own: a CSV of pairs beside the photos it names."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
+from facenet_validate.digests import file_digest
+from facenet_validate.errors import DatasetError
+
+WHAT = "pairs CSV"
+FOLDS = 10
+"""Folds the pairs are dealt out to where the file has no column of them."""
+
+FEWEST_OF_A_KIND = 10
+"""Genuine and impostor pairs a set needs: one of each for each of ten folds."""
+
+RESERVED = ("lfw", "synthetic", "any")
+"""Names that mean something else in ``gates.toml``."""
+
+_HEADER = ["left", "right", "same"]
+_SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row: its line, the photos as files below the folder, and what it says of them."""
+
+    line: int
+    left: str
+    right: str
+    same: bool
+    fold: int | None
+
+    @property
+    def photos(self) -> frozenset[str]:
+        return frozenset((self.left, self.right))
+
+
+def load_csv(path: Path) -> VerificationSet:
+    """Read a set of pairs and check every row of it.
+
+    The first line is ``left,right,same`` or ``left,right,same,fold``. Each further line is a pair:
+    two photos, relative to the file's folder; 1, true or yes if they show one person, else 0,
+    false or no; and the fold, numbered from 0 or from 1. Without folds the pairs are dealt out to
+    ten in turn, genuine and impostor pairs apart.
+
+    Who is who follows from the pairs: photos that genuine pairs join, directly or by way of
+    others, show one person. There are no photos to calibrate on.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV: UTF-8, commas. Its stem names the set, or its folder where the stem is ``pairs``.
+
+    Returns
+    -------
+    VerificationSet
+        Rows are named by their paths below the folder, links resolved.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, the name or header is not as expected, there are too few pairs
+        or folds are missing; or naming all bad rows by their lines: a field is missing or
+        unreadable, a photo is missing or outside the folder, a pair is of one photo or comes
+        twice, or an impostor pair shows one person by the genuine pairs.
+    """
+    name = _name(path)
+    lines = read_lines(path, WHAT)
+    has_folds = _header(path, lines[0] if lines else "")
+    rows = _rows(path, lines, has_folds=has_folds)
+    same = np.array([row.same for row in rows], np.bool_)
+    _check_count(path, same)
+    names = sorted({photo for row in rows for photo in row.photos})
+    numbers = {photo: number for number, photo in enumerate(names)}
+    left = np.array([numbers[row.left] for row in rows], np.intp)
+    right = np.array([numbers[row.right] for row in rows], np.intp)
+    identities = _identities(len(names), left[same], right[same])
+    joined = np.flatnonzero(~same & (identities[left] == identities[right]))
+    if len(joined):
+        text = "an impostor pair, but by the genuine pairs the photos show one person."
+        raise bad_lines(WHAT, path, [Fault(rows[pair].line, text) for pair in joined])
+    folds = _given_folds(path, rows, same) if has_folds else _dealt(same)
+    root = Path(os.path.realpath(path.parent))
+    return VerificationSet(
+        name=name,
+        title=f"the pairs of {path}",
+        names=tuple(names),
+        paths=tuple(root / photo for photo in names),
+        identities=identities,
+        left=left,
+        right=right,
+        same=same,
+        folds=folds,
+        suspect=np.array([], np.intp),
+        calibration_names=(),
+        calibration_paths=(),
+        pairs_digest=file_digest(path),
+    )
+
+
+def _name(path: Path) -> str:
+    stem = path.stem
+    name = (path.absolute().parent.name if stem.lower() == "pairs" else stem).lower()
+    if re.fullmatch("[a-z0-9_-]+", name) is None:
+        raise DatasetError(
+            f"{WHAT} {path}: its name, or its folder's where it is pairs.csv, names the set, here "
+            f"{name!r}; expected letters, digits, _ and -. Rename it."
+        )
+    if name in RESERVED:
+        raise DatasetError(
+            f"{WHAT} {path}: a set cannot be called {name}, which gates.toml has a meaning for. "
+            "Rename the file, or its folder where it is pairs.csv."
+        )
+    return name
+
+
+def _header(path: Path, line: str) -> bool:
+    """Return whether there is a column of folds."""
+    fields = _fields(line)
+    found = [] if fields is None else [field.lower() for field in fields]
+    if found not in (_HEADER, [*_HEADER, "fold"]):
+        text = f"{shown(line)}; expected the header left,right,same or left,right,same,fold."
+        raise bad_lines(WHAT, path, [Fault(1, text)])
+    return len(found) == len(_HEADER) + 1
+
+
+def _fields(line: str) -> list[str] | None:
+    """Return a line's fields; None if it is not CSV.
+
+    Every line is read alone, so that a lost quotation mark spoils one row and not the rest.
+    """
+    if line.count('"') % 2:
+        return None
+    try:
+        return [field.strip() for field in next(csv.reader([line], skipinitialspace=True), [])]
+    except csv.Error:
+        return None
+
+
+def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
+    """Return the rows, all of them good and no pair twice; empty lines are passed over."""
+    photos = _Photos(path.parent)
+    rows: list[_Row] = []
+    faults: list[Fault] = []
+    first: dict[frozenset[str], _Row] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        try:
+            row = _row(number, line, photos, has_folds=has_folds)
+            before = first.setdefault(row.photos, row)
+            if before is not row:
+                raise _RowError(_again(before, row))
+            rows.append(row)
+        except _RowError as wrong:
+            faults.append(Fault(number, str(wrong)))
+    if faults:
+        raise bad_lines(WHAT, path, faults)
+    return rows
+
+
+class _RowError(Exception):
+    """What is wrong with a row."""
+
+
+def _again(before: _Row, row: _Row) -> str:
+    if before.same == row.same:
+        return f"the pair of line {before.line} again."
+    kinds = ("impostor", "genuine")
+    return (
+        f"{kinds[row.same]}, but line {before.line} has the same two photos as "
+        f"{kinds[before.same]}."
+    )
+
+
+def _row(number: int, line: str, photos: _Photos, *, has_folds: bool) -> _Row:
+    fields = _fields(line)
+    if fields is None:
+        raise _RowError(
+            f"{shown(line)} is no row of CSV: a quotation mark without its partner, or a field "
+            "without an end."
+        )
+    expected = len(_HEADER) + has_folds
+    if len(fields) != expected:
+        raise _RowError(
+            f"{len(fields)} fields; the header has {expected}. Fields are parted by commas, and "
+            'names with commas stand in "quotation marks".'
+        )
+    same = _SAME.get(fields[2].lower())
+    if same is None:
+        raise _RowError(f"same is {shown(fields[2])}; expected 1, true or yes, or 0, false or no.")
+    fold = _fold(fields[3]) if has_folds else None
+    left, right = (photos.find(field) for field in fields[:2])
+    if left == right:
+        raise _RowError("a pair of a photo with itself.")
+    return _Row(number, left, right, same, fold)
+
+
+def _fold(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise _RowError(f"fold is {shown(text)}; expected a whole number.")
+    return int(text)
+
+
+class _Photos:
+    """The files below a folder, each looked up once and named by its path without links."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = os.path.realpath(folder)
+        self._known: dict[str, str] = {}
+
+    def find(self, given: str) -> str:
+        if given not in self._known:
+            self._known[given] = self._look(given)
+        return self._known[given]
+
+    def _look(self, given: str) -> str:
+        path = PurePosixPath(given)
+        if path.is_absolute() or ".." in path.parts:
+            raise _RowError(
+                f"{shown(given)} leaves the folder of the CSV; expected a path below it."
+            )
+        if not given or "\0" in given:
+            raise _RowError(f"{shown(given)} is not the name of a photo.")
+        try:
+            real = Path(os.path.realpath(f"{self._root}/{path}", strict=True))
+            if real.is_relative_to(self._root) and real.is_file():
+                return real.relative_to(self._root).as_posix()
+        except OSError as error:
+            hint = " Write paths with /." if "\\" in given else ""
+            raise _RowError(
+                f"{shown(given)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
+            ) from None
+        kind = "not a file" if real.is_relative_to(self._root) else "a link that leaves the folder"
+        raise _RowError(f"{shown(given)} is {kind}.")
+
+
+def _identities(photos: int, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return each photo's person: the connected components of the genuine pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    joins = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(photos, photos))
+    _, people = connected_components(joins, directed=False)
+    return np.asarray(people, np.intp)
+
+
+def _check_count(path: Path, same: NDArray[np.bool_]) -> None:
+    genuine = int(same.sum())
+    impostor = len(same) - genuine
+    if min(genuine, impostor) < FEWEST_OF_A_KIND:
+        raise DatasetError(
+            f"{WHAT} {path}: {genuine} genuine and {impostor} impostor pairs; expected at least "
+            f"{FEWEST_OF_A_KIND} of each kind. Thousands are needed to see a small loss."
+        )
+
+
+def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:
+    folds = np.empty(len(same), np.intp)
+    for kind in (True, False):
+        of_kind = same == kind
+        folds[of_kind] = np.arange(of_kind.sum()) % FOLDS
+    return folds
+
+
+def _given_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the folds from 0, all there, and each with pairs of both kinds to train on."""
+    given = np.array([row.fold for row in rows], np.intp)
+    found = set(given.tolist())
+    first, last = min(found), max(found)
+    missing = sorted(set(range(min(first, 1), last + 1)) - found)
+    if missing or len(found) < 2:
+        known = f"no pair is in fold {missing[0]}" if missing else "all pairs are in one"
+        raise DatasetError(
+            f"{WHAT} {path}: folds {first} to {last}, but {known}; expected all of 0 to K−1, or of "
+            "1 to K, and at least two."
+        )
+    for fold in sorted(found):
+        training = same[given != fold]
+        if training.all() or not training.any():
+            kind = "genuine" if not training.any() else "impostor"
+            raise DatasetError(
+                f"{WHAT} {path}: no {kind} pair outside fold {fold}: its threshold is chosen on "
+                "the pairs of the other folds and needs both kinds. Spread the pairs."
+            )
+    return np.asarray(given - first, np.intp)

@@ -1,0 +1,74 @@
+"""Text files people write by hand: read with care, and every bad line told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facenet_validate.errors import DatasetError
+
+MOST_BYTES = 64 * 2**20
+"""Of a pairs file: a million pairs. What is larger is something else."""
+
+MOST_TOLD = 20
+"""Bad lines an error names; the others it counts."""
+
+
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a line, by its number in an editor (from 1)."""
+
+    line: int
+    text: str
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Return a file's lines without their ends; a byte-order mark and empty last lines are dropped.
+
+    Lines end where an editor ends them, with LF or CRLF, so that their numbers agree.
+
+    Raises
+    ------
+    DatasetError
+        If the file cannot be read, is larger than 64 MiB, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise DatasetError(f"{what} {path}: cannot be read ({error.strerror}).") from None
+    if len(content) > MOST_BYTES:
+        raise DatasetError(
+            f"{what} {path}: larger than {MOST_BYTES >> 20} MiB; expected a list of pairs, a line "
+            "each."
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DatasetError(
+            f"{what} {path}, line {line}: not text in UTF-8. Save it as UTF-8."
+        ) from None
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
+def shown(text: str) -> str:
+    """Return a text of a file as an error quotes it, shortened."""
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+
+
+def bad_lines(what: str, path: Path, faults: Sequence[Fault]) -> DatasetError:
+    """Return the error that names bad lines, the first twenty one by one."""
+    if len(faults) == 1:
+        return DatasetError(f"{what} {path}, line {faults[0].line}: {faults[0].text}")
+    told = [f"  line {fault.line}: {fault.text}" for fault in faults[:MOST_TOLD]]
+    if len(faults) > MOST_TOLD:
+        told.append(f"  and {len(faults) - MOST_TOLD} more")
+    return DatasetError("\n".join([f"{what} {path}: {len(faults)} bad lines.", *told]))
