@@ -11,10 +11,13 @@ from facenet_validate.cache import Cache, Entry
 from facenet_validate.cache.locks import locked
 from facenet_validate.cli import main
 from facenet_validate.datasets.faces import FaceStore, StoredFace
+from facenet_validate.datasets.framing import Framing
 
 HOUR, DAY = 3600.0, 86400.0
 
 Say = Callable[..., str]
+
+FRAMED = Framing((0.0, 0.0, 2.0, 2.0), ((0.0, 0.0, 1.0, 1.0),))
 
 
 @pytest.fixture
@@ -65,7 +68,7 @@ def _older_layout(cache: Cache, *, age: float) -> Path:
 
 def test_list_says_what_is_kept(cache: Cache, say: Say) -> None:
     entry = _plan(cache, "NVIDIA L4", age=3 * HOUR)
-    FaceStore(cache.root / "faces" / "mtcnn").put("d" * 64, StoredFace(b"png", 1))
+    FaceStore(cache.root / "faces" / "mtcnn").put("d" * 64, StoredFace(b"png", FRAMED))
     _older_layout(cache, age=2 * DAY)
     (cache.root / "mine.txt").write_text("not the cache's")
     said = say("list")
@@ -125,7 +128,7 @@ def test_verify_names_what_is_damaged_and_leaves_it(cache: Cache, say: Say, name
 def test_verify_reads_faces_too(cache: Cache, say: Say) -> None:
     store = FaceStore(cache.root / "faces" / "mtcnn")
     for letter in "de":
-        store.put(letter * 64, StoredFace(b"png", 1))
+        store.put(letter * 64, StoredFace(b"png", FRAMED))
     synthetic = cache.root / "synthetic" / "1"
     synthetic.mkdir(parents=True)
     (synthetic / "a.png").write_bytes(b"")
@@ -218,7 +221,7 @@ def test_a_clock_that_ran_ahead_keeps_an_entry(cache: Cache, say: Say) -> None:
 def test_clear_asks_and_leaves_what_is_not_its_own(cache: Cache, say: Say) -> None:
     entry = _plan(cache, "NVIDIA L4")
     face = cache.root / "faces" / "mtcnn" / "dd" / f"{'d' * 64}.face"
-    FaceStore(cache.root / "faces" / "mtcnn").put("d" * 64, StoredFace(b"png", 1))
+    FaceStore(cache.root / "faces" / "mtcnn").put("d" * 64, StoredFace(b"png", FRAMED))
     mine = [
         cache.root / "mine.txt",
         cache.root / "sha256" / ("a" * 64) / "manifest.json",

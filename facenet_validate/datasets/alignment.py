@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
 from facenet_validate.errors import DatasetError
@@ -54,15 +55,12 @@ class AlignedFace:
     ----------
     pixels : numpy.ndarray, shape (160, 160, 3), uint8
         RGB.
-    box : tuple of float
-        The crop: x1, y1, x2, y2 in source pixels, the last two exclusive.
-    faces_found : int
-        How many faces the photo shows; 0 means that the centre crop was taken.
+    framing : Framing
+        Where it was cut from.
     """
 
     pixels: NDArray[np.uint8]
-    box: tuple[float, float, float, float]
-    faces_found: int
+    framing: Framing
 
 
 Answer = list[tuple[str, AlignedFace]]
@@ -100,15 +98,15 @@ def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
     if len(boxes):
         areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         offsets = (boxes[:, :2] + boxes[:, 2:]) / 2 - (width / 2, height / 2)
-        x1, y1, x2, y2 = corners[np.argmax(areas - 2 * np.square(offsets).sum(axis=1))].tolist()
+        chosen = int(np.argmax(areas - 2 * np.square(offsets).sum(axis=1)))
+        x1, y1, x2, y2 = corners[chosen].tolist()
+        boxes = np.vstack((boxes[chosen], np.delete(boxes, chosen, axis=0)))
     else:
         x1, y1, x2, y2 = _centre_crop(width, height)
     pixels = cv2.resize(image[y1:y2, x1:x2], (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    return AlignedFace(
-        pixels.astype(np.uint8, copy=False),
-        (float(x1), float(y1), float(x2), float(y2)),
-        len(boxes),
-    )
+    found: list[Box] = [tuple(box) for box in boxes.tolist()]
+    framing = Framing((float(x1), float(y1), float(x2), float(y2)), tuple(found))
+    return AlignedFace(pixels.astype(np.uint8, copy=False), framing)
 
 
 def _centre_crop(width: int, height: int) -> tuple[int, int, int, int]:

@@ -1,8 +1,8 @@
 """Aligned faces of a verification set, aligned once and kept.
 
-A stored face is one file: a line of JSON with the digest of what follows, then a lossless PNG. It
-is written beside its place and renamed, so it is whole or absent; one whose digest is wrong is
-aligned again.
+A stored face is one file: a line of JSON with the crop, the boxes of all faces found and the digest
+of what follows, then a lossless PNG. It is written beside its place and renamed, so it is whole or
+absent; one whose digest is wrong, or which lacks the boxes, is aligned again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
+from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.digests import inputs_digest
 from facenet_validate.errors import CacheError, DatasetError
@@ -31,10 +32,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class StoredFace:
-    """An encoded face and how many faces its photo showed (0: the centre crop was taken)."""
+    """An encoded face and where it was cut from."""
 
     png: bytes
-    faces_found: int
+    framing: Framing
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class FaceStore:
             values = json.loads(header)
             whole = hashlib.sha256(png).hexdigest() == values["sha256"]
             if whole and values["photo"] == photo_digest:
-                return StoredFace(png, int(values["faces_found"]))
+                boxes = tuple(_box(box) for box in values["boxes"])
+                return StoredFace(png, Framing(_box(values["crop"]), boxes))
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return None
@@ -72,7 +74,8 @@ class FaceStore:
         values = {
             "photo": photo_digest,
             "sha256": hashlib.sha256(face.png).hexdigest(),
-            "faces_found": face.faces_found,
+            "crop": face.framing.crop,
+            "boxes": face.framing.boxes,
         }
         header = json.dumps(values)
         path = self._path(photo_digest)
@@ -94,6 +97,11 @@ class FaceStore:
         return self.folder / photo_digest[:2] / f"{photo_digest}.face"
 
 
+def _box(values: Sequence[float]) -> Box:
+    x1, y1, x2, y2 = values
+    return float(x1), float(y1), float(x2), float(y2)
+
+
 @dataclass(frozen=True)
 class AlignedFaces:
     """Faces 160×160, read from files when asked for.
@@ -106,10 +114,8 @@ class AlignedFaces:
         Of names, photos and aligner.
     read : callable
         Row → encoded image and its name for errors.
-    undetected : tuple of str
-        Photos in which no face was found: the centre crop was taken.
-    several : tuple of str
-        Photos with more than one face.
+    framings : tuple of Framing
+        Where each face was cut from; empty for photos that are taken as they are.
     photo_digests : tuple of str
         SHA-256 of each photo's file.
     aligner : str
@@ -119,10 +125,22 @@ class AlignedFaces:
     names: tuple[str, ...]
     digest: str
     read: Callable[[int], bytes]
-    undetected: tuple[str, ...] = ()
-    several: tuple[str, ...] = ()
+    framings: tuple[Framing, ...] = ()
     photo_digests: tuple[str, ...] = ()
     aligner: str = "none"
+
+    @property
+    def undetected(self) -> tuple[str, ...]:
+        """Photos in which no face was found: the centre crop was taken."""
+        return tuple(name for name, framing in self._framed() if framing.faces_found == 0)
+
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Photos with more than one face."""
+        return tuple(name for name, framing in self._framed() if framing.faces_found > 1)
+
+    def _framed(self) -> Iterator[tuple[str, Framing]]:
+        return zip(self.names, self.framings, strict=bool(self.framings))
 
     def part(self, rows: Sequence[int]) -> AlignedFaces:
         """Return some of the faces, with the digest that they have as a set."""
@@ -132,8 +150,7 @@ class AlignedFaces:
             names,
             _set_digest(self.aligner, names, digests),
             lambda row: self.read(rows[row]),
-            tuple(name for name in self.undetected if name in names),
-            tuple(name for name in self.several if name in names),
+            tuple(self.framings[row] for row in rows) if self.framings else (),
             digests,
             self.aligner,
         )
@@ -205,18 +222,18 @@ def align_photos(
     aligner = f"{ALIGNER_ID}-opencv-{cv2.__version__}-onnxruntime-{runtime}"
     store = FaceStore(cache.root / "faces" / aligner)
     digests = _digests(paths)
-    found: dict[str, int] = {}
+    found: dict[str, Framing] = {}
     todo: dict[str, Path] = {}
     for digest, path in zip(digests, paths, strict=True):
         known = None if cache.rebuild else store.get(digest)
         if known is None:
             todo[digest] = path
         else:
-            found[digest] = known.faces_found
+            found[digest] = known.framing
     if todo:
         for done, (digest, face) in enumerate(_align(todo, workers), start=1):
             store.put(digest, face)
-            found[digest] = face.faces_found
+            found[digest] = face.framing
             if progress is not None:
                 progress(done, len(todo))
 
@@ -233,8 +250,7 @@ def align_photos(
         tuple(names),
         _set_digest(aligner, names, digests),
         read,
-        undetected=tuple(n for n, d in zip(names, digests, strict=True) if found[d] == 0),
-        several=tuple(n for n, d in zip(names, digests, strict=True) if found[d] > 1),
+        framings=tuple(found[digest] for digest in digests),
         photo_digests=tuple(digests),
         aligner=aligner,
     )
@@ -247,7 +263,7 @@ def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFac
     by_name = {str(path): digest for digest, path in todo.items()}
     photos = ((str(path), _read(path)) for path in todo.values())
     for name, face in align_all(photos, installed_networks(), workers):
-        yield by_name[name], StoredFace(encode_png(face.pixels), face.faces_found)
+        yield by_name[name], StoredFace(encode_png(face.pixels), face.framing)
 
 
 def _digests(paths: Sequence[Path]) -> list[str]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.alignment import AlignedFace, align_all, align_face
+from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.mtcnn import Detections, MtcnnNetworks, installed_networks
 from facenet_validate.datasets.mtcnn_networks import DISTRIBUTION
 from facenet_validate.errors import DatasetError
@@ -33,14 +34,8 @@ def networks() -> MtcnnNetworks:
 
 
 @pytest.fixture(scope="module")
-def photos() -> list[Path]:
-    folder = os.environ.get("FACENET_LFW")
-    if not folder:
-        pytest.skip("FACENET_LFW is not set")
-    found = sorted(Path(folder, "lfw-deepfunneled").glob("A*/*_0001.jpg"))[:120]
-    if not found:
-        pytest.skip(f"{folder} has no lfw-deepfunneled photos")
-    return found
+def photos(lfw_folder: Path) -> list[Path]:
+    return sorted(find_layout(lfw_folder).photos.glob("A*/*_0001.jpg"))[:120]
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -91,23 +86,24 @@ def test_the_crop_is_the_literal_rule(
     face = align_face(image, detections(*drawn))
     crop = literal_crop(drawn, width, height)
     if crop is None:
-        assert face.faces_found == 0
+        assert face.framing.faces_found == 0
         return
-    assert face.box == crop
+    assert face.framing.crop == crop
     x1, y1, x2, y2 = crop
     np.testing.assert_array_equal(face.pixels, cv2.resize(image[y1:y2, x1:x2], (160, 160)))
 
 
 def test_a_central_face_wins_over_a_larger_one_at_the_border() -> None:
     face = align_face(noise(250, 250), detections((0, 0, 100, 100), (85, 85, 165, 165)))
-    assert face.box == (69, 69, 181, 181)
-    assert face.faces_found == 2
+    assert face.framing.crop == (69, 69, 181, 181)
+    assert face.framing.boxes == ((85, 85, 165, 165), (0, 0, 100, 100))
+    assert face.framing.faces_found == 2
 
 
 def test_a_photo_without_a_face_gives_the_centre_crop() -> None:
     image = noise(250, 250)
     face = align_face(image, detections())
-    assert (face.box, face.faces_found) == ((62, 48, 186, 204), 0)
+    assert (face.framing.crop, face.framing.faces_found) == ((62, 48, 186, 204), 0)
     np.testing.assert_array_equal(face.pixels, cv2.resize(image[48:204, 62:186], (160, 160)))
 
 
@@ -116,7 +112,7 @@ def test_the_centre_crop_suits_any_size(width: int, height: int) -> None:
     face = align_face(np.zeros((height, width, 3), np.uint8), detections())
     assert face.pixels.shape == (160, 160, 3)
     assert face.pixels.dtype == np.uint8
-    x1, y1, x2, y2 = face.box
+    x1, y1, x2, y2 = face.framing.crop
     assert 0 <= x1 < x2 <= width
     assert 0 <= y1 < y2 <= height
     # Half a pixel each for the photo's centre and the rounding of a corner.
@@ -127,12 +123,12 @@ def test_the_centre_crop_suits_any_size(width: int, height: int) -> None:
 
 def test_a_box_beside_the_photo_is_no_face() -> None:
     face = align_face(noise(100, 100), detections((150, 10, 220, 80)))
-    assert face.faces_found == 0
+    assert face.framing.faces_found == 0
 
 
 def same(a: list[tuple[str, AlignedFace]], b: list[tuple[str, AlignedFace]]) -> bool:
     return all(
-        x == y and f.box == g.box and np.array_equal(f.pixels, g.pixels)
+        x == y and f.framing == g.framing and np.array_equal(f.pixels, g.pixels)
         for (x, f), (y, g) in zip(a, b, strict=True)
     )
 
@@ -255,9 +251,9 @@ def test_processes_end_with_their_parent(
 def test_real_photos_are_framed_alike(networks: MtcnnNetworks, photos: list[Path]) -> None:
     named = [(path.stem, path.read_bytes()) for path in photos]
     faces = [face for _, face in align_all(named, networks, 1)]
-    assert all(face.faces_found >= 1 for face in faces)
-    framing = np.median([face.box for face in faces], axis=0) / 250
-    centre_crop = align_face(np.zeros((250, 250, 3), np.uint8), detections()).box
+    assert all(face.framing.faces_found >= 1 for face in faces)
+    framing = np.median([face.framing.crop for face in faces], axis=0) / 250
+    centre_crop = align_face(np.zeros((250, 250, 3), np.uint8), detections()).framing.crop
     np.testing.assert_allclose(framing, np.divide(centre_crop, 250), atol=0.03)
 
 
@@ -267,4 +263,4 @@ def test_the_one_photo_of_the_pairs_without_a_face(
     name = "Marilyn_Monroe"
     path = photos[0].parents[1] / name / f"{name}_0001.jpg"
     ((_, face),) = align_all([(name, path.read_bytes())], networks, 1)
-    assert face.faces_found == 0
+    assert face.framing.faces_found == 0

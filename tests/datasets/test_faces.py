@@ -1,32 +1,54 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facenet_validate.datasets.faces import FaceStore, StoredFace, faces_as_they_are
+from facenet_validate.cache import Cache
+from facenet_validate.datasets.faces import (
+    FaceStore,
+    StoredFace,
+    align_photos,
+    faces_as_they_are,
+)
+from facenet_validate.datasets.framing import Framing
+from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.errors import DatasetError
 
+FRAMING = Framing((1.0, 2.0, 30.0, 40.0), ((3.5, 4.0, 20.25, 31.0), (0.0, 0.0, 5.0, 5.0)))
 KEY = hashlib.sha256(b"photo").hexdigest()
+WITHOUT_BOXES = (
+    json.dumps(
+        {"photo": KEY, "sha256": hashlib.sha256(b"png").hexdigest(), "faces_found": 1}
+    ).encode()
+    + b"\npng"
+)
+"""As an earlier version kept it."""
 
 
 def test_a_stored_face_reads_back(tmp_path: Path) -> None:
     store = FaceStore(tmp_path)
     assert store.get(KEY) is None
-    store.put(KEY, StoredFace(b"png", 2))
-    assert store.get(KEY) == StoredFace(b"png", 2)
+    store.put(KEY, StoredFace(b"png", FRAMING))
+    assert store.get(KEY) == StoredFace(b"png", FRAMING)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}\npng", b"no json\npng", b'{"sha256": 3'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\npng", b"no json\npng", b'{"sha256": 3', WITHOUT_BOXES]
+)
 def test_a_damaged_face_is_absent(tmp_path: Path, content: bytes) -> None:
     store = FaceStore(tmp_path)
-    store.put(KEY, StoredFace(b"png", 1))
+    store.put(KEY, StoredFace(b"png", FRAMING))
     (path,) = tmp_path.rglob("*.face")
     path.write_bytes(content)
     assert store.get(KEY) is None
@@ -34,7 +56,7 @@ def test_a_damaged_face_is_absent(tmp_path: Path, content: bytes) -> None:
 
 def test_a_flipped_bit_makes_a_face_absent(tmp_path: Path) -> None:
     store = FaceStore(tmp_path)
-    store.put(KEY, StoredFace(b"png", 1))
+    store.put(KEY, StoredFace(b"png", FRAMING))
     (path,) = tmp_path.rglob("*.face")
     path.write_bytes(path.read_bytes()[:-1] + b"h")
     assert store.get(KEY) is None
@@ -68,3 +90,45 @@ def test_a_photo_of_another_size_among_aligned_ones_is_named(tmp_path: Path) -> 
     faces = faces_as_they_are(["Ann_0001"], [path])
     with pytest.raises(DatasetError, match="Ann_0001: 250×250"):
         faces.load(np.array([0]))
+
+
+ALIGN = """
+import sys
+from pathlib import Path
+from facenet_validate.cache import Cache
+from facenet_validate.datasets.faces import align_photos
+folder = Path(sys.argv[1])
+paths = sorted(folder.glob("*.png"))
+names = [path.stem for path in paths]
+align_photos(names, paths, Cache(Path(sys.argv[2])), workers=2,
+             progress=lambda done, total: print(done, total, flush=True))
+"""
+
+
+def test_what_was_aligned_before_a_kill_is_not_aligned_again(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(24):
+        photo = np.full((120, 120, 3), 90, np.uint8)
+        photo[10:110, 10:110] = render_photo(number, 0)[30:130, 30:130]
+        (folder / f"{number:02d}.png").write_bytes(encode_png(photo))
+    command = [sys.executable, "-c", ALIGN, str(folder), str(tmp_path / "cache")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "3 24\n":
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    kept = len(list((tmp_path / "cache").rglob("*.face")))
+    assert kept >= 3
+    told: list[tuple[int, int]] = []
+    paths = sorted(folder.glob("*.png"))
+    faces = align_photos(
+        [path.stem for path in paths],
+        paths,
+        Cache(tmp_path / "cache"),
+        workers=1,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert len(told) == 24 - kept
+    assert faces.load(np.arange(24)).shape == (24, 160, 160, 3)
+    assert len(faces.framings) == 24
