@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,15 @@ from facenet_validate.models.quantization.recipes import PRECISIONS, TARGETS
 
 SCHEMA = 1
 # Limits that a rule needs above a bound: a loss of nothing can never be shown.
-_ABOVE = {"accuracy.paired_drop": 0.0, "performance.fp32_ratio": 0.0, "performance.stored": 1.0}
+_ABOVE = {
+    "accuracy.paired_drop": 0.0,
+    "accuracy.against_drop": 0.0,
+    "performance.fp32_ratio": 0.0,
+    "performance.stored": 1.0,
+}
 ANY = "any"
 DATASETS = ("lfw", "synthetic")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 GATES: Mapping[str, str] = {
     "build.problems": "what the parser or the checker complains about",
@@ -37,6 +44,7 @@ GATES: Mapping[str, str] = {
     "accuracy.acc": "accuracy over ten folds",
     "accuracy.auc": "area under the ROC curve, pooled",
     "accuracy.paired_drop": "accuracy lost at the reference's thresholds",
+    "accuracy.against_drop": "accuracy lost to the engine compared with, at its thresholds",
     "performance.fp32_ratio": "speed in relation to FP32, paired",
     "performance.stored": "latency in relation to stored sessions",
 }
@@ -101,16 +109,30 @@ def read_gates(path: Path) -> GatesFile:
         raise BaselineError(
             f"gates file {path}: schema {document.get('schema')!r}; expected {SCHEMA}."
         )
+    datasets = (*DATASETS, *_own_sets(path, document.get("sets", [])))
     require = document.get("require", [])
-    if not isinstance(require, list) or any(name not in DATASETS for name in require):
-        raise _unknown(path, "require", require, DATASETS)
+    if not isinstance(require, list) or any(name not in datasets for name in require):
+        raise _unknown(path, "require", require, datasets)
     tables: dict[tuple[str, str, str], dict[str, float]] = {}
-    for dataset, by_precision in _tables(path, "gates", document.get("gates", {}), DATASETS):
+    for dataset, by_precision in _tables(path, "gates", document.get("gates", {}), datasets):
         for precision, by_target in _tables(path, dataset, by_precision, PRECISIONS):
             for target, suites in _tables(path, precision, by_target, TARGETS):
                 where = f"{dataset}.{precision}.{target}"
                 tables[dataset, precision, target] = _limits(path, where, suites)
     return GatesFile(path, tuple(require), tables)
+
+
+def _own_sets(path: Path, names: Any) -> list[str]:
+    """Return the names of the user's own verification sets: a typing error must not become one."""
+    is_list = isinstance(names, list)
+    for name in names if is_list else [names]:
+        taken = name in (*DATASETS, ANY)
+        if taken or not is_list or not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise BaselineError(
+                f"gates file {path}: sets: {name!r}; expected a list of names of --facenet-pairs "
+                "sets, such as ['staff'], in lower-case letters, digits, - and _."
+            )
+    return list(names)
 
 
 def _tables(

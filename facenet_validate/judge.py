@@ -82,7 +82,8 @@ class Gates:
 
     def measure(self, name: str, values: Mapping[str, Any]) -> None:
         """Record a measurement that no gate judges, for the reports."""
-        values = {"precision": self.subject.precision, **values}
+        subject = self.subject
+        values = {"precision": subject.precision, "dataset": subject.dataset, **values}
         self._properties.append(measurement_property(name, values))
 
     def check(self, *results: GateResult) -> None:
@@ -120,12 +121,12 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
     subject = Subject(
         precision=precision,
         target=run.target,
-        dataset=run.dataset_name,
+        dataset=parameters.get("facenet_set", run.dataset_name),
         recipe_only=recipe_only,
         batch=parameters.get("facenet_batch_size"),
     )
     return Gates(
-        run.gates.limits(subject.dataset, subject.precision, subject.target),
+        run.limits(subject.dataset, subject.precision),
         subject,
         item.user_properties,
         run.settings.inconclusive,
@@ -144,7 +145,8 @@ def skip_what_cannot_run(item: pytest.Item, run: Run) -> None:
     if marker is not None and precision is not None:
         gates = gates_for(item, run, precision, recipe_only=False)
         judged = [gate for gate in marker.args if gate in gates.limits]
-        unlimited = f"{reason}; and no limit in gates.toml for {run.dataset_name}"
+        dataset = gates.subject.dataset
+        unlimited = f"{reason}; and no limit in gates.toml for {dataset}"
         gates.check(
             *(not_evaluated(gate, reason, gates.limits[gate]) for gate in judged),
             *(not_evaluated(gate, unlimited) for gate in (() if judged else marker.args)),

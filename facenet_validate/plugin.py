@@ -14,11 +14,13 @@ from _pytest.junitxml import xml_key
 
 from facenet_validate.errors import CacheError, DatasetError, FacenetValidateError, ModelError
 from facenet_validate.fixtures import (
+    facenet_against_engine,
     facenet_artefact,
     facenet_artefacts,
     facenet_build,
     facenet_cache,
     facenet_calibration,
+    facenet_compared_engine,
     facenet_dataset,
     facenet_device,
     facenet_embedder,
@@ -28,27 +30,37 @@ from facenet_validate.fixtures import (
     facenet_faces,
     facenet_factory,
     facenet_fp32_engine,
+    facenet_gallery,
+    facenet_gallery_embeddings,
     facenet_gates,
     facenet_gpu_watch,
     facenet_prepared,
     facenet_reference,
     facenet_reference_engine,
     facenet_run,
+    facenet_scored,
+    facenet_set,
+    facenet_set_faces,
+    facenet_sets,
     facenet_timing,
+    facenet_views,
 )
 from facenet_validate.judge import skip_what_cannot_run
+from facenet_validate.reporting.header import header
 from facenet_validate.reporting.records import gates_of, measurements_of, verdict_of
 from facenet_validate.reporting.results import Results
-from facenet_validate.run import RUN, header, is_active, run_of, validate
+from facenet_validate.run import RUN, is_active, run_of, validate
 from facenet_validate.settings import OPTIONS, Option
 from facenet_validate.verdicts import Verdict
 
 __all__ = [
+    "facenet_against_engine",
     "facenet_artefact",
     "facenet_artefacts",
     "facenet_build",
     "facenet_cache",
     "facenet_calibration",
+    "facenet_compared_engine",
     "facenet_dataset",
     "facenet_device",
     "facenet_embedder",
@@ -58,13 +70,20 @@ __all__ = [
     "facenet_faces",
     "facenet_factory",
     "facenet_fp32_engine",
+    "facenet_gallery",
+    "facenet_gallery_embeddings",
     "facenet_gates",
     "facenet_gpu_watch",
     "facenet_prepared",
     "facenet_reference",
     "facenet_reference_engine",
     "facenet_run",
+    "facenet_scored",
+    "facenet_set",
+    "facenet_set_faces",
+    "facenet_sets",
     "facenet_timing",
+    "facenet_views",
 ]
 
 RESULTS = pytest.StashKey[Results]()
@@ -126,11 +145,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    parameters = {"facenet_precision", "facenet_batch_size"} & set(metafunc.fixturenames)
+    ours = {"facenet_precision", "facenet_batch_size", "facenet_set", "facenet_compared_with"}
+    parameters = ours & set(metafunc.fixturenames)
     if not parameters:
         return
     try:
-        settings = run_of(metafunc.config).settings
+        run = run_of(metafunc.config)
+        settings, sets = run.settings, run.set_names
     except FacenetValidateError as error:
         raise pytest.Collector.CollectError(str(error)) from None
     if "facenet_precision" in parameters:
@@ -140,6 +161,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "facenet_batch_size", sizes, scope="session", ids=[f"b{size}" for size in sizes]
         )
+    if "facenet_set" in parameters:
+        metafunc.parametrize("facenet_set", sets, indirect=True, scope="session")
+    if "facenet_compared_with" in parameters:
+        others = ("reference",) if settings.against is None else ("reference", "against")
+        metafunc.parametrize("facenet_compared_with", others, scope="session")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -160,8 +186,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # Before any fixture: nothing is embedded for an engine that cannot run.
-    if RUN in item.config.stash and "facenet_engine" in getattr(item, "fixturenames", ()):
-        skip_what_cannot_run(item, item.config.stash[RUN])
+    names = getattr(item, "fixturenames", ())
+    if RUN not in item.config.stash:
+        return
+    run = item.config.stash[RUN]
+    if "facenet_gallery" in names and not run.settings.all_pairs:
+        pytest.skip("compares all pairs of photos where --facenet-all-pairs is given")
+    if "facenet_engine" in names:
+        skip_what_cannot_run(item, run)
 
 
 @pytest.hookimpl(wrapper=True)

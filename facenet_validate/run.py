@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,26 +16,22 @@ import pytest
 
 from facenet_validate.backends import Backend, choose_backend, installed_version
 from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, flags_digest
-from facenet_validate.digests import file_digest
 from facenet_validate.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
-from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
+from facenet_validate.given import GivenEngine, check_against, read_given, settings_for_given
+from facenet_validate.models.pretrained import PRETRAINED, locate
 from facenet_validate.models.quantization.recipes import (
     MINIMUM_CALIBRATION_IMAGES,
-    RECIPE_KEY,
-    TARGETS,
     Target,
     choose_target,
-    int8_recipe,
 )
 from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
 
 if TYPE_CHECKING:
-    import onnx
-
     from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
+    from facenet_validate.datasets.lfw import VerificationSet
 
 RUN = pytest.StashKey["Run"]()
 
@@ -63,6 +58,8 @@ class Run:
         What was found and built, for the reports.
     failed : dict
         Precision → the gates it failed so far in this process.
+    against : GivenEngine or None
+        The further engine to compare with.
     pairs : int
         Pairs of the named data set, once it was checked.
     """
@@ -75,6 +72,7 @@ class Run:
     started: float = field(default_factory=time.time)
     facts: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, set[str]] = field(default_factory=dict)
+    against: GivenEngine | None = None
     pairs: int = 0
 
     @cached_property
@@ -148,6 +146,55 @@ class Run:
     def dataset_name(self) -> str:
         """Which data set's limits apply."""
         return "synthetic" if self.settings.lfw is None else "lfw"
+
+    @cached_property
+    def sets(self) -> dict[str, VerificationSet]:
+        """The further verification sets by name.
+
+        Raises
+        ------
+        FacenetValidateError
+            If a file has a bad row, or two go by one name.
+        """
+        if not self.settings.pairs:
+            return {}
+        from facenet_validate.datasets.csv_pairs import load_csv
+
+        found: dict[str, VerificationSet] = {}
+        for path in self.settings.pairs:
+            loaded = load_csv(path)
+            if loaded.name in found:
+                raise SettingsError(
+                    f"{self.settings.origins['facenet_pairs']}: two sets would be called "
+                    f"{loaded.name}, the second {path}. Rename one: a set goes by its file's name, "
+                    "or by its folder's where the file is pairs.csv."
+                )
+            found[loaded.name] = loaded
+        return found
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """Every verification set of the run; the first is the one the other suites judge by."""
+        return (self.dataset_name, *self.sets)
+
+    @property
+    def paired_gates(self) -> int:
+        """How many gates of the run hold an engine's decisions against another's."""
+        compared = 1 if self.against is None else 2
+        return len(self.settings.precisions) * len(self.set_names) * compared
+
+    def limits(self, dataset: str, precision: str) -> dict[str, float]:
+        """Return the limits of every gate that this run can judge on a verification set.
+
+        The other sets than the run's first are for accuracy; what is compared with another engine
+        needs one.
+        """
+        return {
+            gate: limit
+            for gate, limit in self.gates.limits(dataset, precision, self.target).items()
+            if (dataset == self.dataset_name or gate.startswith("accuracy."))
+            and (gate != "accuracy.against_drop" or self.against is not None)
+        }
 
     def check_calibration(self, found: int) -> None:
         """Check that there are photos enough to calibrate INT8 on.
@@ -234,14 +281,17 @@ def _make_run(config: pytest.Config) -> Run:
         ini_folder=ini_folder,
     )
     settings = resolve(given, root=project_root(config))
-    if settings.engine is not None:
-        settings = _with_engine(settings)
+    settings = settings_for_given(settings)
+    against = None
+    if settings.against is not None:
+        against = read_given(settings.against, settings.origins["facenet_against"])
     run = Run(
         settings,
         cpu_identity(),
         read_gates(settings.baselines / "gates.toml"),
         lambda: _progress(config),
         parallel=hasattr(config, "workerinput"),
+        against=against,
     )
     target, why = run.chosen_target
     run.facts["environment"] = {
@@ -259,99 +309,6 @@ def _make_run(config: pytest.Config) -> Run:
         "target_reason": why,
     }
     return run
-
-
-def _with_engine(settings: Settings) -> Settings:
-    """Return settings whose precision is the given engine's own.
-
-    The file has to be parsed here, since tests are collected by precision.
-    """
-    from dataclasses import replace
-
-    from facenet_validate.engines.tensorrt.validity import is_plan
-    from facenet_validate.models.prepared import check_contract, load_onnx
-    from facenet_validate.models.quantization.precision import infer_precision
-
-    assert settings.engine is not None
-    if not settings.engine.is_file():
-        found = "it is a folder" if settings.engine.is_dir() else "no such file"
-        raise SettingsError(
-            f"{settings.origins['facenet_engine']}: {settings.engine}: {found}. Expected an ONNX "
-            "engine or a TensorRT plan."
-        )
-    if is_plan(settings.engine):
-        return _with_plan(settings, settings.engine)
-    model = load_onnx(settings.engine)
-    check_contract(model, str(settings.engine))
-    precision = infer_precision(model)
-    asked = settings.origins.get("facenet_precision")
-    if asked and settings.precisions != (precision,):
-        raise SettingsError(
-            f"{asked}: {', '.join(settings.precisions)}, but {settings.engine.name} is "
-            f"{precision}. Leave the precision out: a given engine's own is used."
-        )
-    return _with_target(replace(settings, precisions=(precision,)), model)
-
-
-def _with_plan(settings: Settings, path: Path) -> Settings:
-    """Return settings whose backend and precision are a given plan's.
-
-    A plan does not tell its precision before a device has loaded it, except one of our own cache,
-    which has its build's facts beside it.
-    """
-    from dataclasses import replace
-
-    from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
-    from facenet_validate.engines.tensorrt.validity import read_header
-
-    header = read_header(path)
-    if settings.backend not in ("auto", header.backend):
-        raise SettingsError(
-            f"{settings.origins['facenet_backend']}: {settings.backend}, but {path.name} is a plan "
-            f"of {header.backend} {header.version}. Leave the backend out: the plan's own is used."
-        )
-    kept = kept_plan(path)
-    known = None if kept is None else precision_of(kept.report)
-    asked = settings.origins.get("facenet_precision")
-    if known is not None and asked and settings.precisions != (known,):
-        raise SettingsError(
-            f"{asked}: {', '.join(settings.precisions)}, but {path.name} is {known}. Leave the "
-            "precision out: the plan's own is used."
-        )
-    if known is None and (not asked or len(settings.precisions) != 1):
-        raise SettingsError(
-            f"{settings.origins['facenet_engine']}: {path.name} is a TensorRT plan, which does not "
-            "tell its precision before it runs. Name the one it was built in: --precision fp16 or "
-            "--precision int8."
-        )
-    origins = dict(settings.origins)
-    origins.setdefault("facenet_backend", f"the plan {path.name}")
-    precisions = settings.precisions if known is None else (known,)
-    return replace(settings, backend=header.backend, precisions=precisions, origins=origins)
-
-
-def _with_target(settings: Settings, engine: onnx.ModelProto) -> Settings:
-    """Return settings whose target is the one that a given engine says it was made for."""
-    from dataclasses import replace
-
-    told = next((p.value for p in engine.metadata_props if p.key == RECIPE_KEY), None)
-    try:
-        target = json.loads(told).get("target") if told else None
-    except (ValueError, AttributeError):
-        target = None
-    if target not in TARGETS:
-        return settings
-    if target != "tensorrt" and settings.backend == "auto":
-        # A recipe for CPUs runs on one, also on a machine with a GPU.
-        origins = {**settings.origins, "facenet_backend": "the engine's recipe for CPUs"}
-        settings = replace(settings, backend="onnxruntime", origins=origins)
-    if settings.target not in ("auto", target):
-        raise SettingsError(
-            f"{settings.origins['facenet_target']}: {settings.target}, but the engine says that "
-            f"its recipe is for {target}. Leave the target out: the engine's own is used."
-        )
-    origins = {**settings.origins, "facenet_target": "the engine's own recipe"}
-    return replace(settings, target=target, origins=origins)
 
 
 def validate(run: Run) -> None:
@@ -380,18 +337,30 @@ def validate(run: Run) -> None:
         explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
+    # Reads the further sets: every bad row is told before a test starts.
+    run.facts["verification_sets"] = list(run.set_names)
+    if run.against is not None:
+        check_against(run.against, run.backend.name)
     _check_used(run)
-    missing = [name for name in (*settings.require, *run.gates.require) if settings.lfw is None]
-    if missing:
-        raise SettingsError(
-            f"data set {missing[0]} is required and no folder was given. Name it with "
-            "--facenet-lfw or FACENET_LFW."
-        )
+    _check_required(run)
     if settings.update_baselines and not settings.baselines.is_dir():
         raise BaselineError(f"baselines folder {settings.baselines}: no such folder.")
     check_writable(settings.cache)
     if settings.report is not None:
         check_report_folder(settings.report)
+
+
+def _check_required(run: Run) -> None:
+    for name in (*run.settings.require, *run.gates.require):
+        if name not in run.set_names:
+            how = "Name its file with --facenet-pairs"
+            if name == "lfw":
+                how = "Name its folder with --facenet-lfw or FACENET_LFW, or fetch it: "
+                how += "facenet-validate fetch lfw"
+            raise SettingsError(
+                f"data set {name} is required and was not given; at hand: "
+                f"{', '.join(run.set_names)}. {how}."
+            )
 
 
 def _check_used(run: Run) -> None:
@@ -413,43 +382,6 @@ def _check_used(run: Run) -> None:
                 f"{origin} means nothing to {backend.name}; expected {wanted}. Leave it out, or "
                 "name one with --facenet-backend."
             )
-
-
-def header(run: Run) -> list[str]:
-    """Return the lines that say what will be validated, on what, with what."""
-    settings = run.settings
-    target, why = run.chosen_target
-    if settings.model is not None:
-        model = f"{settings.model.name} (sha256 {file_digest(settings.model)[:12]})"
-    else:
-        model = f"{PRETRAINED_NAME} (sha256 {PRETRAINED.sha256[:12]}, {PRETRAINED.distribution})"
-    backend = run.backend
-    lines = [
-        f"facenet: backend {backend.name} {backend.version}: {backend.why}"
-        + ("" if backend.on_gpu else f"; {run.threads} threads"),
-        f"facenet: device {run.device}; target {target}: {why}",
-        f"facenet: precisions {', '.join(settings.precisions)}; batch sizes "
-        f"{', '.join(map(str, settings.batch_sizes))}; model {model}",
-    ]
-    if "int8" in settings.precisions and settings.engine is None:
-        recipe = int8_recipe(target)
-        lines.append(f"facenet: INT8 recipe {recipe.target}: {recipe.why}")
-    if backend.unavailable:
-        lines.append(
-            f"facenet: engines are {'built' if settings.engine is None else 'looked at'} and not "
-            f"run here: {backend.unavailable}; what needs them run is not evaluated"
-        )
-    if settings.engine is not None:
-        lines.append(f"facenet: engine {settings.engine}, compared with the FP32 model named above")
-    if settings.lfw is None:
-        lines.append(
-            "facenet: data set synthetic faces, 6000 pairs, drawn here (no --facenet-lfw): "
-            "absolute LFW gates are not evaluated"
-        )
-    else:
-        lines.append(f"facenet: data set LFW in {settings.lfw}, {run.pairs} pairs")
-    lines.append(f"facenet: gates {run.gates.path}; cache {settings.cache}")
-    return lines
 
 
 def _progress(config: pytest.Config) -> Progress:

@@ -22,7 +22,7 @@ from facenet_validate.models.quantization.recipes import (
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
 
-DATASETS = ("lfw",)
+PROTOCOLS = ("plain", "davidsandberg")
 SCOPES = ("auto", "device", "end-to-end")
 CALIBRATION_IMAGES = 512
 
@@ -109,7 +109,27 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
     ),
     _option(
-        "facenet_require", "{lfw}", "fail if this data set's gates are not evaluated", repeated=True
+        "facenet_pairs",
+        "CSV",
+        "a further verification set: left,right,same[,fold], photos relative to the file",
+        repeated=True,
+    ),
+    _option(
+        "facenet_protocol",
+        "{plain,davidsandberg}",
+        "how pairs are scored: squared L2 (default), or flips, mean subtracted, angle",
+    ),
+    _option("facenet_all_pairs", None, "also compare every pair of photos of the people in pairs"),
+    _option(
+        "facenet_against",
+        "PATH",
+        "compare with this engine too: its decisions, at the thresholds it would be used with",
+    ),
+    _option(
+        "facenet_require",
+        "NAME",
+        "fail if this data set's gates are not evaluated: lfw, or a --facenet-pairs set",
+        repeated=True,
     ),
     _option(
         "facenet_batch_size",
@@ -165,7 +185,11 @@ class Settings:
     model: Path | None
     calibration_images: int
     engine: Path | None
+    against: Path | None
     lfw: Path | None
+    pairs: tuple[Path, ...]
+    protocol: str
+    all_pairs: bool
     require: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     workspace: int | None
@@ -258,8 +282,12 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         or CALIBRATION_IMAGES,
         model=reader.path("facenet_model"),
         engine=reader.path("facenet_engine"),
+        against=reader.path("facenet_against"),
         lfw=reader.path("facenet_lfw"),
-        require=reader.choices("facenet_require", DATASETS, ()),
+        pairs=reader.paths("facenet_pairs"),
+        protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
+        all_pairs=reader.switch("facenet_all_pairs"),
+        require=tuple(dict.fromkeys(reader.listed("facenet_require"))),
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
         workspace=reader.number("facenet_workspace", 1, 1_000_000),
         optimization_level=reader.number("facenet_optimization_level", 0, 5),
@@ -328,15 +356,22 @@ class _Reader:
             raise self.wrong(name, f"a whole number from {lowest} to {highest}", value)
         return int(value)
 
+    def listed(self, name: str) -> list[str]:
+        return self.items(name) if name in self.given else []
+
     def path(self, name: str) -> Path | None:
-        if name not in self.given:
-            return None
-        value = self.given[name]
+        return self._absolute(name, self.given[name].text) if name in self.given else None
+
+    def paths(self, name: str) -> tuple[Path, ...]:
+        found = (self._absolute(name, item) for item in self.listed(name))
+        return tuple(dict.fromkeys(found))
+
+    def _absolute(self, name: str, text: str) -> Path:
         try:
-            path = Path(value.text).expanduser()
+            path = Path(text).expanduser()
         except RuntimeError:
-            raise self.wrong(name, "a path whose ~user exists", value.text) from None
-        return Path(os.path.normpath(value.folder / path))
+            raise self.wrong(name, "a path whose ~user exists", text) from None
+        return Path(os.path.normpath(self.given[name].folder / path))
 
     def switch(self, name: str) -> bool:
         if name not in self.given:

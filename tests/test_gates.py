@@ -46,6 +46,10 @@ def test_a_named_table_goes_before_any(tmp_path: Path) -> None:
         ("schema = 1\n[gates.any.any.any]\nparity.cosine_min = 'high'\n", "no number"),
         ("schema = 1\n[gates.any.any.any]\nparity = 1\n", "not a table"),
         ("schema = 1\nrequire = ['imagenet']", "imagenet"),
+        ("schema = 1\nsets = 'staff'", "sets: 'staff'"),
+        ("schema = 1\nsets = ['lfw']", "sets: 'lfw'"),
+        ("schema = 1\nsets = ['Our Staff']", "sets: 'Our Staff'"),
+        ("schema = 1\nsets = ['staff']\n[gates.stuff.any.any]\n", "'stuff' is unknown"),
         ("schema = ", "gates.toml"),
     ],
 )
@@ -53,6 +57,18 @@ def test_what_nobody_would_evaluate_is_refused(tmp_path: Path, text: str, says: 
     with pytest.raises(BaselineError) as error:
         _read(tmp_path, text)
     assert says in str(error.value)
+
+
+def test_sets_of_one_s_own_have_limits_once_they_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "gates.toml"
+    path.write_text(
+        "schema = 1\nsets = ['staff']\nrequire = ['staff']\n"
+        "[gates.staff.any.any]\naccuracy.acc = 0.9\n"
+    )
+    gates = read_gates(path)
+    assert gates.require == ("staff",)
+    assert gates.limits("staff", "int8", "cpu") == {"accuracy.acc": 0.9}
+    assert gates.limits("lfw", "int8", "cpu") == {}
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def test_defaults() -> None:
     assert found.batch_sizes == (64,)
     assert found.baselines == ROOT / "baselines"
     assert found.lfw is None
+    assert found.pairs == ()
+    assert found.protocol == "plain"
     assert not found.rebuild
 
 
@@ -48,6 +50,13 @@ def test_relative_paths_start_where_they_were_written() -> None:
     assert _settings({"facenet_lfw": "lfw"}).lfw == Path("/invocation/lfw")
     assert _settings({}, {"FACENET_LFW": "lfw"}).lfw == Path.cwd() / "lfw"
     assert _settings({}, {}, {"facenet_lfw": "../lfw"}).lfw == Path("/lfw")
+
+
+def test_further_sets_are_paths_each_from_where_it_was_written() -> None:
+    assert _settings({"facenet_pairs": ["a.csv,b.csv", "/c.csv"]}).pairs == (
+        Path("/invocation/a.csv"), Path("/invocation/b.csv"), Path("/c.csv"),
+    )  # fmt: skip
+    assert _settings({}, {}, {"facenet_pairs": "a.csv"}).pairs == (Path("/ini/a.csv"),)
 
 
 def test_lists_may_be_repeated_or_comma_separated() -> None:

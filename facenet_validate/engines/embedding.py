@@ -60,6 +60,27 @@ class Embeddings:
     origin: str
 
 
+@dataclass(frozen=True)
+class Flipped:
+    """Faces mirrored left to right."""
+
+    faces: Faces
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the faces."""
+        return self.faces.names
+
+    @property
+    def digest(self) -> str:
+        """Of the faces, and that they are mirrored."""
+        return sha256(f"{self.faces.digest} mirrored".encode()).hexdigest()
+
+    def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Return mirrored faces ``(len(rows), 160, 160, 3)`` RGB."""
+        return self.faces.load(rows)[:, :, ::-1]
+
+
 def embed(
     engine: Engine,
     faces: Faces,

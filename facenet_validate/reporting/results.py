@@ -90,8 +90,8 @@ class Results:
         return [*self.gates, *absent]
 
 
-def _key(gate: Mapping[str, Any]) -> tuple[str, str, int | None]:
-    return gate["gate"], gate["precision"], gate["batch"]
+def _key(gate: Mapping[str, Any]) -> tuple[str, str, str, int | None]:
+    return gate["gate"], gate["dataset"], gate["precision"], gate["batch"]
 
 
 def overall(gates: Sequence[Mapping[str, Any]], *, broken: bool) -> str:

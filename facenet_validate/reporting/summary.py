@@ -17,6 +17,7 @@ from facenet_validate.reporting.results import (
     write_results,
 )
 from facenet_validate.reporting.terminal import gate_table
+from facenet_validate.reporting.verification import verification_lines
 from facenet_validate.run import Run
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
@@ -34,14 +35,15 @@ def expected_gates(run: Run) -> list[dict[str, Any]]:
             "gate": gate,
             "precision": precision,
             "target": run.target,
-            "dataset": run.dataset_name,
+            "dataset": dataset,
             "recipe_only": False,
             "batch": batch,
             "fails": False,
             "limit": limit,
         }
+        for dataset in run.set_names
         for precision in run.settings.precisions
-        for gate, limit in run.gates.limits(run.dataset_name, precision, run.target).items()
+        for gate, limit in run.limits(dataset, precision).items()
         for batch in (run.settings.batch_sizes if gate.startswith("performance.") else (None,))
     ]
 
@@ -142,6 +144,7 @@ def write_report(run: Run, results: Results, exitstatus: int) -> None:
                 "workspace_mib": run.settings.workspace,
                 "optimization_level": run.settings.optimization_level,
                 "scope": run.settings.scope,
+                "protocol": run.settings.protocol,
             },
             **run.facts,
             "gates": gates,
@@ -182,20 +185,35 @@ def _notes(run: Run, results: Results) -> list[str]:
             f"data set: {data['title']}: {data['pairs']} pairs, {data['images']} images, "
             f"{data['people']} people"
         )
-    if facts.get("alignment", {}).get("undetected"):
-        names = facts["alignment"]["undetected"]
-        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-        lines.append(f"alignment: no face found in {len(names)}, centre crop taken: {shown}")
+    lines += _alignment_lines(facts.get("alignment", {}), "alignment")
+    for name, data in facts.get("sets", {}).items():
+        lines.append(f"data set {name}: {data['pairs']} pairs, {data['images']} images")
+        lines += _alignment_lines(data.get("alignment", {}), f"alignment of {name}")
     for name, engine in facts.get("engines", {}).items():
         lines.append(f"engine {name}: {engine['recipe']} ({engine['cache']})")
         if run.backend.builds_plans:
             lines.append(f"plan {name}: {engine['path']}")
     for name, origin in facts.get("embeddings", {}).items():
         lines.append(f"embeddings, {name}: {origin}")
+    lines += verification_lines(results.measurements)
     for speed in (m for m in results.measurements if m["name"] == "speed" and "p50_ms" in m):
         lines.append(_speed_line(speed))
     for times in (m for m in results.measurements if m["name"] == "device time"):
         lines.append(_device_line(times))
+    return lines
+
+
+def _alignment_lines(alignment: dict[str, Any], title: str) -> list[str]:
+    lines = []
+    if names := alignment.get("undetected"):
+        shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+        lines.append(f"{title}: no face found in {len(names)}, centre crop taken: {shown}")
+    if names := alignment.get("several_faces"):
+        lines.append(
+            f"{title}: several faces in {len(names)}, the largest near the centre was taken"
+        )
+    if pictures := alignment.get("pictures"):
+        lines.append(f"{title}: to look at: {', '.join(pictures)}")
     return lines
 
 

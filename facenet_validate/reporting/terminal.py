@@ -37,12 +37,17 @@ def gate_table(gates: Sequence[Mapping[str, Any]], *, width: int, colour: bool) 
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("detail", overflow="fold")
     order = {gate: place for place, gate in enumerate(GATES)}
-    for gate in sorted(
-        gates, key=lambda g: (order.get(g["gate"], len(order)), g["precision"], g["batch"] or 0)
-    ):
+    sets = list(dict.fromkeys(gate["dataset"] for gate in gates))
+
+    def place(gate: Mapping[str, Any]) -> tuple[int, int, str, int]:
+        suite = order.get(gate["gate"], len(order))
+        return suite, sets.index(gate["dataset"]), gate["precision"], gate["batch"] or 0
+
+    for gate in sorted(gates, key=place):
         suite, _, name = gate["gate"].partition(".")
         verdict = gate["verdict"] + (" (recipe only)" if _qualified(gate) else "")
         name += f" b{gate['batch']}" if gate["batch"] else ""
+        name += f", {gate['dataset']}" if len(sets) > 1 and suite == "accuracy" else ""
         table.add_row(
             suite,
             name,

@@ -56,12 +56,18 @@ def test_gates_without_a_record_are_listed_as_not_run() -> None:
     )
     results.add("test", "call", gates_of([record]), [], "")
     expected = [
-        {"gate": gate, "precision": "int8", "batch": None, "limit": 1.0}
-        for gate in ("parity.cosine_min", "accuracy.acc")
+        {"gate": gate, "dataset": name, "precision": "int8", "batch": None, "limit": 1.0}
+        for gate, name in (
+            ("parity.cosine_min", SUBJECT.dataset),
+            ("parity.cosine_min", "another set"),
+            ("accuracy.acc", SUBJECT.dataset),
+        )
     ]
-    assert [(g["gate"], g["verdict"]) for g in results.with_not_run(expected)] == [
-        ("parity.cosine_min", "pass"),
-        ("accuracy.acc", "not run"),
+    found = results.with_not_run(expected)
+    assert [(g["gate"], g["dataset"], g["verdict"]) for g in found] == [
+        ("parity.cosine_min", SUBJECT.dataset, "pass"),
+        ("parity.cosine_min", "another set", "not run"),
+        ("accuracy.acc", SUBJECT.dataset, "not run"),
     ]
 
 

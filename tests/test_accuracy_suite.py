@@ -1,0 +1,216 @@
+"""The accuracy suite in runs: protocols, further sets, another engine beside, all pairs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from facenet_validate.cache import Cache
+from facenet_validate.cli import main
+from tests.test_plugin import FEW_PAIRS_GATES
+
+LEAN = 3.0
+ACCURACY = ("suites/test_accuracy.py", "--facenet-report=report")
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, shared_cache: Cache, small_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """A user's project with our suites, on the small set."""
+    assert main(["init", str(pytester.path)]) == 0
+    gates = FEW_PAIRS_GATES + "accuracy.against_drop = 0.05\n"
+    (pytester.path / "baselines" / "gates.toml").write_text(gates)
+    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
+    monkeypatch.setenv("FACENET_LFW", str(small_set))
+    return pytester
+
+
+def _results(project: pytest.Pytester) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((project.path / "report" / "results.json").read_text())
+    return found
+
+
+def _measured(project: pytest.Pytester, name: str) -> list[dict[str, Any]]:
+    return [m for m in _results(project)["measurements"] if m["name"] == name]
+
+
+@pytest.fixture
+def drifted_engine(prepared_onnx: onnx.ModelProto, tmp_path: Path) -> Path:
+    """An FP32 engine whose embeddings all lean to one side, which brings them closer together."""
+    drifted = onnx.ModelProto()
+    drifted.CopyFrom(prepared_onnx)
+    bias = next(w for w in drifted.graph.initializer if w.name == "bottleneck/bias")
+    values = numpy_helper.to_array(bias)
+    bias.CopyFrom(numpy_helper.from_array(values + np.float32(LEAN), bias.name))
+    onnx.save(drifted, tmp_path / "drifted.onnx")
+    return tmp_path / "drifted.onnx"
+
+
+def test_a_protocol_is_recorded_with_every_result(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(
+        *ACCURACY, "--precision=fp32", "--facenet-protocol=davidsandberg"
+    )
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["facenet: protocol davidsandberg*", "embeddings, fp32 engine*mirrored faces: *"]
+    )
+    (measured,) = _measured(project, "verification")
+    assert measured["protocol"].startswith("angle, flip concatenated, mean of the training")
+    assert all(0 < threshold < 1 for threshold in measured["thresholds"])
+
+
+def test_pairs_worth_seeing_are_kept_with_their_distances(
+    project: pytest.Pytester, drifted_engine: Path
+) -> None:
+    project.runpytest_subprocess(*ACCURACY, f"--facenet-engine={drifted_engine}")
+    (measured,) = _measured(project, "paired comparison")
+    seen = measured["worth_seeing"]
+    assert measured["lost"] > 0
+    assert len(seen["changed"]) == measured["lost"] + measured["won"]
+    for pair in seen["changed"]:
+        assert pair["correct"] != pair["reference_correct"]
+        accepted = pair["distance"] < pair["threshold"]
+        assert pair["correct"] == (accepted == pair["same"])
+    hardest = [pair["distance"] - pair["threshold"] for pair in seen["hardest_genuine"]]
+    assert len(hardest) == 10
+    assert hardest == sorted(hardest, reverse=True)
+    assert not any(pair["same"] for pair in seen["hardest_impostor"])
+
+
+@pytest.fixture
+def staff(small_set: Path, tmp_path: Path) -> Path:
+    """A set of one's own: a folder of photos and a CSV of pairs."""
+    folder = tmp_path / "staff"
+    (folder / "photos").mkdir(parents=True)
+    lines = ["left,right,same"]
+    for person in range(12):
+        for photo in (1, 2, 3):
+            name = f"Person_{person:02d}_{photo:04d}.png"
+            (folder / "photos" / name).symlink_to(small_set / name[:9] / name)
+            other = f"Person_{(person + 1) % 12:02d}_{photo:04d}.png"
+            lines.append(f"photos/{name},photos/{other},0")
+        lines += [f"photos/Person_{person:02d}_0001.png,photos/Person_{person:02d}_000{n}.png,1"
+                  for n in (2, 3)]  # fmt: skip
+    for link in (folder / "photos").iterdir():
+        content = link.read_bytes()
+        link.unlink()
+        link.write_bytes(content)
+    (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
+    return folder / "pairs.csv"
+
+
+def test_a_further_set_is_judged_by_its_own_limits(project: pytest.Pytester, staff: Path) -> None:
+    gates = project.path / "baselines" / "gates.toml"
+    own = "[gates.staff.any.any]\naccuracy.acc = 1.01\naccuracy.auc = 0.7\n"
+    gates.write_text(gates.read_text().replace("schema = 1", "schema = 1\nsets = ['staff']") + own)
+    result = project.runpytest_subprocess(
+        *ACCURACY, "--precision=fp32", f"--facenet-pairs={staff}", "--facenet-require=staff"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: data set staff: the pairs of *, 60 pairs",
+            "*accuracy*acc, lfw*not evaluated*",
+            "*accuracy*acc, staff*1.01*fail*",
+            "*accuracy*auc, staff*0.7*pass*",
+            "*accuracy*paired_drop, staff*pass*",
+            "data set staff: 60 pairs, 36 images",
+        ]
+    )
+    verdicts = {(g["gate"], g["dataset"]): g["verdict"] for g in _results(project)["gates"]}
+    assert verdicts["accuracy.acc", "staff"] == "fail"
+    assert verdicts["accuracy.acc", "lfw"] == "not evaluated"
+    assert ("parity.cosine_min", "staff") not in verdicts
+
+
+def test_bad_rows_end_the_run_before_it_starts(project: pytest.Pytester, staff: Path) -> None:
+    lines = staff.read_text().splitlines()
+    lines[3], lines[7] = "photos/no.png,photos/Person_00_0001.png,1", "one field"
+    staff.write_text("\n".join(lines))
+    result = project.runpytest_subprocess(*ACCURACY, f"--facenet-pairs={staff}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "line 4" in result.stderr.str()
+    assert "line 8" in result.stderr.str()
+    assert "Traceback" not in result.stderr.str()
+
+
+def test_two_sets_of_one_name_are_refused(
+    project: pytest.Pytester, staff: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "staff" / "staff.csv").write_text(staff.read_text())
+    both = f"--facenet-pairs={staff},{tmp_path / 'staff' / 'staff.csv'}"
+    result = project.runpytest_subprocess(*ACCURACY, both)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "two sets would be called staff" in result.stderr.str()
+
+
+def test_a_required_set_that_was_not_given(project: pytest.Pytester) -> None:
+    result = project.runpytest_subprocess(*ACCURACY, "--facenet-require=staff")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "data set staff is required and was not given; at hand: lfw" in result.stderr.str()
+
+
+def test_an_engine_worse_than_the_one_it_replaces_fails(
+    project: pytest.Pytester, drifted_engine: Path, prepared_onnx: onnx.ModelProto
+) -> None:
+    onnx.save(prepared_onnx, project.path / "production.onnx")
+    result = project.runpytest_subprocess(
+        *ACCURACY, f"--facenet-engine={drifted_engine}", "--facenet-against=production.onnx"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "facenet: compared with *production.onnx too",
+            "*accuracy*against_drop*fp32*0.05*fail*",
+            "paired, fp32 on lfw, beside the against:*",
+        ]
+    )
+    beside = {m["compared_with"]: m for m in _measured(project, "paired comparison")}
+    assert beside["against"]["lost"] == beside["reference"]["lost"]
+    assert beside["against"]["cosine_mean"] < 0.999
+    assert _results(project)["against"]["precision"] == "fp32"
+
+
+def test_an_engine_compared_with_itself_loses_nothing(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto
+) -> None:
+    onnx.save(prepared_onnx, project.path / "production.onnx")
+    result = project.runpytest_subprocess(
+        *ACCURACY, "--precision=fp32", "--facenet-against=production.onnx"
+    )
+    assert result.ret == 0
+    (measured,) = (
+        m for m in _measured(project, "paired comparison") if m["compared_with"] == "against"
+    )
+    assert (measured["lost"], measured["won"]) == (0, 0)
+    assert measured["cosine_min"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["not an engine", "not there"])
+def test_what_cannot_be_compared_with_is_refused(project: pytest.Pytester, there: bool) -> None:
+    if there:
+        (project.path / "production.onnx").write_bytes(b"no model")
+    result = project.runpytest_subprocess(*ACCURACY, "--facenet-against=production.onnx")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "production.onnx" in result.stderr.str()
+    assert "Traceback" not in result.stderr.str()
+
+
+def test_all_pairs_are_compared_where_asked_for(project: pytest.Pytester) -> None:
+    arguments = (*ACCURACY, "--precision=fp32", "-k", "all_pairs")
+    result = project.runpytest_subprocess(*arguments, "-rs")
+    result.stdout.fnmatch_lines(["SKIPPED*--facenet-all-pairs*"])
+    result = project.runpytest_subprocess(*arguments, "--facenet-all-pairs")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["all pairs, fp32 on lfw: *48 photos, each of 12 people*"])
+    (measured,) = _measured(project, "all pairs")
+    assert measured["genuine_pairs"] == 12 * 6
+    assert measured["impostor_pairs"] == 48 * 47 // 2 - 12 * 6
+    assert [point["drop"] for point in measured["points"]] == [0.0] * 4
