@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -281,7 +281,7 @@ def _make_run(config: pytest.Config) -> Run:
         ini_folder=ini_folder,
     )
     settings = resolve(given, root=project_root(config))
-    settings = settings_for_given(settings)
+    settings = settings_for_given(_with_downloaded(settings))
     against = None
     if settings.against is not None:
         against = read_given(settings.against, settings.origins["facenet_against"])
@@ -309,6 +309,17 @@ def _make_run(config: pytest.Config) -> Run:
         "target_reason": why,
     }
     return run
+
+
+def _with_downloaded(settings: Settings) -> Settings:
+    """Return settings whose LFW is the downloaded one, where none was named and one is there."""
+    from facenet_validate.datasets.download import downloaded_lfw
+
+    found = downloaded_lfw(settings.cache) if settings.lfw is None else None
+    if found is None:
+        return settings
+    origins = {**settings.origins, "facenet_lfw": "fetched by facenet-validate fetch lfw"}
+    return replace(settings, lfw=found, origins=origins)
 
 
 def validate(run: Run) -> None:

@@ -6,10 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facenet_validate.metrics.all_pairs import compare_all_pairs
-from facenet_validate.metrics.bootstrap import bootstrap_identities
-from facenet_validate.metrics.delong import delong_paired
-from facenet_validate.metrics.power import minimum_detectable_drop
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
@@ -17,8 +13,12 @@ from facenet_validate.datasets.lfw import Gallery, VerificationSet
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.fixtures.judging import ScoredEmbeddings
 from facenet_validate.judge import Gates
+from facenet_validate.metrics.all_pairs import compare_all_pairs
+from facenet_validate.metrics.bootstrap import bootstrap_identities
+from facenet_validate.metrics.delong import delong_paired
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.parity import compare_embeddings
+from facenet_validate.metrics.power import minimum_detectable_drop
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 from facenet_validate.reporting.verification import (
     all_pairs_values,
@@ -65,7 +65,8 @@ def test_verification(
             pairs.without(facenet_set.suspect),
             view.rule.protocol,
         ).scores
-        corrected = f"; {without.accuracy:.5f} without {facenet_set.suspect.size} pairs known as mislabelled"
+        count = facenet_set.suspect.size
+        corrected = f"; {without.accuracy:.5f} without {count} pairs known as mislabelled"
         values["without_mislabelled"] = {
             "pairs_left_out": facenet_set.suspect.tolist(),
             "accuracy": without.accuracy,

@@ -158,12 +158,34 @@ def _cache(parser: argparse.ArgumentParser) -> None:
     clear.add_argument("--yes", action="store_true", help="do it")
 
 
+def _fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", choices=("lfw",), help="Labeled Faces in the Wild, 230 MB")
+    parser.add_argument(
+        "--photos",
+        choices=("funneled", "original"),
+        default="funneled",
+        help="default: funneled, the nearest to deep-funneled that has a published digest",
+    )
+    parser.add_argument(
+        "--to", metavar="DIR", type=Path, help="a new folder; default: one in the cache"
+    )
+    parser.add_argument(
+        "--mirror",
+        metavar="URL",
+        help="address below which the files lie by name; also FACENET_LFW_MIRROR",
+    )
+    parser.add_argument(
+        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+    )
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
     ),
     Command("inspect", "say what a model consists of, and whether it can be prepared", _source),
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
+    Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
 )
 

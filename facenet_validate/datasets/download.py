@@ -1,0 +1,284 @@
+"""LFW from the internet: digests checked, resumed, extracted safely; whole or absent.
+
+The files and digests are those that scikit-learn's loader names. The university's host no longer
+resolves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from facenet_validate.errors import DatasetError
+
+SUMS = "SHA256SUMS"
+_TRIES = 4
+_WRONG_FILES = 2  # of so many it is no accident
+_TIMEOUT = 30.0
+_CHUNK = 1 << 18
+_MOST_BYTES = 1 << 30
+
+Report = Callable[[int, int], None]
+Stage = Callable[[str], AbstractContextManager[Report]]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file to download: its name at a mirror, its own address, its SHA-256."""
+
+    name: str
+    url: str
+    sha256: str
+
+
+ARCHIVES = {
+    "funneled": Remote(
+        "lfw-funneled.tgz",
+        "https://ndownloader.figshare.com/files/5976015",
+        "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+    ),
+    "original": Remote(
+        "lfw.tgz",
+        "https://ndownloader.figshare.com/files/5976018",
+        "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
+    ),
+}
+"""The photos, as they were found or aligned by congealing ("funneled")."""
+
+LISTS = (
+    Remote(
+        "pairs.txt",
+        "https://ndownloader.figshare.com/files/5976006",
+        "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592",
+    ),
+    Remote(
+        "pairsDevTrain.txt",
+        "https://ndownloader.figshare.com/files/5976012",
+        "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa",
+    ),
+    Remote(
+        "pairsDevTest.txt",
+        "https://ndownloader.figshare.com/files/5976009",
+        "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c",
+    ),
+)
+"""The pairs of both views."""
+
+
+def lfw_folder(cache_root: Path, photos: str) -> Path:
+    """Return where a cache keeps downloaded photos."""
+    return cache_root / "lfw" / photos
+
+
+def downloaded_lfw(cache_root: Path) -> Path | None:
+    """Return the LFW folder in a cache, None where none was downloaded whole."""
+    folders = (lfw_folder(cache_root, photos) for photos in ARCHIVES)
+    return next((folder for folder in folders if (folder / SUMS).is_file()), None)
+
+
+def fetch(
+    files: tuple[Remote, ...],
+    archive: Remote,
+    folder: Path,
+    stage: Stage,
+    *,
+    mirror: str | None = None,
+) -> bool:
+    """Download files and an archive of photos into a folder that appears whole.
+
+    What was downloaded before an interruption is kept beside the folder and continued.
+
+    Parameters
+    ----------
+    files, archive : Remote
+        What goes into the folder as it is, and what is extracted into it.
+    folder : Path
+        Must be absent, empty, or made by this function.
+    stage : callable
+        Shows progress.
+    mirror : str, optional
+        Address below which all files lie by their names; digests hold there too.
+
+    Returns
+    -------
+    bool
+        Whether anything was downloaded; False if the folder was there, and is as it was made.
+
+    Raises
+    ------
+    DatasetError
+        If the folder holds something else, a file cannot be had or is another one, the archive is
+        refused, or the disk is full.
+    """
+    from filelock import FileLock
+
+    from facenet_validate.datasets.archive import extract
+
+    folder = folder.absolute()
+    downloads = folder.with_name(f".{folder.name}.downloading")
+    staging = folder.with_name(f".{folder.name}.extracting-{uuid4().hex}")
+    try:
+        downloads.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if _is_there(folder, stage):
+                shutil.rmtree(downloads, ignore_errors=True)
+                return False
+            for remote in (*files, archive):
+                _download(remote, downloads, stage, mirror)
+            staging.mkdir()
+            try:
+                with stage("extracting photos") as report:
+                    extract(downloads / archive.name, staging, progress=report)
+                for remote in files:
+                    shutil.copyfile(downloads / remote.name, staging / remote.name)
+                with stage("noting digests") as report:
+                    (staging / SUMS).write_text(_sums(staging, report), encoding="utf-8")
+                if folder.exists():
+                    folder.rmdir()  # it is empty
+                staging.rename(folder)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(downloads, ignore_errors=True)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder}: cannot be written ({error.strerror}). Free space, or name another folder "
+            "with --to."
+        ) from None
+    return True
+
+
+def _is_there(folder: Path, stage: Stage) -> bool:
+    """Return whether a folder is as it was made."""
+    if not folder.exists():
+        return False
+    if folder.is_dir() and not any(folder.iterdir()):
+        return False
+    if not (folder / SUMS).is_file():
+        raise DatasetError(
+            f"{folder} exists and was not made by this command. Nothing was touched; name another "
+            "folder with --to, or use this one: --facenet-lfw."
+        )
+    with stage("verifying") as report:
+        if (folder / SUMS).read_text(encoding="utf-8") == _sums(folder, report):
+            return True
+    raise DatasetError(
+        f"{folder}: files are missing, changed or added since it was downloaded. Nothing was "
+        "touched; move it away, or name another folder with --to."
+    )
+
+
+def _sums(folder: Path, report: Report) -> str:
+    """Return a line ``digest  file`` for every file but the list itself, as ``sha256sum`` does."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = []
+    for done, path in enumerate(paths, start=1):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
+        report(done, len(paths))
+    return "".join(lines)
+
+
+def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) -> None:
+    """Download a file, unless a whole one is there."""
+    import pooch
+
+    url = remote.url if mirror is None else f"{mirror.rstrip('/')}/{remote.name}"
+    pooch.get_logger().setLevel("ERROR")  # progress and errors are told by us
+    why, wrong = "", 0
+    with stage(f"downloading {remote.name} (kB)") as report:
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(0.25 * 2**attempt)
+            try:
+                pooch.retrieve(
+                    url,
+                    f"sha256:{remote.sha256}",
+                    fname=remote.name,
+                    path=folder,
+                    downloader=_Resuming(folder / f"{remote.name}.part", report),
+                )
+            except ValueError:  # what pooch raises for a wrong digest; the file is gone by now
+                why = f"it is another file there: expected sha256 {remote.sha256}"
+                wrong += 1
+                if wrong == _WRONG_FILES:
+                    break
+            except urllib.error.HTTPError as error:
+                why = f"the server answered {error.code} {error.reason}"
+            except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError) as error:
+                why = str(getattr(error, "reason", error))
+            else:
+                return
+    raise DatasetError(
+        f"{url}: {why} (tried {attempt + 1} times). What was downloaded is kept for the next time. "
+        f"Check the connection, or name a mirror that has {remote.name} with --mirror."
+    )
+
+
+class _Resuming:
+    """Downloads for pooch, going on where a partial file ends.
+
+    Parameters
+    ----------
+    part : Path
+        What is there already; stays if the connection breaks.
+    report : callable
+        Called with (kB done, kB in all).
+    """
+
+    def __init__(self, part: Path, report: Report) -> None:
+        self._part = part
+        self._report = report
+
+    def __call__(self, url: str, output_file: Any, _pooch: Any) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise DatasetError(f"{url}: expected an address that starts with http:// or https://.")
+        start = self._part.stat().st_size if self._part.exists() else 0
+        headers = {"User-Agent": "facenet-validate", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310  checked above
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+                self._write(response, start)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:  # nothing is left of it to ask for
+                raise
+        self._part.replace(output_file)
+
+    def _write(self, response: Any, start: int) -> None:
+        resumed = response.status == 206 and str(
+            response.headers.get("Content-Range", "")
+        ).startswith(f"bytes {start}-")
+        done = start if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length is not None else None
+        self._check_room(done, total)
+        with self._part.open("ab" if resumed else "wb") as file:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                done += len(chunk)
+                self._check_room(done, None)
+                self._report(done // 1000, (total or done) // 1000)
+        if total is not None and done < total:
+            raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+    def _check_room(self, done: int, total: int | None) -> None:
+        from facenet_validate.datasets.archive import check_free
+
+        if max(done, total or 0) > _MOST_BYTES:
+            raise DatasetError(
+                f"{self._part.name}: more than {_MOST_BYTES >> 20} MiB; that is not LFW. Name "
+                "another mirror."
+            )
+        if total is not None:
+            check_free(self._part.parent, total - done, f"the rest of {self._part.stem}")
