@@ -348,12 +348,11 @@ def validate(run: Run) -> None:
         explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
-    # Reads the further sets: every bad row is told before a test starts.
-    run.facts["verification_sets"] = list(run.set_names)
     if run.against is not None:
         check_against(run.against, run.backend.name)
     _check_used(run)
-    _check_required(run)
+    # Reads the further sets: every bad row is told before a test starts.
+    _check_required(run, run.set_names)
     if settings.update_baselines and not settings.baselines.is_dir():
         raise BaselineError(f"baselines folder {settings.baselines}: no such folder.")
     check_writable(settings.cache)
@@ -361,16 +360,16 @@ def validate(run: Run) -> None:
         check_report_folder(settings.report)
 
 
-def _check_required(run: Run) -> None:
+def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:
     for name in (*run.settings.require, *run.gates.require):
-        if name not in run.set_names:
+        if name not in at_hand:
             how = "Name its file with --facenet-pairs"
             if name == "lfw":
                 how = "Name its folder with --facenet-lfw or FACENET_LFW, or fetch it: "
                 how += "facenet-validate fetch lfw"
             raise SettingsError(
                 f"data set {name} is required and was not given; at hand: "
-                f"{', '.join(run.set_names)}. {how}."
+                f"{', '.join(at_hand)}. {how}."
             )
 
 

@@ -130,6 +130,18 @@ def test_a_further_set_is_judged_by_its_own_limits(project: pytest.Pytester, sta
     assert ("parity.cosine_min", "staff") not in verdicts
 
 
+def test_workers_report_every_set(project: pytest.Pytester, staff: Path) -> None:
+    result = project.runpytest_subprocess(
+        *ACCURACY, "--precision=fp32", f"--facenet-pairs={staff}", "-n", "2"
+    )
+    assert result.ret == 0
+    document = _results(project)
+    assert document["sets"]["staff"]["pairs"] == 60
+    assert document["sets"]["staff"]["alignment"]["aligner"] == "none"
+    judged = {g["dataset"] for g in document["gates"] if g["gate"] == "accuracy.paired_drop"}
+    assert judged == {"lfw", "staff"}
+
+
 def test_bad_rows_end_the_run_before_it_starts(project: pytest.Pytester, staff: Path) -> None:
     lines = staff.read_text().splitlines()
     lines[3], lines[7] = "photos/no.png,photos/Person_00_0001.png,1", "one field"
