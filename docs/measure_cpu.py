@@ -22,7 +22,7 @@ from onnx import numpy_helper
 
 from facenet_validate.benchmarking.machine import cpu_identity
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
-from facenet_validate.benchmarking.timing import AbbaTimer, warm_up
+from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.synthetic import render_photo
@@ -138,10 +138,8 @@ def main() -> None:
         reference = reference or run
         warm_up(run)
         warm_up(reference)
-        timer = AbbaTimer(run, reference)
-        for _ in range(2 * LOOKS[0]):
-            timer.before_round()
-            timer.run_a()
+        timer = QuadTimer(run, reference)
+        timer.complete(LOOKS[0])
         found = paired_ratio(timer.quads())
         low, high = found.interval
         lines.append(f"| {way.what} | {found.ratio:.2f} ({low:.2f} to {high:.2f}) |")

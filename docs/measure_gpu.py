@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.backends import BACKENDS, choose_backend
 from facenet_validate.benchmarking.machine import cpu_identity
-from facenet_validate.benchmarking.timing import time_blocks, warm_up
+from facenet_validate.benchmarking.timing import QuadTimer, latencies, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
 from facenet_validate.datasets.images import standardize
@@ -103,16 +103,17 @@ def rows(
                 for scope in engine.scopes:
                     work = engine.work(batch, scope)
                     warm_up(work.run)
-                    blocks = time_blocks(work.run, BLOCKS)
-                    repeats = work.images / work.batch
+                    timer = QuadTimer(work.run, None)
+                    timer.complete(BLOCKS // 4)
+                    found = latencies(np.array(timer.a_blocks) * work.batch / work.images)
                     yield Row(
                         factory.backend.name,
                         what,
                         size,
                         scope,
-                        blocks.fps(work.images),
-                        blocks.latency_ms(50) / repeats,
-                        blocks.latency_ms(90) / repeats,
+                        1e3 * size / found.p50_ms,
+                        found.p50_ms,
+                        found.p90_ms,
                     )
 
 

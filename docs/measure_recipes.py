@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.benchmarking.machine import cpu_identity
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
-from facenet_validate.benchmarking.timing import AbbaTimer, warm_up
+from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, align_photos, faces_as_they_are
 from facenet_validate.datasets.images import standardize
@@ -188,10 +188,8 @@ class Bench:
         fp32_block = self.fp32.work(batch, "end-to-end").run
         warm_up(block)
         warm_up(fp32_block)
-        timer = AbbaTimer(block, fp32_block)
-        for _ in range(2 * LOOKS[0]):
-            timer.before_round()
-            timer.run_a()
+        timer = QuadTimer(block, fp32_block)
+        timer.complete(LOOKS[0])
         found = paired_ratio(timer.quads())
         return [found.ratio, *found.interval]
 

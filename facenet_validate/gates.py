@@ -20,6 +20,9 @@ _ABOVE = {
     "accuracy.against_drop": 0.0,
     "performance.fp32_ratio": 0.0,
     "performance.stored": 1.0,
+    "performance.stored_ratio": 1.0,
+    "performance.against": 1.0,
+    "performance.self_check": 1.0,
 }
 ANY = "any"
 DATASETS = ("lfw", "synthetic")
@@ -47,6 +50,9 @@ GATES: Mapping[str, str] = {
     "accuracy.against_drop": "accuracy lost to the engine compared with, at its thresholds",
     "performance.fp32_ratio": "speed in relation to FP32, paired",
     "performance.stored": "latency in relation to stored sessions",
+    "performance.stored_ratio": "latency / FP32's, in relation to stored sessions",
+    "performance.against": "latency in relation to the engine compared with, paired",
+    "performance.self_check": "latency in relation to another load of itself, paired",
 }
 """Every gate and what it observes, in the order of reports."""
 

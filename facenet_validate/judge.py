@@ -25,11 +25,17 @@ from facenet_validate.verdicts import (
     worst,
 )
 
-_OTHER_COMPARISON = {
-    "reference": "accuracy.against_drop",
-    "against": "accuracy.paired_drop",
+_OTHER_COMPARISONS = {
+    "reference": {"accuracy.against_drop"},
+    "against": {"accuracy.paired_drop"},
 }
 """What a test that compares with the one engine does not judge."""
+
+_OTHER_SPEEDS = {
+    "fp32": {"performance.against"},
+    "against": {"performance.fp32_ratio", "performance.stored", "performance.stored_ratio"},
+}
+"""What a test that times beside the one engine does not judge."""
 
 
 class Gates:
@@ -92,11 +98,12 @@ class Gates:
         values = {"precision": subject.precision, "dataset": subject.dataset, **values}
         self._properties.append(measurement_property(name, values))
 
-    def check(self, *results: GateResult) -> None:
+    def check(self, *results: GateResult, table: str = "") -> None:
         """Record results and end the test with the worst verdict among them.
 
-        A fail fails the test with one table. Inconclusive and not evaluated end it as a skip with
-        their reason and a status of their own; neither counts as passed.
+        A fail fails the test with one table of gates, and ``table`` below it. Inconclusive and not
+        evaluated end it as a skip with their reason and a status of their own; neither counts as
+        passed.
         """
         failing = {Verdict.FAIL}
         if self._inconclusive == "fail":
@@ -116,7 +123,8 @@ class Gates:
                 f"{self.subject.precision} ({self.subject.target}) on {self.subject.dataset}: "
                 f"{verdict}"
             )
-            pytest.fail(failure_table(gates_of(recorded), heading=heading), pytrace=False)
+            text = failure_table(gates_of(recorded), heading=heading)
+            pytest.fail(f"{text}\n\n{table}" if table else text, pytrace=False)
         if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
             pytest.skip(f"{verdict}: {reasons}")
 
@@ -131,10 +139,11 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         recipe_only=recipe_only,
         batch=parameters.get("facenet_batch_size"),
     )
-    others = _OTHER_COMPARISON.get(parameters.get("facenet_compared_with", ""))
+    others = _OTHER_COMPARISONS.get(parameters.get("facenet_compared_with", ""), set())
+    others = others | _OTHER_SPEEDS.get(parameters.get("facenet_timed_beside", ""), set())
     limits = run.limits(subject.dataset, subject.precision)
     return Gates(
-        {gate: limit for gate, limit in limits.items() if gate != others},
+        {gate: limit for gate, limit in limits.items() if gate not in others},
         subject,
         item.user_properties,
         run.settings.inconclusive,

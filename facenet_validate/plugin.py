@@ -39,6 +39,7 @@ from facenet_validate.fixtures import (
     facenet_reference_engine,
     facenet_run,
     facenet_scored,
+    facenet_self_check,
     facenet_set,
     facenet_set_faces,
     facenet_sets,
@@ -79,6 +80,7 @@ __all__ = [
     "facenet_reference_engine",
     "facenet_run",
     "facenet_scored",
+    "facenet_self_check",
     "facenet_set",
     "facenet_set_faces",
     "facenet_sets",
@@ -145,7 +147,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    ours = {"facenet_precision", "facenet_batch_size", "facenet_set", "facenet_compared_with"}
+    ours = {
+        "facenet_precision",
+        "facenet_batch_size",
+        "facenet_set",
+        "facenet_compared_with",
+        "facenet_timed_beside",
+    }
     parameters = ours & set(metafunc.fixturenames)
     if not parameters:
         return
@@ -163,15 +171,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     if "facenet_set" in parameters:
         metafunc.parametrize("facenet_set", sets, indirect=True, scope="session")
+    against = () if settings.against is None else ("against",)
     if "facenet_compared_with" in parameters:
-        others = ("reference",) if settings.against is None else ("reference", "against")
-        metafunc.parametrize("facenet_compared_with", others, scope="session")
+        metafunc.parametrize("facenet_compared_with", ("reference", *against), scope="session")
+    if "facenet_timed_beside" in parameters:
+        metafunc.parametrize("facenet_timed_beside", ("fp32", *against), scope="session")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     # pytest-benchmark's --benchmark-only looks for its fixture among the names of a test's.
     names = getattr(item, "fixturenames", [])
-    if "facenet_timing" in names and item.config.pluginmanager.hasplugin("benchmark"):
+    if "facenet_timed_beside" in names and item.config.pluginmanager.hasplugin("benchmark"):
         names.append("benchmark")
 
 
@@ -192,6 +202,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     run = item.config.stash[RUN]
     if "facenet_gallery" in names and not run.settings.all_pairs:
         pytest.skip("compares all pairs of photos where --facenet-all-pairs is given")
+    if "facenet_self_check" in names and not run.settings.self_check:
+        pytest.skip("compares an engine's speed with itself where --facenet-self-check is given")
     if "facenet_engine" in names:
         skip_what_cannot_run(item, run)
 
@@ -229,6 +241,16 @@ def pytest_report_teststatus(
     if verdict is Verdict.NOT_EVALUATED:
         return "not evaluated", "n", ("NOT EVALUATED", {"cyan": True})
     return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    if RUN in config.stash:
+        from facenet_validate.reporting.benchmarks import describe_machine
+
+        describe_machine(machine_info, config.stash[RUN])
 
 
 @pytest.hookimpl(trylast=True)

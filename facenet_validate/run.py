@@ -183,17 +183,35 @@ class Run:
         compared = 1 if self.against is None else 2
         return len(self.settings.precisions) * len(self.set_names) * compared
 
+    @cached_property
+    def speed_alpha(self) -> float:
+        """What each speed gate may spend of the family's error probability, 1 % a run."""
+        from facenet_validate.benchmarking.paired_ratio import ALPHA
+
+        gates = sum(
+            gate.startswith("performance.") and gate != "performance.self_check"
+            for precision in self.settings.precisions
+            for gate in self.limits(self.dataset_name, precision)
+        )
+        return ALPHA / max(1, gates * len(self.settings.batch_sizes))
+
     def limits(self, dataset: str, precision: str) -> dict[str, float]:
         """Return the limits of every gate that this run can judge on a verification set.
 
-        The other sets than the run's first are for accuracy; what is compared with another engine
-        needs one.
+        The other sets than the run's first are for accuracy. What is compared with another engine
+        needs one, FP32 is not compared with itself, and a self-check is made where it is asked for.
         """
+        absent = set()
+        if self.against is None:
+            absent |= {"accuracy.against_drop", "performance.against"}
+        if precision == "fp32":
+            absent |= {"performance.fp32_ratio", "performance.stored_ratio"}
+        if not self.settings.self_check:
+            absent |= {"performance.self_check"}
         return {
             gate: limit
             for gate, limit in self.gates.limits(dataset, precision, self.target).items()
-            if (dataset == self.dataset_name or gate.startswith("accuracy."))
-            and (gate != "accuracy.against_drop" or self.against is not None)
+            if (dataset == self.dataset_name or gate.startswith("accuracy.")) and gate not in absent
         }
 
     def check_calibration(self, found: int) -> None:

@@ -123,7 +123,7 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_against",
         "PATH",
-        "compare with this engine too: its decisions, at the thresholds it would be used with",
+        "compare with this engine too: its embeddings, its decisions and its speed",
     ),
     _option(
         "facenet_require",
@@ -152,6 +152,11 @@ OPTIONS: tuple[Option, ...] = (
         "{auto,device,end-to-end}",
         "what is timed: inputs resident on the GPU, or copied in and out (default: device where "
         "there is one)",
+    ),
+    _option(
+        "facenet_self_check",
+        "N",
+        "also compare every engine's speed with itself, N times: how often it would fail falsely",
     ),
     _option("facenet_cache", "DIR", "where engines, faces and embeddings are kept"),
     _option("facenet_rebuild", None, "build everything anew, whatever the cache holds"),
@@ -195,6 +200,7 @@ class Settings:
     workspace: int | None
     optimization_level: int | None
     scope: Scope | Literal["auto"]
+    self_check: int
     cache: Path
     rebuild: bool
     baselines: Path
@@ -294,6 +300,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         scope=cast(
             'Scope | Literal["auto"]', reader.choice("facenet_scope", SCOPES, "auto") or "auto"
         ),
+        self_check=reader.number("facenet_self_check", 1, 1000) or 0,
         cache=reader.path("facenet_cache") or Path(platformdirs.user_cache_dir("facenet_validate")),
         rebuild=reader.switch("facenet_rebuild"),
         baselines=reader.path("facenet_baselines") or root / "baselines",

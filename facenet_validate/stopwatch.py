@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
 from facenet_validate.judge import Gates
 from facenet_validate.run import Run
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.verdicts import GateResult, Verdict, not_evaluated
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from facenet_validate.benchmarking.gpu import GpuWatch
-    from facenet_validate.benchmarking.measure import Timed
-    from facenet_validate.benchmarking.paired_ratio import PairedRatio
+    from facenet_validate.benchmarking.measure import Judge, Measurement, Timed
+    from facenet_validate.benchmarking.self_check import SelfCheck
+    from facenet_validate.benchmarking.sessions import Session
+    from facenet_validate.benchmarking.stored_gate import Comparison
     from facenet_validate.benchmarking.surroundings import Surroundings
-    from facenet_validate.engines.protocol import Engine, Scope
+    from facenet_validate.engines.protocol import Engine, Scope, Work
 
+Other = Literal["fp32", "against"]
+"""What an engine is timed beside: FP32 or ``--facenet-against``'s."""
 
-REPLAYS = 1000
-"""The fewest a 99th percentile can be quoted from."""
+_NAMES = {"fp32": "FP32", "against": "the engine of --facenet-against"}
+_STORED = ("performance.stored", "performance.stored_ratio")
 
-FEWEST_REPLAYS = 10
-REPLAY_SECONDS = 10.0
-"""Where 1,000 replays would take longer, there are fewer and no 99th percentile."""
+LATENCY_SECONDS = 10.0
+"""Where 1,000 single batches would take longer, there are fewer and no 99th percentile."""
+
+FEWEST_BATCHES = 10
 
 
 class Timing:
-    """Times the engine under test and compares it with what was stored.
+    """Times the engine under test and compares it with others and with what was stored.
 
     Attributes
     ----------
@@ -43,119 +51,275 @@ class Timing:
         self,
         run: Run,
         engine: Engine,
-        fp32: Callable[[], Engine],
+        others: Mapping[Other, Callable[[], Engine]],
+        twin: Callable[[], Engine],
         batch: Callable[[], NDArray[np.float32]],
         request: pytest.FixtureRequest,
         provenance: Mapping[str, str],
         gates: Gates,
         watch: Callable[[], GpuWatch | None],
+        stack: ExitStack,
     ) -> None:
-        self.unavailable = ""
-        if not request.config.pluginmanager.hasplugin("benchmark"):
-            self.unavailable = "pytest-benchmark is disabled (-p no:benchmark)"
-        elif run.parallel:
-            self.unavailable = "workers run beside each other (xdist); run without -n to time"
-        elif request.config.getoption("benchmark_disable", False):
-            self.unavailable = "benchmarks are disabled (--benchmark-disable)"
-        elif engine.info.recipe_only and engine.info.precision == "int8":
-            self.unavailable = "the recipe is for TensorRT and is emulated here"
-        elif run.settings.scope not in ("auto", *engine.scopes):
-            self.unavailable = (
-                f"{engine.info.backend} cannot time the scope {run.settings.scope}, "
-                f"only {', '.join(engine.scopes)}"
-            )
         self._run = run
         self._engine = engine
-        self._fp32 = fp32
+        self._others = others
+        self._twin = twin
         self._batch = batch
         self._request = request
         self._provenance = provenance
         self._gates = gates
         self._watch = watch
+        self._stack = stack
+        self.unavailable = self._why_unavailable()
 
-    def _surroundings(self) -> Surroundings:
-        from facenet_validate.benchmarking.surroundings import Surroundings
-
-        return Surroundings(self._run.cpu, self._watch())
+    def _why_unavailable(self) -> str:
+        config, engine, asked = self._request.config, self._engine.info, self._run.settings.scope
+        if not config.pluginmanager.hasplugin("benchmark"):
+            return "pytest-benchmark is disabled (-p no:benchmark)"
+        if self._run.parallel:
+            return "workers run beside each other (xdist); run without -n to time"
+        if config.getoption("benchmark_disable", False):
+            return "benchmarks are disabled (--benchmark-disable)"
+        if engine.recipe_only and engine.precision == "int8":
+            return "the recipe is for TensorRT and is emulated here"
+        if asked not in ("auto", *self._engine.scopes):
+            scopes = ", ".join(self._engine.scopes)
+            return f"{engine.backend} cannot time the scope {asked}, only {scopes}"
+        return ""
 
     @property
     def _scope(self) -> Scope:
         asked = self._run.settings.scope
         return self._engine.scopes[0] if asked == "auto" else asked
 
-    def alone(self) -> Timed:
-        """Time the engine by itself."""
-        from facenet_validate.benchmarking.measure import time_alone
+    def _surroundings(self) -> Surroundings:
+        from facenet_validate.benchmarking.surroundings import Surroundings
 
-        benchmark = self._request.getfixturevalue("benchmark")
-        work = self._engine.work(self._batch(), self._scope)
-        timed = time_alone(benchmark, work, self._surroundings())
-        self._describe(benchmark, timed)
-        return timed
+        return self._stack.enter_context(Surroundings(self._run.cpu, self._watch()))
 
-    def beside_fp32(self, judge: Callable[[PairedRatio], GateResult | None]) -> Timed:
-        """Time the engine and FP32 on the same backend in ABBA quads."""
-        from facenet_validate.benchmarking.measure import time_beside
+    def _stage(self, title: str, unit: str = "quads") -> Callable[[int, int], None]:
+        batch = self._gates.subject.batch
+        precision = self._engine.info.precision
+        return self._stack.enter_context(
+            self._run.progress.stage(f"timing {precision} {title}, batch {batch}, {unit}")
+        )
+
+    def beside(self, other: Other, judge: Judge) -> Speed:
+        """Time the engine in ABBA quads with another until the verdict is in.
+
+        Parameters
+        ----------
+        other : {"fp32", "against"}
+            What it is timed beside. FP32 is timed alone where it is the engine under test.
+        judge : callable
+            Gives the verdict on the ratio of speeds; None asks for no more than the first look.
+        """
+        from facenet_validate.benchmarking.measure import Measurement
 
         benchmark = self._request.getfixturevalue("benchmark")
         batch = self._batch()
-        title = f"timing {self._engine.info.precision} beside FP32, batch {len(batch)}, quads"
-        with self._run.progress.stage(title) as report:
-            work = self._engine.work(batch, self._scope)
-            fp32 = self._fp32().work(batch, self._scope)
-            timed = time_beside(benchmark, work, fp32, self._surroundings(), judge, report)
-        self._describe(benchmark, timed)
-        return timed
+        alone = other == "fp32" and self._engine.info.precision == "fp32"
+        report = self._stage("alone" if alone else f"beside {_NAMES[other]}")
+        work = self._engine.work(batch, self._scope)
+        beside = None if alone else self._others[other]().work(batch, self._scope)
+        measurement = Measurement(work, beside, self._surroundings(), report, self._run.speed_alpha)
+        measurement.warm_up()
+        measurement.through(benchmark)
+        verdict = measurement.until_decided(judge)
+        return Speed(measurement, benchmark, verdict, None if alone else other)
 
-    def device_times(self) -> dict[str, Any] | None:
-        """Time single replays on the device and return what trtexec would tell of them.
+    def against_itself(self, comparisons: int, limit: float) -> SelfCheck:
+        """Compare the engine with other loads of itself, as often as asked."""
+        from facenet_validate.benchmarking.self_check import self_check
 
-        None where the backend has no replays.
+        batch = self._batch()
+
+        @contextmanager
+        def twin() -> Iterator[Work]:
+            with self._twin() as engine:
+                yield engine.work(batch, self._scope)
+
+        return self_check(
+            comparisons,
+            self._engine.work(batch, self._scope),
+            twin,
+            self._surroundings(),
+            self._stage("beside itself", "comparisons"),
+            limit=limit,
+            alpha=self._run.speed_alpha,
+        )
+
+    def latencies(self) -> dict[str, Any]:
+        """Time single batches and return their percentiles, in milliseconds.
+
+        On TensorRT they are what trtexec tells: device time between events, and how long a launch
+        takes. Elsewhere the host's clock tells, from a batch in memory to its embeddings in memory.
         """
-        import numpy as np
-
+        from facenet_validate.benchmarking.timing import FEWEST_FOR_P99, latencies, time_block
         from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 
-        if not isinstance(self._engine, TensorRtEngine):
-            return None
-        batch = self._batch()
-        few = self._engine.replays(batch, FEWEST_REPLAYS)
-        count = int(REPLAY_SECONDS / max(few.wall_seconds / FEWEST_REPLAYS, 1e-6))
-        count = min(REPLAYS, max(FEWEST_REPLAYS, count))
-        times = self._engine.replays(batch, count)
-        milliseconds = 1e3 * times.device_seconds
-        percentiles = (50, 90, 99) if count >= REPLAYS else (50, 90)
-        return {
-            "replays": count,
-            **{f"p{p}_ms": float(np.percentile(milliseconds, p)) for p in percentiles},
-            "enqueue_p50_ms": float(1e3 * np.median(times.enqueue_seconds)),
-            "wall_seconds": times.wall_seconds,
-            "host_bound": times.host_bound,
-            "gpu_memory_bytes": self._engine.memory_bytes,
-        }
+        def count(seconds: float) -> int:
+            fits = int(LATENCY_SECONDS / max(seconds, 1e-9))
+            return min(FEWEST_FOR_P99, max(FEWEST_BATCHES, fits))
 
-    def stored_gate(self, timed: Timed, limit: float) -> GateResult:
-        """Compare with the stored sessions, and store this one if that was asked for."""
+        engine, batch = self._engine, self._batch()
+        more: dict[str, Any] = {}
+        if isinstance(engine, TensorRtEngine):
+            few = engine.replays(batch, FEWEST_BATCHES)
+            times = engine.replays(batch, count(few.wall_seconds / FEWEST_BATCHES))
+            found = latencies(times.device_seconds)
+            more = {
+                "clock": "device",
+                "enqueue_p50_ms": latencies(times.enqueue_seconds).p50_ms,
+                "enqueue_share": float(times.enqueue_seconds.sum() / times.device_seconds.sum()),
+                "host_bound": times.host_bound,
+                "gpu_memory_bytes": engine.memory_bytes,
+            }
+        else:
+
+            def run() -> None:
+                engine.run(batch)
+
+            more = {"clock": "host"}
+            found = latencies([time_block(run) for _ in range(count(time_block(run)))])
+        percentiles = {"p50_ms": found.p50_ms, "p90_ms": found.p90_ms}
+        if found.p99_ms is not None:
+            percentiles["p99_ms"] = found.p99_ms
+        return {"batch": len(batch), "batches": found.samples, **percentiles, **more}
+
+    def stored(self, speed: Speed) -> tuple[tuple[GateResult, ...], str]:
+        """Judge a speed by the stored sessions; return the results and a table of what differs.
+
+        What does not pass is measured again, once, and judged on all blocks together: no fail
+        rests on the first measurement alone. Then the session is stored, if that was asked for
+        and nothing speaks against it.
+        """
+        from facenet_validate.benchmarking.stored_gate import comparison_table
+
+        if not any(gate in self._gates.limits for gate in _STORED):
+            self._describe(speed, self._session(speed.timed))
+            return (), ""
+        session = self._session(speed.timed)
+        comparisons = self._compare(session)
+        decided = (Verdict.PASS, Verdict.NOT_EVALUATED)
+        if any(comparison.result.verdict not in decided for comparison in comparisons):
+            speed.measurement.again()
+            session = self._session(speed.timed)
+            comparisons = self._compare(session)
+        self._describe(speed, session)
+        results = [speed.measurement.unless_disturbed(c.result) for c in comparisons]
+        note = self._record(session, speed, results)
+        if note.startswith("epoch"):
+            # Nothing to be compared with: the epoch has this session alone.
+            results = [not_evaluated(result.gate, note, result.limit) for result in results]
+        elif note:
+            results[0] = replace(results[0], detail=f"{results[0].detail}; {note}")
+        return tuple(map(self._missing, results)), comparison_table(comparisons)
+
+    def _session(self, timed: Timed) -> Session:
+        from facenet_validate.benchmarking.recording import make_session
+
+        return make_session(timed, self._engine, self._run.target, self._provenance)
+
+    def _compare(self, session: Session) -> list[Comparison]:
         from facenet_validate.benchmarking.baselines import BaselineStore
-        from facenet_validate.benchmarking.measure import (
-            Recording,
-            judge_stored,
-            make_session,
+        from facenet_validate.benchmarking.stored_gate import (
+            LATENCY,
+            RELATIVE_LATENCY,
+            stored_gate,
         )
+
+        limits = self._gates.limits
+        stored = BaselineStore(self._run.settings.baselines).load(session.identity)
+        return [
+            stored_gate(
+                session,
+                stored,
+                gate=gate,
+                limit=limits[gate],
+                quantity=quantity,
+                alpha=self._run.speed_alpha,
+            )
+            for gate, quantity in zip(_STORED, (LATENCY, RELATIVE_LATENCY), strict=True)
+            if gate in limits
+        ]
+
+    def _record(self, session: Session, speed: Speed, stored: list[GateResult]) -> str:
+        from facenet_validate.benchmarking.baselines import BaselineStore
+        from facenet_validate.benchmarking.recording import Recording
 
         settings = self._run.settings
         failed = set(self._gates.failed)
-        if timed.ratio_gate is not None and timed.ratio_gate.verdict is Verdict.FAIL:
-            failed.add(timed.ratio_gate.gate)
-        refusal = ""
-        if failed:
-            refusal = f"this engine fails {', '.join(sorted(failed))}"
-        elif timed.disturbance:
-            refusal = f"disturbed: {timed.disturbance}"
-        session = make_session(timed, self._engine, self._run.target, self._provenance)
+        if speed.verdict is not None and speed.verdict.verdict is Verdict.FAIL:
+            failed.add(speed.verdict.gate)
+        refusal = f"this engine fails {', '.join(sorted(failed))}" if failed else ""
+        if not refusal and speed.timed.disturbance:
+            refusal = f"disturbed: {speed.timed.disturbance}"
         recording = Recording(settings.update_baselines, settings.reason, refusal)
-        return judge_stored(session, BaselineStore(settings.baselines), recording, limit)
+        slower = [result.gate for result in stored if result.verdict is Verdict.FAIL]
+        return recording.store(session, BaselineStore(settings.baselines), ", ".join(slower))
 
-    def _describe(self, benchmark: Any, timed: Timed) -> None:
-        benchmark.extra_info.update(timed.values())
-        benchmark.extra_info["engine_sha256"] = self._engine.info.digest
+    def _missing(self, result: GateResult) -> GateResult:
+        """Return a stored gate's result, which fails in GPU CI where too little is stored.
+
+        A GPU runner exists to gate: there, nothing to compare with is a fault of the set-up.
+        """
+        in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+        settings, backend = self._run.settings, self._run.backend
+        gates = result.gate == "performance.stored" and backend.on_gpu and in_ci
+        if result.verdict is not Verdict.NOT_EVALUATED or not gates or settings.update_baselines:
+            return result
+        command = (
+            f"pytest suites/ --precision {self._engine.info.precision} --facenet-backend "
+            f"{backend.name} --facenet-batch-size {self._gates.subject.batch} "
+            "--facenet-update-baselines missing"
+        )
+        detail = (
+            f"{result.detail}; CI is set, so it fails: record five sessions here with {command}"
+        )
+        return replace(result, verdict=Verdict.FAIL, detail=detail)
+
+    def _describe(self, speed: Speed, session: Session) -> None:
+        """Tell pytest-benchmark's files what a reader of them has to know."""
+        from facenet_validate.benchmarking.sessions import to_mapping
+
+        speed.session = to_mapping(session)
+        values = speed.timed.values()
+        for name in ("block_seconds", "surroundings"):
+            del values[name]
+        about = {**values, "key": session.identity.key, "session": speed.session}
+        speed.benchmark.extra_info.update(about)
+
+
+@dataclass
+class Speed:
+    """A measured speed.
+
+    Attributes
+    ----------
+    measurement : Measurement
+        What took the blocks, and can take more.
+    benchmark : BenchmarkFixture
+        Of pytest-benchmark.
+    verdict : GateResult or None
+        On the ratio to the engine it was timed beside.
+    beside : str or None
+        Which that is.
+    session : dict
+        What this would be stored as, once it was judged.
+    """
+
+    measurement: Measurement
+    benchmark: Any
+    verdict: GateResult | None
+    beside: str | None
+    session: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def timed(self) -> Timed:
+        """What was measured so far."""
+        return self.measurement.timed()
+
+    def values(self) -> dict[str, Any]:
+        """Return what reports print."""
+        return {**self.timed.values(), "beside": self.beside, "session": self.session}

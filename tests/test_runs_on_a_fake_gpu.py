@@ -36,7 +36,7 @@ from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_l
 
 GRAPHS = {}
 DEVICE = FakeDevice()
-facenet_validate.stopwatch.REPLAYS = 10
+facenet_validate.stopwatch.LATENCY_SECONDS = 0.0
 facenet_validate.engines.device.cuda.gpu = lambda: facenet_validate.backends.Gpu(
     lambda: "", lambda: "9.0", lambda: ""
 )
@@ -111,7 +111,7 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester) 
             "*left on the device: {}",
             "*parity*cosine_min*fp16*0.9999*pass*",
             "speed fp16, batch 4, device: * images/s*× FP32*",
-            "device time fp16, batch 4: p50 2.00* ms, p90 2.00* ms, p99 2.0* ms over 10 replays*",
+            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *",
         ]
     )
     document = _document(project)
@@ -143,6 +143,25 @@ def test_the_other_scope_is_timed_on_request_and_stored_apart(project: pytest.Py
     identity = json.loads(stored.read_text())["identity"]
     assert identity["scope"] == "end-to-end"
     assert identity["device_details"] == "compute capability 9.0, 132 SMs, 1.0 GiB"
+
+
+def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    suite = ("suites/test_performance.py", *ARGUMENTS)
+    failed = project.runpytest_subprocess(*suite, "--junitxml=junit.xml")
+    assert failed.ret == 1
+    text = (project.path / "junit.xml").read_text()
+    assert 'failures="1"' in text
+    assert "0 of 5 sessions recorded" in text
+    assert (
+        "CI is set, so it fails: record five sessions here with pytest suites/ --precision fp16 "
+        "--facenet-backend tensorrt-rtx --facenet-batch-size 4 --facenet-update-baselines missing"
+    ) in text
+    recorded = project.runpytest_subprocess(*suite, "--facenet-update-baselines=missing")
+    assert recorded.ret == 0
+    recorded.stdout.fnmatch_lines(["*stored b4*not evaluated*"])
 
 
 def test_a_broken_engine_fails(project: pytest.Pytester) -> None:

@@ -24,7 +24,11 @@ MAXIMUM_SESSIONS = 20
 FIRST_SESSIONS = 5
 """The first sessions of an epoch: kept to the last, because slow creep is judged against them."""
 
-_CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+CONFLICT = (
+    "this is a merge conflict; keep the lines of both sides, delete the marker lines and order the "
+    "rest by recorded_at"
+)
 _NAME_PART = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE)
 
 
@@ -157,12 +161,8 @@ def _read(path: Path) -> list[_Line]:
     for number, raw in enumerate(content.split(b"\n"), start=1):
         try:
             text = raw.decode("utf-8").strip()
-            if text.startswith(_CONFLICT_MARKERS):
-                msg = (
-                    "this is a merge conflict; keep the lines of both sides, delete the marker "
-                    "lines and order the rest by recorded_at"
-                )
-                raise BaselineError(msg)
+            if text.startswith(CONFLICT_MARKERS):
+                raise BaselineError(CONFLICT)
             if text:
                 lines[text] = _Line(text, from_line(text))
         except UnicodeDecodeError as error:

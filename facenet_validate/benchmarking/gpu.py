@@ -12,14 +12,19 @@ from facenet_validate.closing import Closing
 
 _T = TypeVar("_T")
 
+POWER_CAP = 0x4
+"""NVML's clock-event bit of a GPU at its power limit: the usual state of a large one under load."""
+
 REASONS = {
-    0x4: "power cap",
     0x8: "hardware slowdown",
     0x20: "software thermal slowdown",
     0x40: "hardware thermal slowdown",
     0x80: "power brake",
 }
-"""NVML's clock-event bits that slow a GPU down. Idle (0x1) and chosen clocks (0x2) do not."""
+"""NVML's clock-event bits of a GPU that is slowed down by a fault or its heat.
+
+Idle (0x1) and chosen clocks (0x2) are no fault, nor is the power cap.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which machine this is, and how busy it is.
+"""Which machine this is.
 
 Everything is read from ``/proc`` and ``/sys`` on Linux, below a ``root`` that tests can replace;
 elsewhere py-cpuinfo answers.
@@ -50,23 +50,6 @@ class CpuIdentity:
         return text if self.quota is None else f"{text}, quota {self.quota:g}"
 
 
-@dataclass(frozen=True)
-class MachineState:
-    """How busy the machine is at one moment.
-
-    Attributes
-    ----------
-    load1 : float or None
-        Load average over one minute; None where the system has none.
-    steal_seconds : float or None
-        Processor seconds since boot that the hypervisor gave to others, summed over processors;
-        the difference of two snapshots counts. None outside Linux.
-    """
-
-    load1: float | None
-    steal_seconds: float | None
-
-
 def cpu_identity(root: Path = Path("/")) -> CpuIdentity:
     """Identify the CPU.
 
@@ -95,7 +78,7 @@ def cpu_identity(root: Path = Path("/")) -> CpuIdentity:
         model=_integer(fields.get("model", fields.get("CPU part"))),
         stepping=_integer(fields["stepping"]) if "stepping" in fields else on_arm,
         flags=frozenset((fields.get("flags") or fields.get("Features") or "").split()),
-        cores=_usable_cores(),
+        cores=len(usable_processors()),
         quota=_cgroup_quota(root),
     )
 
@@ -105,13 +88,46 @@ def flags_digest(flags: Iterable[str]) -> str:
     return hashlib.sha256(" ".join(sorted(set(flags))).encode()).hexdigest()[:8]
 
 
-def machine_state(root: Path = Path("/")) -> MachineState:
-    """Take a snapshot of load average and steal time."""
+def usable_processors() -> frozenset[int]:
+    """Return the numbers of the processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def affinity_text() -> str:
+    """Return the processors this process may run on, as ``0-1,4``."""
+    ranges: list[list[int]] = []
+    for processor in sorted(usable_processors()):
+        if ranges and processor == ranges[-1][1] + 1:
+            ranges[-1][1] = processor
+        else:
+            ranges.append([processor, processor])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def control_groups(root: Path, controller: str = "") -> list[Path]:
+    """Return the folders of this process's control group and of those above it.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that holds ``proc`` and ``sys``.
+    controller : str
+        A version 1 controller, as ``cpu``; empty for version 2.
+    """
     try:
-        load1: float | None = os.getloadavg()[0]
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
-        load1 = None
-    return MachineState(load1, _steal_seconds(root))
+        return []
+    top = root / "sys/fs/cgroup" / controller
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if controller in controllers.split(","):
+            folder = top / group.strip("/")
+            return [one for one in (folder, *folder.parents) if one.is_relative_to(top)]
+    return []
 
 
 def _first_processor(text: str) -> dict[str, str]:
@@ -137,43 +153,17 @@ def _integer(text: str | None) -> int | None:
         return None
 
 
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _cgroup_quota(root: Path) -> float | None:
     """Return the tightest ``cpu.max`` of this process's control group and those above it."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    unified = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if unified is None:
-        return None
-    top = root / "sys/fs/cgroup"
-    group = top / unified.strip("/")
     quotas = []
-    for folder in (group, *group.parents):
+    for folder in control_groups(root):
         try:
             limit, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         except (OSError, ValueError):
-            limit, period = "max", "1"
+            continue
         if limit != "max":
             quotas.append(int(limit) / int(period))
-        if folder == top:
-            break
     return min(quotas, default=None)
-
-
-def _steal_seconds(root: Path) -> float | None:
-    try:
-        first = (root / "proc/stat").read_text(encoding="utf-8").split("\n", 1)[0].split()
-        # cpu user nice system idle iowait irq softirq steal ..., in clock ticks: proc(5).
-        return int(first[8]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def _from_py_cpuinfo() -> CpuIdentity:
@@ -186,5 +176,5 @@ def _from_py_cpuinfo() -> CpuIdentity:
         model=found.get("model"),
         stepping=found.get("stepping"),
         flags=frozenset(found.get("flags", ())),
-        cores=_usable_cores(),
+        cores=len(usable_processors()),
     )

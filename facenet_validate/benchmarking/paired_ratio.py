@@ -12,7 +12,9 @@ counts: the same number of images over the time they took.
 The interval is on the median of the quads' log-ratios and rests on order statistics alone (the
 sign test), because block times on shared machines have heavy tails that no normal interval covers.
 Looking repeatedly at growing data inflates the false-alarm rate, so a measurement is judged only at
-`LOOKS`, and each look spends `LOOK_ALPHA` of `ALPHA` (Bonferroni).
+`LOOKS`, and each look spends its share of a gate's error probability (Bonferroni). What fails an
+engine is its upper bound: the gates of a run share `ALPHA` there likewise. What passes one is its
+lower bound, for which `ALPHA` is the gate's own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,10 +33,7 @@ LOOKS = (12, 24, 48, 96)
 """Numbers of quads at which a measurement may be judged."""
 
 ALPHA = 0.01
-"""Probability that any look's interval misses the true median."""
-
-LOOK_ALPHA = ALPHA / len(LOOKS)
-"""What one look may spend of `ALPHA`."""
+"""Probability that any gate of a run fails where nothing has changed, whatever the noise."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,12 @@ class PairedRatio:
     ratio : float
         Median over the quads of A's speed divided by B's; above one, A is faster.
     interval : tuple of float
-        Interval of `ratio` that holds with probability 1 − `LOOK_ALPHA`; ``(0, inf)`` when there
-        are too few quads.
+        Interval of `ratio` that misses it with probability `ALPHA` / 4 at most (four looks);
+        ``(0, inf)`` when there are too few quads.
+    judged_upper : float
+        Upper bound at the gate's share of `ALPHA`: what a fail is judged by.
+    alpha : float
+        That share.
     log_ratios : tuple of float
         One natural log-ratio a quad, in the order measured.
     """
@@ -56,6 +60,8 @@ class PairedRatio:
     quads: int
     ratio: float
     interval: tuple[float, float]
+    judged_upper: float
+    alpha: float
     log_ratios: tuple[float, ...]
 
 
@@ -102,30 +108,33 @@ def median_interval(values: ArrayLike, alpha: float) -> tuple[float, float]:
         msg = f"alpha is {alpha}, which is not between 0 and 1"
         raise ValueError(msg)
     ordered = np.sort(sample)
-    count = len(ordered)
+    k = _rank(len(ordered), alpha)
+    if k == 0:
+        return -math.inf, math.inf
+    return float(ordered[k - 1]), float(ordered[len(ordered) - k])
+
+
+@cache
+def _rank(count: int, alpha: float) -> int:
+    """Return the largest k with 2·P(Bin(count, 1/2) ≤ k − 1) ≤ alpha, exactly."""
     allowed = Fraction(alpha) * 2**count / 2
     tail = 0
     k = 0
     while tail + math.comb(count, k) <= allowed:
         tail += math.comb(count, k)
         k += 1
-    if k == 0:
-        return -math.inf, math.inf
-    return float(ordered[k - 1]), float(ordered[count - k])
+    return k
 
 
-def paired_ratio(quads: NDArray[np.float64]) -> PairedRatio:
+def paired_ratio(quads: NDArray[np.float64], alpha: float = ALPHA) -> PairedRatio:
     """Return the speed of engine A relative to B with its interval.
 
     Parameters
     ----------
     quads : ndarray of float64, shape (Q, 4)
         Seconds of the blocks in the order A, B, B, A, one quad a row.
-
-    Returns
-    -------
-    PairedRatio
-        The median ratio; its interval is at `LOOK_ALPHA`.
+    alpha : float
+        The gate's share of `ALPHA`, over all its looks.
 
     Raises
     ------
@@ -141,11 +150,14 @@ def paired_ratio(quads: NDArray[np.float64]) -> PairedRatio:
         raise ValueError(msg)
     a1, b1, b2, a2 = seconds.T
     logs = np.log((b1 + b2) / (a1 + a2))
-    low, high = median_interval(logs, LOOK_ALPHA)
+    low, high = median_interval(logs, ALPHA / len(LOOKS))
+    _, judged_upper = median_interval(logs, alpha / len(LOOKS))
     return PairedRatio(
         quads=len(logs),
         ratio=math.exp(float(np.median(logs))),
         interval=(math.exp(low), math.exp(high)),
+        judged_upper=math.exp(judged_upper),
+        alpha=alpha,
         log_ratios=tuple(logs.tolist()),
     )
 
@@ -155,10 +167,8 @@ def next_look(quads_so_far: int) -> int | None:
     return next((look for look in LOOKS if look > quads_so_far), None)
 
 
-def ratio_floor(
-    measured: PairedRatio, *, gate: str, floor: float, reference: str = "FP32"
-) -> GateResult:
-    """Judge whether engine A reaches `floor` times the speed of the reference engine.
+def ratio_floor(measured: PairedRatio, *, gate: str, floor: float) -> GateResult:
+    """Judge whether engine A reaches `floor` times FP32's speed.
 
     Pass if the whole interval is at or above the floor, fail if it is below, inconclusive
     otherwise: the caller then takes more quads, up to `next_look`. Between looks the result is
@@ -167,33 +177,85 @@ def ratio_floor(
     Parameters
     ----------
     measured : PairedRatio
-        Engine A against the reference engine.
+        Engine A against FP32.
     gate : str
         The gate's name, as in ``baselines/gates.toml``.
     floor : float
-        Smallest acceptable speed relative to the reference.
-    reference : str
-        What engine B is called in the result's detail.
+        Smallest acceptable speed relative to FP32.
 
     Returns
     -------
     GateResult
         Observed is the ratio, limit the floor.
     """
-    low, high = measured.interval
-    detail = f"{measured.ratio:.3g} × {reference}'s speed over {measured.quads} quads"
-    if math.isfinite(high):
-        detail += f", {1.0 - LOOK_ALPHA:.2%} interval {low:.3g}–{high:.3g}".replace("%", " %")
-    coming = next_look(measured.quads)
-    if measured.quads not in LOOKS:
-        looks = ", ".join(str(look) for look in LOOKS)
-        verdict = Verdict.INCONCLUSIVE
-        detail += f"; judged only at {looks} quads"
-    elif low >= floor:
+    low, high = measured.interval[0], measured.judged_upper
+    detail = f"{measured.ratio:.3g} × FP32's speed over {measured.quads} quads"
+    if low > 0.0:
+        detail += f", {_confidence(measured)} bounds {low:.3g}–{high:.3g}"
+    if low >= floor:
         verdict = Verdict.PASS
     elif high < floor:
         verdict = Verdict.FAIL
     else:
         verdict = Verdict.INCONCLUSIVE
-        detail += "; no looks are left" if coming is None else f"; next look at {coming} quads"
-    return GateResult(gate, verdict, measured.ratio, floor, measured.interval, detail)
+    verdict, note = _at_a_look(verdict, measured.quads)
+    return GateResult(gate, verdict, measured.ratio, floor, (low, high), detail + note)
+
+
+def slow_down(measured: PairedRatio, *, gate: str, limit: float) -> GateResult:
+    """Judge whether engine A takes at most `limit` times as long as engine B.
+
+    With r the ratio of latencies, A's over B's: fail if r's median is above the limit and its lower
+    bound above one, pass if its upper bound is below the limit, inconclusive otherwise, as in
+    `ratio_floor`. The limit is what a slow-down may cost; a fail also needs that there is one.
+    Pass and fail exclude each other: the median lies within its interval.
+
+    Parameters
+    ----------
+    measured : PairedRatio
+        Engine A against engine B.
+    gate : str
+        The gate's name, as in ``baselines/gates.toml``.
+    limit : float
+        Largest acceptable latency relative to B's, above one.
+
+    Returns
+    -------
+    GateResult
+        Observed is the ratio of latencies, with its interval.
+    """
+    observed = 1.0 / measured.ratio
+    low = 1.0 / measured.judged_upper
+    high = 1.0 / measured.interval[0] if measured.interval[0] else math.inf
+    detail = f"{_signed_percent(observed)} latency over {measured.quads} quads"
+    if math.isfinite(high):
+        bounds = f"{_signed_percent(low)} to {_signed_percent(high)}"
+        detail += f", {_confidence(measured)} bounds {bounds}"
+    if observed > limit and low > 1.0:
+        verdict = Verdict.FAIL
+    elif high < limit:
+        verdict = Verdict.PASS
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    verdict, note = _at_a_look(verdict, measured.quads)
+    return GateResult(gate, verdict, observed, limit, (low, high), detail + note)
+
+
+def _at_a_look(verdict: Verdict, quads: int) -> tuple[Verdict, str]:
+    """Return the verdict where one may be given, and what is to come where none is."""
+    if quads not in LOOKS:
+        looks = ", ".join(str(look) for look in LOOKS)
+        return Verdict.INCONCLUSIVE, f"; judged only at {looks} quads"
+    if verdict is not Verdict.INCONCLUSIVE:
+        return verdict, ""
+    coming = next_look(quads)
+    note = "; no looks are left" if coming is None else f"; next look at {coming} quads"
+    return verdict, note
+
+
+def _confidence(measured: PairedRatio) -> str:
+    return f"{100.0 * (1.0 - measured.alpha / len(LOOKS)):.5g} %"
+
+
+def _signed_percent(ratio: float) -> str:
+    return f"{100.0 * (ratio - 1.0):+.1f} %"

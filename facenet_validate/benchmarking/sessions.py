@@ -58,6 +58,11 @@ class Identity:
     scope: str
     protocol: int
 
+    @property
+    def key(self) -> str:
+        """The identity as one text, for files of others that can hold no more."""
+        return ", ".join(f"{item.name} {getattr(self, item.name)}" for item in fields(self))
+
     def differences(self, other: Identity) -> tuple[str, ...]:
         """Name each field that differs, as ``field: this value → the other's``.
 
@@ -170,9 +175,14 @@ def newest_epoch(sessions: Sequence[Session]) -> tuple[Session, ...]:
     return tuple(session for session in sessions if session.epoch == newest)
 
 
+def to_mapping(session: Session) -> dict[str, Any]:
+    """Return a session as JSON holds it; `from_mapping` reads it back."""
+    return asdict(session)
+
+
 def to_line(session: Session) -> str:
     """Write a session as one line of JSON, without a line end."""
-    return json.dumps(asdict(session), sort_keys=True, allow_nan=False)
+    return json.dumps(to_mapping(session), sort_keys=True, allow_nan=False)
 
 
 def from_line(line: str) -> Session:
@@ -181,16 +191,28 @@ def from_line(line: str) -> Session:
     Raises
     ------
     BaselineError
-        If the line is no JSON object, has a newer schema, lacks a field, or has one that is unknown
-        or of the wrong kind. The message says which; the caller adds file and line number.
+        If the line is no JSON, or `from_mapping` refuses what it holds. The message says why; the
+        caller adds file and line number.
     """
     try:
         found = json.loads(line, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         msg = f"this is not a line of JSON ({error})"
         raise BaselineError(msg) from error
+    return from_mapping(found)
+
+
+def from_mapping(found: object) -> Session:
+    """Read a session from what JSON holds of it.
+
+    Raises
+    ------
+    BaselineError
+        If it is no object, has another schema, lacks a field, or has one that is unknown or of the
+        wrong kind. The message says which.
+    """
     schema = found.get("schema") if isinstance(found, dict) else None
-    if not isinstance(schema, int):
+    if not isinstance(found, dict) or not isinstance(schema, int):
         msg = "this is not a session: it has no schema number"
         raise BaselineError(msg)
     _refuse_schema(schema)
@@ -209,8 +231,12 @@ def from_line(line: str) -> Session:
 
 def _refuse_schema(schema: int) -> None:
     if schema != SCHEMA:
-        advice = "; upgrade facenet-validate" if schema > SCHEMA else ""
-        msg = f"its schema is {schema}, this version writes and reads {SCHEMA}{advice}"
+        advice = (
+            "upgrade facenet-validate"
+            if schema > SCHEMA
+            else "record its sessions again, or read them with the version that wrote them"
+        )
+        msg = f"its schema is {schema}, this version writes and reads {SCHEMA}; {advice}"
         raise BaselineError(msg)
 
 

@@ -1,94 +1,82 @@
-"""Say whether a session is slower than the stored ones of its configuration and machine.
-
-With k sessions in the newest epoch and the natural logs of their latencies,
-
-    d = log(latency now) − median of the k logs
-    w = t(0.99, k − 1) · max(s, 0.004) · sqrt(1 + 1.57 / k)
-
-where s is the standard deviation (k − 1 in the denominator) of the k logs and t a one-sided 99 %
-quantile. w is the half width of a prediction interval: one new session varies with variance s², the
-median of k sessions with about π/2 · s²/k, and π/2 = 1.57 (the large-sample variance of a normal
-sample's median, e.g. Casella and Berger, *Statistical Inference*, 2nd edition, section 10.2).
-0.004 keeps five sessions that agree by luck from judging a sixth too sharply.
-
-Fail if d > log(limit) and d − w > 0: the loss is larger than allowed and not noise. Pass if
-d + w < log(limit). Both cannot hold: w ≥ 0, so d + w < log(limit) excludes d > log(limit).
-Otherwise inconclusive, which on machines whose sessions differ by more than a percent is the usual
-answer, by design.
-
-A regression of 2 % a week never fails that rule, because the stored sessions move along. So the
-same rule is applied against the epoch's first five sessions alone at 1.05, and it can only fail.
-"""
+"""Compare a session with the stored ones of its configuration and machine, and say what changed."""
 
 from __future__ import annotations
 
 import math
-import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from facenet_validate.benchmarking.baselines import FIRST_SESSIONS
+from facenet_validate.benchmarking.paired_ratio import ALPHA
+from facenet_validate.benchmarking.provenance import changed_since
 from facenet_validate.benchmarking.sessions import Session, newest_epoch
+from facenet_validate.benchmarking.shift import CREEP_LIMIT, Shift, judge_shift, percent
 from facenet_validate.verdicts import GateResult, Verdict, not_evaluated
 
 MINIMUM_SESSIONS = 5
 """Fewest sessions of an epoch that a session is compared with."""
 
-CREEP_LIMIT = 1.05
-"""Largest acceptable latency relative to the epoch's first five sessions."""
-
-_LEAST_SPREAD = 0.004
-_DIGEST = re.compile(r"(sha256:)?[0-9a-f]{16,}")
-
 
 @dataclass(frozen=True)
-class Shift:
-    """How far a value is from stored ones, in natural logs.
+class Quantity:
+    """What of a session is compared; larger is slower.
 
     Attributes
     ----------
-    distance : float
-        d: log of now less the median of the stored logs; above zero, now is larger.
-    half_width : float
-        w: half width of d's interval.
-    spread : float
-        s: standard deviation of the stored logs.
+    name : str
+        For people.
+    value : callable
+        Session → its value, above zero; None where it was not measured.
+    text : callable
+        Value → text with its unit.
     """
 
-    distance: float
-    half_width: float
-    spread: float
-
-    def verdict(self, limit: float) -> Verdict:
-        """Judge the shift against `limit`, a ratio above one."""
-        if self.distance > math.log(limit) and self.distance - self.half_width > 0.0:
-            return Verdict.FAIL
-        if self.distance + self.half_width < math.log(limit):
-            return Verdict.PASS
-        return Verdict.INCONCLUSIVE
+    name: str
+    value: Callable[[Session], float | None]
+    text: Callable[[float], str]
 
 
-def shift(now: float, stored: Sequence[float]) -> Shift:
-    """Compare a value with at least two stored ones; all above zero, in one unit.
+LATENCY = Quantity(
+    "latency", lambda session: session.latency_seconds, lambda value: f"{1e3 * value:.4g} ms"
+)
+RELATIVE_LATENCY = Quantity(
+    "latency / FP32's",
+    lambda session: None if session.paired_ratio is None else 1.0 / session.paired_ratio,
+    lambda value: f"{value:.4g}",
+)
 
-    Raises
-    ------
-    statistics.StatisticsError
-        If there are fewer than two stored values.
+
+@dataclass(frozen=True)
+class Comparison:
+    """A session beside the stored ones.
+
+    Attributes
+    ----------
+    result : GateResult
+        Observed is the value now over the stored median (or over that of the first five sessions
+        if slow creep alone fails), with its interval.
+    row : tuple of str
+        What is compared, baseline, now, Δ with its interval, limit: for a table. Empty where
+        nothing was compared.
+    changed : tuple of str
+        Provenance that differs from the baseline's.
     """
-    from scipy.special import stdtrit
 
-    logs = [math.log(value) for value in stored]
-    spread = statistics.stdev(logs)
-    quantile = float(stdtrit(len(logs) - 1, 0.99))
-    width = quantile * max(spread, _LEAST_SPREAD) * math.sqrt(1.0 + 1.57 / len(logs))
-    return Shift(math.log(now) - statistics.median(logs), width, spread)
+    result: GateResult
+    row: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 def stored_gate(
-    now: Session, stored: Sequence[Session], *, gate: str, limit: float = 1.03
-) -> GateResult:
+    now: Session,
+    stored: Sequence[Session],
+    *,
+    gate: str,
+    limit: float,
+    quantity: Quantity = LATENCY,
+    alpha: float = ALPHA,
+) -> Comparison:
     """Judge a session against the stored ones.
 
     Only stored sessions of the same identity and, of those, of the newest epoch are compared;
@@ -103,65 +91,89 @@ def stored_gate(
     gate : str
         The gate's name, as in ``baselines/gates.toml``.
     limit : float
-        Largest acceptable latency relative to the stored median.
+        Largest acceptable value relative to the stored median.
+    quantity : Quantity
+        What is compared.
+    alpha : float
+        Probability of a fail where nothing has changed.
 
     Returns
     -------
-    GateResult
-        Observed is the latency now over the stored median (or over that of the first five sessions
-        if slow creep alone fails), with its interval. Not evaluated if fewer than five sessions
-        compare; if that is because their identity differs, the detail names the fields. Otherwise
-        it names every provenance value that has changed.
+    Comparison
+        Not evaluated if fewer than five sessions compare; if that is because their identity
+        differs, the detail names the fields. Otherwise it names every provenance value that has
+        changed.
     """
     same = [session for session in stored if session.identity == now.identity]
     foreign = [session for session in stored if session.identity != now.identity]
-    epoch = newest_epoch(same)
-    if len(epoch) < MINIMUM_SESSIONS:
+    value = quantity.value(now)
+    epoch = [s for s in newest_epoch(same) if quantity.value(s) is not None]
+    if value is None or len(epoch) < MINIMUM_SESSIONS:
         reasons = [f"{len(epoch)} of {MINIMUM_SESSIONS} sessions recorded"]
+        if value is None:
+            reasons = [f"{quantity.name} was not measured"]
         if foreign:
             reasons.append(_refused(now, foreign))
         reasons.append("record one with --facenet-update-baselines missing")
-        return not_evaluated(gate, "; ".join(reasons), limit)
-    latencies = [session.latency_seconds for session in epoch]
-    change = shift(now.latency_seconds, latencies)
-    creep = shift(now.latency_seconds, latencies[:FIRST_SESSIONS])
-    verdict = change.verdict(limit)
-    notes = [_described(change, f"{len(epoch)} sessions")]
-    observed, allowed = change, limit
-    if creep.verdict(CREEP_LIMIT) is Verdict.FAIL:
-        notes.append(_described(creep, f"the epoch's first {FIRST_SESSIONS} (slow creep)"))
-        if verdict is not Verdict.FAIL:
-            observed, allowed = creep, CREEP_LIMIT
-        verdict = Verdict.FAIL
-    elif verdict is Verdict.INCONCLUSIVE:
-        notes.append(f"the stored sessions spread by {_percent(change.spread)}")
-    changed = _provenance_changes(now, epoch)
+        return Comparison(not_evaluated(gate, "; ".join(reasons), limit))
+    values = [known for s in epoch if (known := quantity.value(s)) is not None]
+    judged = judge_shift(value, values, limit, alpha)
+    number = epoch[-1].epoch
+    change, allowed, base, against = judged.change, limit, values, f"{len(epoch)} sessions"
+    notes = [_described(change, quantity, against)]
+    if judged.creep is not None:
+        creep_from = f"the epoch's first {FIRST_SESSIONS} (slow creep)"
+        notes.append(_described(judged.creep, quantity, creep_from))
+        if change.verdict(limit) is not Verdict.FAIL:
+            change, allowed, against = judged.creep, CREEP_LIMIT, creep_from
+            base = values[:FIRST_SESSIONS]
+    elif judged.verdict is Verdict.INCONCLUSIVE:
+        notes.append(f"the stored sessions spread by {percent(change.spread)[1:]}")
+    changed = changed_since(epoch, now)
     if changed:
         notes.append(f"changed since the baseline: {', '.join(changed)}")
     if foreign:
         notes.append(_refused(now, foreign))
-    d, w = observed.distance, observed.half_width
-    return GateResult(
-        gate,
-        verdict,
-        math.exp(d),
-        allowed,
-        (math.exp(d - w), math.exp(d + w)),
-        "; ".join(notes),
+    d = change.distance
+    return Comparison(
+        GateResult(
+            gate,
+            judged.verdict,
+            math.exp(d),
+            allowed,
+            (math.exp(d - change.below), math.exp(d + change.above)),
+            "; ".join(notes),
+        ),
+        (
+            quantity.name,
+            f"{quantity.text(statistics.median(base))} ({against}, epoch {number})",
+            quantity.text(value),
+            f"{percent(d)} ({change.bounds()})",
+            f"{100.0 * (allowed - 1.0):+.3g} %",
+        ),
+        changed,
     )
 
 
-def _percent(log_change: float) -> str:
-    return f"{100.0 * math.expm1(log_change):.1f} %"
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return compared sessions as text: a row a quantity, then what changed since the baseline."""
+    compared = [comparison for comparison in comparisons if comparison.row]
+    if not compared:
+        return ""
+    rows = [("compared", "baseline", "now", "Δ with its interval", "limit")]
+    rows += [comparison.row for comparison in compared]  # type: ignore[misc]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    changed = dict.fromkeys(change for comparison in compared for change in comparison.changed)
+    lines.append(f"changed since the baseline: {', '.join(changed) or 'nothing that is recorded'}")
+    return "\n".join(lines)
 
 
-def _described(change: Shift, against: str) -> str:
-    low, high = change.distance - change.half_width, change.distance + change.half_width
-    signed = [f"{'+' if bound >= 0.0 else ''}{_percent(bound)}" for bound in (low, high)]
-    sign = "+" if change.distance >= 0.0 else ""
-    return (
-        f"{sign}{_percent(change.distance)} latency against {against} ({signed[0]} to {signed[1]})"
-    )
+def _described(change: Shift, quantity: Quantity, against: str) -> str:
+    return f"{percent(change.distance)} {quantity.name} against {against} ({change.bounds()})"
 
 
 def _refused(now: Session, foreign: Sequence[Session]) -> str:
@@ -170,27 +182,3 @@ def _refused(now: Session, foreign: Sequence[Session]) -> str:
     if len(foreign) == 1:
         return f"1 session of another configuration not compared ({differences})"
     return f"{len(foreign)} sessions of other configurations not compared (newest: {differences})"
-
-
-def _provenance_changes(now: Session, epoch: Sequence[Session]) -> list[str]:
-    """Name each value that differs from now's in any session of the epoch."""
-    names = {name for session in (now, *epoch) for name in session.provenance}
-    changes = []
-    for name in sorted(names):
-        current = now.provenance.get(name)
-        earlier = [session.provenance.get(name) for session in epoch]
-        others = list(dict.fromkeys(value for value in earlier if value != current))
-        if not others:
-            continue
-        text = f"{name} {', '.join(map(_short, others))} → {_short(current)}"
-        count = sum(value != current for value in earlier)
-        changes.append(text if count == len(epoch) else f"{text} (in {count} of {len(epoch)})")
-    return changes
-
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "none"
-    if _DIGEST.fullmatch(value):
-        return value.removeprefix("sha256:")[:8] + "…"
-    return value

@@ -2,19 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+import sys
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from operator import attrgetter
 from time import perf_counter
-from typing import Any
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from facenet_validate.benchmarking.gpu import GpuSample, GpuWatch, disturbance
-from facenet_validate.benchmarking.machine import CpuIdentity, machine_state
+from facenet_validate.benchmarking.gpu import POWER_CAP, GpuSample, GpuWatch, disturbance
+from facenet_validate.benchmarking.machine import CpuIdentity
+from facenet_validate.benchmarking.processors import (
+    WHY_UNKNOWN,
+    CpuSample,
+    CpuState,
+    cpu_sample,
+    cpu_state,
+)
+
+_T = TypeVar("_T")
 
 STEAL_LIMIT = 0.05
-"""Share of the processors that others may take before a session is not recorded."""
+"""Share of the processors' time that the hypervisor may give to others."""
+
+OTHERS_LIMIT = 0.10
+"""Share that other processes may take where less than `IDLE_LIMIT` is idle."""
+
+IDLE_LIMIT = 0.10
+"""Share of idle time from which neighbours do not matter: there is room for them."""
+
+THROTTLED_LIMIT = 0.05
+"""Share of one processor's time for which quotas may hold this process back."""
+
+SHORTEST = 0.5
+"""Seconds that are judged at least: the kernel counts in ticks of 10 ms."""
 
 
 class Surroundings:
-    """Watches the processors, and the GPU where there is one, from its making to `values`.
+    """Watches the processors, and the GPU where there is one, in a thread.
+
+    These disturb:
+
+    - steal above `STEAL_LIMIT`: more is taken than the 3 % that gates look for;
+    - other processes above `OTHERS_LIMIT` where less than `IDLE_LIMIT` is idle: where processors
+      are idle, neighbours take nothing from what is timed;
+    - quotas above `THROTTLED_LIMIT`: threads wait for the one that is held back;
+    - a GPU slowed down by heat, a fault or its supply, and other processes on it.
+
+    These are told by `values` and do not disturb: the power limit of a GPU, at which a large one
+    is under any load; clock, power and temperature, as both engines of a quad share their drift;
+    the load average, which counts this process too and lags by a minute.
 
     Parameters
     ----------
@@ -22,8 +62,14 @@ class Surroundings:
         This machine's processors.
     gpu : GpuWatch, optional
         The GPU that is timed.
-    clock, steal : callable
-        Seconds of the host; seconds the hypervisor gave to others, None if unknown.
+    sample : callable
+        Moment → `CpuSample`; quick, as it is also called between timed blocks.
+    state : callable
+        → `CpuState`; only the thread calls it.
+    clock : callable
+        Seconds; the clock that blocks are timed with.
+    period : float
+        Seconds between the thread's samples.
     """
 
     def __init__(
@@ -31,50 +77,175 @@ class Surroundings:
         cpu: CpuIdentity,
         gpu: GpuWatch | None = None,
         *,
+        sample: Callable[[float], CpuSample] = cpu_sample,
+        state: Callable[[], CpuState] = cpu_state,
         clock: Callable[[], float] = perf_counter,
-        steal: Callable[[], float | None] = lambda: machine_state().steal_seconds,
+        period: float = 0.2,
     ) -> None:
-        self._cpu = cpu
+        self._cores = cpu.cores
         self._gpu = gpu
+        self._sample = sample
+        self._state = state
         self._clock = clock
-        self._steal = steal
-        self._begin = clock()
-        self._stolen = steal()
-        self._samples: list[GpuSample] = []
+        self._period = period
+        self._samples: list[CpuSample] = []
+        self._states: list[CpuState] = []
+        self._gpu_samples: list[tuple[float, GpuSample]] = []
+        self._failures: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name="surroundings", daemon=True)
 
-    @property
-    def watches(self) -> bool:
-        """Whether looking takes time: there is a GPU to ask."""
-        return self._gpu is not None
+    def __enter__(self) -> Self:
+        self._look()
+        self._thread.start()
+        return self
 
-    def look(self) -> None:
-        """Take a sample of the GPU; call it between timed blocks."""
-        if self._gpu is not None:
-            self._samples.append(self._gpu.sample())
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
 
-    def disturbance(self) -> str:
-        """Return what disturbed the timing so far; empty if nothing known did."""
+    def _watch(self) -> None:
+        gpu = self._gpu
+        while not self._stop.wait(self._period):
+            self._look()
+            self._read("state", self._states, self._state)
+            if gpu is not None:
+                self._read("gpu", self._gpu_samples, lambda: (self._clock(), gpu.sample()))
+
+    def _look(self) -> None:
+        with self._lock:  # keeps the samples in their order
+            self._read("processors", self._samples, lambda: self._sample(self._clock()))
+
+    def _read(self, name: str, into: list[_T], reader: Callable[[], _T]) -> None:
+        try:
+            into.append(reader())
+        except Exception as error:  # a watch that breaks must not break what it watches
+            self._failures[name] = f"{type(error).__name__}: {error}"
+
+    def disturbance(self, begin: float, end: float) -> str:
+        """Say what disturbed the time from `begin` to `end` of the clock; empty if nothing did.
+
+        Call it when that time ends: it takes a sample of the processors, and none of the GPU, which
+        would stand idle meanwhile. What holds for the samples next to that time must also hold for
+        `SHORTEST` seconds: one tick is much of a short time, and what came before is not its fault.
+        """
+        self._look()
         causes = []
-        share = self._steal_share()
-        if share is not None and share > STEAL_LIMIT:
-            causes.append(f"others took {share:.0%} of the processors")
-        causes += filter(None, [disturbance(self._samples)])
-        return ", ".join(causes)
+        if samples := list(self._samples):
+            exact, wide = (
+                _causes(_shares(*_between(samples, begin, end, shortest), self._cores))
+                for shortest in (0.0, SHORTEST)
+            )
+            causes = wide if exact else []
+        return ", ".join(filter(None, [*causes, disturbance(self._gpu_during(begin, end))]))
+
+    def _gpu_during(self, begin: float, end: float) -> list[GpuSample]:
+        """Return the GPU's samples of that time; the last one before it if there are none."""
+        samples = list(self._gpu_samples)
+        first = bisect_left(samples, begin, key=lambda pair: pair[0])
+        last = bisect_right(samples, end, key=lambda pair: pair[0])
+        return [sample for _, sample in samples[min(first, max(last - 1, 0)) : last]]
 
     def values(self) -> dict[str, Any]:
-        """Return what was seen, for reports; of a GPU the range of each reading."""
-        found: dict[str, Any] = {"steal": self._steal_share(), "disturbance": self.disturbance()}
+        """Return what was seen so far, for reports.
+
+        Returns
+        -------
+        dict
+            Shares of the processors' time (``own``, ``others``, ``idle``, ``steal``), of one
+            processor's (``throttled``), of the GPU's samples at its power limit (``power_cap``);
+            the lowest and highest of each reading (``load1``; ``mhz``, ``sm_clock``,
+            ``memory_clock`` in MHz; ``temperature`` in °C; ``power`` in W); counts (``samples``,
+            ``throttled_periods``); ``peak_memory_bytes`` of this process; under ``unknown`` and
+            ``gpu`` what could not be read, and why.
+        """
+        cpu, states = list(self._samples), list(self._states)
+        gpu = [sample for _, sample in list(self._gpu_samples)]
+        found: dict[str, Any] = {"samples": len(cpu), "peak_memory_bytes": _peak_memory()}
+        if cpu:
+            shares = _shares(cpu[0], cpu[-1], self._cores)
+            found |= {name: round(share, 4) for name, share in shares.items()}
+            if cpu[0].throttled_periods is not None and cpu[-1].throttled_periods is not None:
+                found["throttled_periods"] = cpu[-1].throttled_periods - cpu[0].throttled_periods
+        found |= _ranges(states, ("load1", "mhz"))
+        found |= _ranges(gpu, ("sm_clock", "memory_clock", "temperature", "power"))
+        known = [sample.reasons for sample in gpu if sample.reasons is not None]
+        if known:
+            found["power_cap"] = round(
+                sum(bool(bits & POWER_CAP) for bits in known) / len(known), 4
+            )
+        unknown = _unknown((*cpu[-1:], *states[-1:])) | self._failures
+        if unknown:
+            found["unknown"] = unknown
         if self._gpu is not None and self._gpu.unavailable:
             found["gpu"] = self._gpu.unavailable
-        for name in ("sm_clock", "memory_clock", "temperature", "power"):
-            known = [v for s in self._samples if (v := getattr(s, name)) is not None]
-            if known:
-                found[name] = [min(known), max(known)]
         return found
 
-    def _steal_share(self) -> float | None:
-        now = self._steal()
-        spent = self._clock() - self._begin
-        if self._stolen is None or now is None or spent <= 0:
-            return None
-        return (now - self._stolen) / (spent * self._cpu.cores)
+
+def _between(
+    samples: Sequence[CpuSample], begin: float, end: float, shortest: float
+) -> tuple[CpuSample, CpuSample]:
+    """Return the samples around a time, at least so many seconds apart where there are such."""
+    moment = attrgetter("moment")
+    last = samples[min(bisect_left(samples, end, key=moment), len(samples) - 1)]
+    start = min(begin, last.moment - shortest)
+    return samples[max(bisect_right(samples, start, key=moment) - 1, 0)], last
+
+
+def _shares(first: CpuSample, last: CpuSample, cores: int) -> dict[str, float]:
+    """Return what became of the processors' time between two samples; only what is known.
+
+    All are shares of all processors' time, but ``throttled``, which is in processors.
+    """
+    seconds = last.moment - first.moment
+    if seconds <= 0.0:
+        return {}
+    capacity = seconds * cores
+    own = last.own - first.own
+    found = {"own": own / capacity}
+    for name, whole in (("idle", capacity), ("steal", capacity), ("throttled", seconds)):
+        before, after = getattr(first, name), getattr(last, name)
+        if before is not None and after is not None:
+            found[name] = (after - before) / whole
+    if first.busy is not None and last.busy is not None:
+        found["others"] = max(0.0, last.busy - first.busy - own) / capacity
+    return found
+
+
+def _causes(shares: Mapping[str, float]) -> list[str]:
+    causes = []
+    if (steal := shares.get("steal", 0.0)) > STEAL_LIMIT:
+        causes.append(f"the hypervisor gave {steal:.0%} of the processors to others")
+    others = shares.get("others", 0.0)
+    if others > OTHERS_LIMIT and shares.get("idle", 1.0) < IDLE_LIMIT:
+        causes.append(f"other processes took {others:.0%} of the processors")
+    if (throttled := shares.get("throttled", 0.0)) > THROTTLED_LIMIT:
+        causes.append(f"a quota held back {throttled:.0%} of a processor")
+    return [cause.replace("%", " %") for cause in causes]
+
+
+def _unknown(read: Iterable[CpuSample | CpuState]) -> dict[str, str]:
+    """Return which fields are None, and why."""
+    fields = {name: value for one in read for name, value in asdict(one).items()}
+    return {name: why for name, why in WHY_UNKNOWN.items() if fields.get(name, 0) is None}
+
+
+def _ranges(samples: Sequence[object], names: tuple[str, ...]) -> dict[str, list[float]]:
+    found = {}
+    for name in names:
+        known = [value for sample in samples if (value := getattr(sample, name)) is not None]
+        if known:
+            found[name] = [min(known), max(known)]
+    return found
+
+
+def _peak_memory() -> int:
+    """Return this process's largest resident memory so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

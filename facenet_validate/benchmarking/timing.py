@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Work: TypeAlias = Callable[[], None]
 """One block: returns when its images are done."""
@@ -22,87 +22,47 @@ Work: TypeAlias = Callable[[], None]
 Clock: TypeAlias = Callable[[], float]
 """Seconds since an arbitrary start; monotonic."""
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the timing protocol: raised whenever a change here moves the numbers."""
 
 MINIMUM_BLOCKS = 6
 """Fewest blocks that a speed may be quoted from."""
 
+MEASURED_AGAIN = 2
+"""How often a disturbed quad is measured again."""
+
+FEWEST_FOR_P99 = 1000
+"""Samples that a 99th percentile needs."""
+
 _WINDOW = 3
 
 
 @dataclass(frozen=True)
-class BlockTimings:
-    """The times of consecutive blocks of one engine.
+class Latencies:
+    """How long single batches took.
 
     Attributes
     ----------
-    seconds : tuple of float
-        One duration a block, in the order measured; at least one.
-
-    Raises
-    ------
-    ValueError
-        If there is no block.
-    """
-
-    seconds: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.seconds:
-            msg = "no block was timed"
-            raise ValueError(msg)
-
-    @property
-    def median_seconds(self) -> float:
-        """Median duration of a block, in seconds."""
-        return median(self.seconds)
-
-    def fps(self, batch: int) -> float:
-        """Return images per second: `batch` images a block over the median block."""
-        return batch / self.median_seconds
-
-    def latency_ms(self, percentile: float) -> float:
-        """Return a percentile (0 to 100, linearly interpolated) of block latency in ms."""
-        return 1e3 * float(np.percentile(self.seconds, percentile))
-
-
-@dataclass(frozen=True)
-class TimingSummary:
-    """What a report prints about one engine's blocks.
-
-    Attributes
-    ----------
-    blocks : int
-        Number of blocks.
-    batch : int
-        Images in a block.
-    median_seconds : float
-        Median block, in seconds.
+    samples : int
+        Batches timed one by one.
     p50_ms, p90_ms : float
-        Percentiles of block latency, in milliseconds.
-    fps : float
-        Images per second: `batch` over `median_seconds`.
+        Percentiles, in milliseconds.
+    p99_ms : float or None
+        The 99th; None from fewer than `FEWEST_FOR_P99` samples, of which ten or less would decide
+        it.
     """
 
-    blocks: int
-    batch: int
-    median_seconds: float
+    samples: int
     p50_ms: float
     p90_ms: float
-    fps: float
+    p99_ms: float | None
 
 
-def summary(timings: BlockTimings, batch: int) -> TimingSummary:
-    """Summarise blocks of `batch` images each."""
-    return TimingSummary(
-        blocks=len(timings.seconds),
-        batch=batch,
-        median_seconds=timings.median_seconds,
-        p50_ms=timings.latency_ms(50.0),
-        p90_ms=timings.latency_ms(90.0),
-        fps=timings.fps(batch),
-    )
+def latencies(seconds: ArrayLike) -> Latencies:
+    """Summarise the durations of single batches, in seconds; percentiles are interpolated."""
+    sample = 1e3 * np.asarray(seconds, dtype=np.float64)
+    p50, p90, p99 = (float(value) for value in np.percentile(sample, (50, 90, 99)))
+    return Latencies(len(sample), p50, p90, p99 if len(sample) >= FEWEST_FOR_P99 else None)
 
 
 def time_block(work: Work, clock: Clock = perf_counter) -> float:
@@ -110,13 +70,6 @@ def time_block(work: Work, clock: Clock = perf_counter) -> float:
     start = clock()
     work()
     return clock() - start
-
-
-def time_blocks(
-    work: Work, blocks: int = MINIMUM_BLOCKS, clock: Clock = perf_counter
-) -> BlockTimings:
-    """Time consecutive blocks of one engine."""
-    return BlockTimings(tuple(time_block(work, clock) for _ in range(blocks)))
 
 
 def warm_up(
@@ -173,8 +126,8 @@ def _settled(seconds: list[float], settle: float) -> bool:
     return abs(median(seconds[-_WINDOW:]) - before) <= settle * before
 
 
-class AbbaTimer:
-    """Turns pytest-benchmark's pedantic mode into ABBA quads.
+class QuadTimer:
+    """Turns pytest-benchmark's pedantic mode into quads of blocks, and drops disturbed quads.
 
     A pedantic round calls ``setup``, which it does not time, and then ``target``, which it does.
     Here the target is one block of engine A, and the setup alternates between nothing and two
@@ -185,36 +138,60 @@ class AbbaTimer:
         target    A      A      A      A
 
     Two rounds make the quad A B B A, and pytest-benchmark's own statistic holds blocks of A alone.
-    Every block is also timed here, with one clock for both engines::
+    Without a B, four rounds make the quad A A A A. Every block is also timed here, with one clock::
 
-        timer = AbbaTimer(int8_block, fp32_block)
-        benchmark.pedantic(timer.run_a, setup=timer.before_round, rounds=2 * LOOKS[0])
+        timer = QuadTimer(int8_block, fp32_block)
+        benchmark.pedantic(timer.run_a, setup=timer.before_round, rounds=timer.rounds(LOOKS[0]))
+        timer.complete(LOOKS[0])
         measured = paired_ratio(timer.quads())
 
     Warm both engines up first (`warm_up`), with ``warmup_rounds=0`` there: pytest-benchmark's own
-    warm-up rounds would be counted as quads. As ``pedantic`` runs once a test, later looks call
-    `complete`.
+    warm-up rounds would be counted. As ``pedantic`` runs once a test, later quads, and those that
+    take the place of disturbed ones, come from `complete`.
 
     Parameters
     ----------
-    a, b : callable
-        Run one block of the engine under test and of the engine it is compared with.
+    a : callable
+        Runs one block of the engine under test.
+    b : callable or None
+        Runs one block of the engine it is compared with.
+    disturbed : callable
+        Says what disturbed the time from ``begin`` to ``end`` on `clock`; empty if nothing known
+        did. A disturbed quad is dropped and measured again, `MEASURED_AGAIN` times; after that it
+        is kept, and the measurement is `disturbance`.
     clock : callable
         Seconds; `time.perf_counter` by default.
+
+    Attributes
+    ----------
+    dropped : list of str
+        What disturbed each quad that was measured again.
+    disturbance : str
+        What disturbed a quad however often it was measured; empty if none was.
     """
 
-    def __init__(self, a: Work, b: Work, clock: Clock = perf_counter) -> None:
+    def __init__(
+        self,
+        a: Work,
+        b: Work | None,
+        disturbed: Callable[[float, float], str] = lambda _begin, _end: "",
+        clock: Clock = perf_counter,
+    ) -> None:
         self._a = a
         self._b = b
+        self._disturbed = disturbed
         self._clock = clock
         self._quads: list[list[float]] = []
         self._open: list[float] = []
+        self._begin = 0.0
         self._ready = False
+        self._in_a_row = 0
+        self.dropped: list[str] = []
+        self.disturbance = ""
 
-    @property
-    def between_quads(self) -> bool:
-        """Whether the next block begins a quad."""
-        return not self._open
+    def rounds(self, quads: int) -> int:
+        """Return how many pedantic rounds make so many quads."""
+        return quads * (4 if self._b is None else 2)
 
     def before_round(self) -> None:
         """Run what comes between the blocks of A: in every second round, two blocks of B.
@@ -227,7 +204,9 @@ class AbbaTimer:
         if self._ready:
             msg = "before_round was called twice without run_a between"
             raise RuntimeError(msg)
-        if self._open:
+        if not self._open:
+            self._begin = self._clock()
+        elif self._b is not None:
             self._open += [time_block(self._b, self._clock), time_block(self._b, self._clock)]
         self._ready = True
 
@@ -243,28 +222,48 @@ class AbbaTimer:
         self._ready = False
         self._open.append(time_block(self._a, self._clock))
         if len(self._open) == 4:
-            self._quads.append(self._open)
-            self._open = []
+            self._end_quad()
 
-    def complete(self, quads: int) -> None:
-        """Run until there are `quads` complete quads; begin with a new quad."""
+    def complete(
+        self, quads: int, report: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> None:
+        """Run until there are `quads` quads, or one stays disturbed; begin with a new quad."""
         self._open = []
         self._ready = False
-        while len(self._quads) < quads:
+        while self.kept < quads and not self.disturbance:
             self.before_round()
             self.run_a()
+            if not self._open:
+                report(self.kept, quads)
+
+    def _end_quad(self) -> None:
+        quad, self._open = self._open, []
+        reason = self._disturbed(self._begin, self._clock())
+        self._in_a_row = self._in_a_row + 1 if reason else 0
+        if reason and self._in_a_row <= MEASURED_AGAIN:
+            self.dropped.append(reason)
+            return
+        if reason:
+            self.disturbance = self.disturbance or reason
+            self._in_a_row = 0
+        self._quads.append(quad)
+
+    @property
+    def kept(self) -> int:
+        """How many quads were kept."""
+        return len(self._quads)
 
     def quads(self) -> NDArray[np.float64]:
-        """Return the complete quads: float64 seconds, shape (Q, 4), in the order A, B, B, A."""
+        """Return the quads kept: float64 seconds, shape (Q, 4), in the order A, B, B, A."""
         return np.array(self._quads, dtype=np.float64).reshape(-1, 4)
 
     @property
     def a_blocks(self) -> tuple[float, ...]:
-        """Seconds of every recorded block of A, one of an unfinished quad included."""
-        done = [seconds for a1, _, _, a2 in self._quads for seconds in (a1, a2)]
-        return (*done, *self._open[:1])
+        """Seconds of the blocks of A in the quads kept."""
+        columns = (0, 1, 2, 3) if self._b is None else (0, 3)
+        return tuple(quad[column] for quad in self._quads for column in columns)
 
     @property
     def b_blocks(self) -> tuple[float, ...]:
-        """Seconds of the blocks of B of complete quads."""
-        return tuple(seconds for _, b1, b2, _ in self._quads for seconds in (b1, b2))
+        """Seconds of the blocks of B in the quads kept."""
+        return () if self._b is None else tuple(t for quad in self._quads for t in quad[1:3])

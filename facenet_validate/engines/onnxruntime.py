@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from facenet_validate.closing import Closing
+from facenet_validate.engines.blocks import repetitions
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.errors import EngineError
 from facenet_validate.models.quantization.recipes import Precision, Target
@@ -59,17 +62,8 @@ class OnnxRuntimeEngine(Closing):
         threads: int,
         target: Target = "cpu",
     ) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Two engines are timed in turn: the threads of the one at rest must not keep a core busy.
-        entries = {"session.force_spinning_stop": "1"}
         emulated = precision == "int8" and target == "tensorrt"
-        if emulated:
-            entries["session.disable_quant_qdq"] = "1"
-        for entry, value in entries.items():
-            options.add_session_config_entry(entry, value)
+        options, pinned = session_options(threads, emulated=emulated)
         try:
             self._session: Any = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -86,11 +80,7 @@ class OnnxRuntimeEngine(Closing):
             runtime=f"onnxruntime {ort.__version__}",
             device=device,
             device_details=device_details,
-            options=(
-                ("provider", "CPUExecutionProvider"),
-                ("intra_op_num_threads", str(threads)),
-                *entries.items(),
-            ),
+            options=(("provider", "CPUExecutionProvider"), *pinned),
             digest=digest,
             artefact=artefact,
             recipe_only=recipe_only(precision, target),
@@ -117,7 +107,9 @@ class OnnxRuntimeEngine(Closing):
         return map(self.run, batches)
 
     def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
-        """Return one run of a batch; on a CPU nothing is copied to a device.
+        """Return a block of runs of a batch that lasts 50 ms or longer.
+
+        On a CPU nothing is copied to a device.
 
         Raises
         ------
@@ -130,14 +122,64 @@ class OnnxRuntimeEngine(Closing):
                 "end-to-end."
             )
 
-        def run() -> None:
-            self.run(batch)
+        def block(count: int) -> None:
+            for _ in range(count):
+                self.run(batch)
 
-        return Work(run, len(batch), len(batch), scope)
+        count = repetitions(block, time.perf_counter)
+        return Work(partial(block, count), count * len(batch), len(batch), scope)
 
     def close(self) -> None:
         """Release the session and its threads."""
         self._session = None
+
+
+def session_options(
+    threads: int, *, emulated: bool
+) -> tuple[ort.SessionOptions, tuple[tuple[str, str], ...]]:
+    """Return a CPU session's options, and the pinned ones as they are stored with results.
+
+    Those that decide a result or its speed are written out, most at ONNX Runtime's default, which
+    differs between its builds and may change with its version. Threads are not bound to processors
+    (``session.intra_op_thread_affinities``): that changed neither the speed nor its spread. A
+    sequential session has no threads between operators whose spinning would matter.
+
+    Parameters
+    ----------
+    threads : int
+        Intra-op threads.
+    emulated : bool
+        Whether Q/DQ pairs are computed as they are written.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_cpu_mem_arena = True
+    options.enable_mem_pattern = True
+    entries = {
+        "session.intra_op.allow_spinning": "1",
+        # Two engines are timed in turn: threads of the one at rest must not keep a core busy.
+        "session.force_spinning_stop": "1",
+        "session.dynamic_block_base": "0",
+        "session.set_denormal_as_zero": "0",
+        # What to do on a CPU without VNNI is the recipe's choice.
+        "session.x64quantprecision": "0",
+        "session.disable_quant_qdq": str(int(emulated)),
+    }
+    for entry, value in entries.items():
+        options.add_session_config_entry(entry, value)
+    return options, (
+        ("intra_op_num_threads", str(threads)),
+        ("inter_op_num_threads", "1"),
+        ("execution_mode", "sequential"),
+        ("graph_optimization_level", "all"),
+        ("enable_cpu_mem_arena", "1"),
+        ("enable_mem_pattern", "1"),
+        *entries.items(),
+    )
 
 
 def recipe_only(precision: Precision, target: Target) -> bool:

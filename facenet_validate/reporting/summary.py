@@ -16,6 +16,7 @@ from facenet_validate.reporting.results import (
     overall,
     write_results,
 )
+from facenet_validate.reporting.speed import speed_lines
 from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.reporting.verification import verification_lines
 from facenet_validate.run import Run
@@ -196,11 +197,7 @@ def _notes(run: Run, results: Results) -> list[str]:
     for name, origin in facts.get("embeddings", {}).items():
         lines.append(f"embeddings, {name}: {origin}")
     lines += verification_lines(results.measurements)
-    for speed in (m for m in results.measurements if m["name"] == "speed" and "p50_ms" in m):
-        lines.append(_speed_line(speed))
-    for times in (m for m in results.measurements if m["name"] == "device time"):
-        lines.append(_device_line(times))
-    return lines
+    return lines + speed_lines(results.measurements)
 
 
 def _alignment_lines(alignment: dict[str, Any], title: str) -> list[str]:
@@ -215,25 +212,3 @@ def _alignment_lines(alignment: dict[str, Any], title: str) -> list[str]:
     if pictures := alignment.get("pictures"):
         lines.append(f"{title}: to look at: {', '.join(pictures)}")
     return lines
-
-
-def _device_line(times: dict[str, Any]) -> str:
-    p99 = f", p99 {times['p99_ms']:.3f} ms" if "p99_ms" in times else ""
-    text = (
-        f"device time {times['precision']}, batch {times['batch']}: p50 {times['p50_ms']:.3f} ms, "
-        f"p90 {times['p90_ms']:.3f} ms{p99} over {times['replays']} "
-        f"replays, enqueue {times['enqueue_p50_ms']:.3f} ms, "
-        f"{times['gpu_memory_bytes'] / 2**20:.0f} MiB of GPU memory"
-    )
-    return f"{text}; {times['host_bound']}" if times["host_bound"] else text
-
-
-def _speed_line(speed: dict[str, Any]) -> str:
-    text = (
-        f"speed {speed['precision']}, batch {speed['batch']}, {speed['scope']}: "
-        f"{speed['fps']:.1f} images/s, p50 {speed['p50_ms']:.1f} ms"
-    )
-    if "fp32_ratio" in speed:
-        low, high = (float(value) for value in speed["fp32_ratio_interval"])
-        text += f", {speed['fp32_ratio']:.3f} × FP32 ({low:.3f} to {high:.3f})"
-    return text

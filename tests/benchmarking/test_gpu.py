@@ -153,13 +153,15 @@ def test_each_reason_disturbs_in_any_sample(bit: int, name: str) -> None:
     assert disturbance([QUIET, slow, QUIET]) == f"{name} (at most 88 °C)"
 
 
-@pytest.mark.parametrize("bit", [0x1, 0x2, 0x10, 0x100])
-def test_idle_and_chosen_clocks_do_not_disturb(bit: int) -> None:
+@pytest.mark.parametrize("bit", [0x1, 0x2, 0x4, 0x10, 0x100])
+def test_idle_chosen_clocks_and_the_power_limit_do_not_disturb(bit: int) -> None:
     assert disturbance([GpuSample(900, 2619, 40, 60.0, bit, 0)]) == ""
 
 
 def test_other_processes_disturb() -> None:
     one = GpuSample(1980, 2619, None, None, None, 1)
     assert disturbance([one]) == "1 other process on the GPU"
-    both = GpuSample(1980, 2619, None, None, 0x84, 2)
-    assert disturbance([one, both]) == "power cap, power brake, 2 other processes on the GPU"
+    both = GpuSample(1980, 2619, None, None, 0x88, 2)
+    assert (
+        disturbance([one, both]) == "hardware slowdown, power brake, 2 other processes on the GPU"
+    )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facenet_validate.benchmarking import machine
 from facenet_validate.benchmarking.machine import (
     CpuIdentity,
+    affinity_text,
     cpu_identity,
     flags_digest,
-    machine_state,
 )
 
 INTEL = """\
@@ -99,21 +99,15 @@ def test_quota_is_the_tightest_of_the_groups(
     assert cpu_identity(make_root(tmp_path, common | files)).quota == expected
 
 
-def test_steal_is_in_seconds(tmp_path: Path) -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    stat = f"cpu  1 2 3 4 5 6 7 {3 * ticks} 9 10\ncpu0 1 2 3\n"
-    state = machine_state(make_root(tmp_path, {"proc/stat": stat}))
-    assert state.steal_seconds == 3.0
-    assert state.load1 is not None
-
-
-def test_what_a_system_lacks_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise OSError
-
-    monkeypatch.setattr(os, "getloadavg", refuse)
-    state = machine_state(tmp_path)
-    assert (state.load1, state.steal_seconds) == (None, None)
+@pytest.mark.parametrize(
+    ("processors", "text"),
+    [({0}, "0"), ({0, 1}, "0-1"), ({0, 1, 4}, "0-1,4"), ({3, 5, 6, 7}, "3,5-7")],
+)
+def test_affinity_is_told_in_ranges(
+    monkeypatch: pytest.MonkeyPatch, processors: set[int], text: str
+) -> None:
+    monkeypatch.setattr(machine, "usable_processors", lambda: frozenset(processors))
+    assert affinity_text() == text
 
 
 def test_elsewhere_py_cpuinfo_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from facenet_validate.benchmarking import timing
-from facenet_validate.benchmarking.machine import cpu_identity
-from facenet_validate.benchmarking.measure import time_alone, time_beside
-from facenet_validate.benchmarking.surroundings import Surroundings
+from facenet_validate.benchmarking import measure
+from facenet_validate.benchmarking.measure import Measurement
+from facenet_validate.benchmarking.paired_ratio import PairedRatio, slow_down
+from facenet_validate.benchmarking.self_check import self_check
+from facenet_validate.benchmarking.timing import QuadTimer
 from facenet_validate.engines.protocol import Work
+from facenet_validate.verdicts import GateResult, Verdict
 
 
 class Clock:
@@ -19,11 +24,28 @@ class Clock:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def work(self, seconds: float, images: int, batch: int) -> Work:
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, seconds: float | Callable[[], float], images: int = 64, batch: int = 64) -> Work:
         def run() -> None:
-            self.now += seconds
+            self.now += seconds() if callable(seconds) else seconds
 
         return Work(run, images, batch, "device")
+
+
+class Around:
+    """Says of given times that they were disturbed."""
+
+    def __init__(self, *spans: tuple[float, float]) -> None:
+        self.spans = spans
+
+    def disturbance(self, begin: float, end: float) -> str:
+        hit = any(begin < late and early < end for early, late in self.spans)
+        return "others took 40 % of the processors" if hit else ""
+
+    def values(self) -> dict[str, Any]:
+        return {"samples": 3}
 
 
 class Benchmark:
@@ -31,7 +53,7 @@ class Benchmark:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[]), update=lambda _: None)
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[]))
 
     def pedantic(
         self, target: Callable[[], None], rounds: int, setup: Callable[[], None] = lambda: None
@@ -47,45 +69,170 @@ class Benchmark:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
 
-    def now() -> float:
-        return made.now
-
-    monkeypatch.setattr("facenet_validate.benchmarking.timing.time_block.__defaults__", (now,))
-    monkeypatch.setattr(
-        "facenet_validate.benchmarking.timing.AbbaTimer.__init__.__defaults__", (now,)
-    )
-    monkeypatch.setattr(
-        "facenet_validate.benchmarking.timing.warm_up.__kwdefaults__",
-        {**(timing.warm_up.__kwdefaults__ or {}), "clock": now},
-    )
+    monkeypatch.setattr(measure, "QuadTimer", partial(QuadTimer, clock=made))
+    monkeypatch.setattr(measure, "warm_up", lambda _work: None)
     return made
 
 
-def _beside(clock: Clock, work: Work, fp32: Work) -> Any:
-    return time_beside(
-        Benchmark(clock),
-        work,
-        fp32,
-        Surroundings(cpu_identity()),
-        lambda _: None,
-        lambda _done, _total: None,
-    )
+def silent(_done: int, _total: int) -> None:
+    pass
+
+
+def no_judge(_: PairedRatio) -> None:
+    return None
+
+
+def judge(ratio: PairedRatio) -> GateResult:
+    return slow_down(ratio, gate="performance.against", limit=1.03)
+
+
+def twin_of(work: Work) -> Callable[[], AbstractContextManager[Work]]:
+    return lambda: nullcontext(work)
+
+
+def noisy(seed: int, seconds: float, sd: float) -> Callable[[], float]:
+    random = np.random.default_rng(seed)
+    return lambda: seconds * float(np.exp(random.normal(0.0, sd)))
 
 
 def test_a_block_of_several_batches_is_stored_as_seconds_a_batch(clock: Clock) -> None:
-    timed = time_alone(
-        Benchmark(clock), clock.work(0.5, images=640, batch=64), Surroundings(cpu_identity())
-    )
-    assert list(timed.timings.seconds) == pytest.approx([0.05] * 24)
-    assert timed.speed.fps == pytest.approx(1280)
-    assert timed.speed.p50_ms == pytest.approx(50)
+    benchmark = Benchmark(clock)
+    measurement = Measurement(clock.work(0.5, images=640), None, Around(), silent)
+    measurement.through(benchmark)
+    assert measurement.until_decided(no_judge) is None
+    timed = measurement.timed()
+    assert list(timed.block_seconds) == pytest.approx([0.05] * 48)
+    assert benchmark.stats.stats.data == pytest.approx([0.05] * 48)
+    assert timed.fps == pytest.approx(1280)
+    assert timed.latency_seconds == pytest.approx(0.05)
+    assert timed.ratio is None
     assert timed.values()["scope"] == "device"
+    assert timed.values()["surroundings"] == {"samples": 3}
 
 
 def test_the_ratio_is_of_images_however_long_the_blocks_are(clock: Clock) -> None:
     """An engine of 2,000 images/s in blocks of ten batches, FP32 of 1,000 in blocks of two."""
-    fast = clock.work(0.32, images=640, batch=64)
-    slow = clock.work(0.128, images=128, batch=64)
-    timed = _beside(clock, fast, slow)
+    fast = clock.work(0.32, images=640)
+    slow = clock.work(0.128, images=128)
+    measurement = Measurement(fast, slow, Around(), silent)
+    measurement.through(Benchmark(clock))
+    assert measurement.until_decided(no_judge) is None
+    timed = measurement.timed()
+    assert timed.ratio is not None
     assert timed.ratio.ratio == pytest.approx(2.0)
-    assert timed.speed.fps == pytest.approx(2000)
+    assert timed.fps == pytest.approx(2000)
+
+
+def test_looks_go_on_until_the_verdict_is_in(clock: Clock) -> None:
+    told: list[tuple[int, int]] = []
+    # 2 % slower on average: neither below 3 % for certain nor above.
+    a, b = clock.work(noisy(1, 1.02, 0.02)), clock.work(noisy(2, 1.0, 0.02))
+    measurement = Measurement(a, b, Around(), lambda *counts: told.append(counts))
+    benchmark = Benchmark(clock)
+    measurement.through(benchmark)
+    verdict = measurement.until_decided(judge)
+    ratio = measurement.ratio()
+    assert verdict is not None
+    assert ratio is not None
+    assert ratio.quads in (24, 48, 96)
+    assert (12, 12) in told
+    assert (24, 24) in told
+    assert len(benchmark.stats.stats.data) == 2 * ratio.quads
+    assert verdict.verdict is not Verdict.INCONCLUSIVE or ratio.quads == 96
+
+
+def test_a_clear_case_takes_the_first_look_alone(clock: Clock) -> None:
+    a, b = clock.work(noisy(1, 1.06, 0.003)), clock.work(noisy(2, 1.0, 0.003))
+    measurement = Measurement(a, b, Around(), silent)
+    verdict = measurement.until_decided(judge)
+    assert verdict is not None
+    assert verdict.verdict is Verdict.FAIL
+    assert measurement.timed().ratio.quads == 12  # type: ignore[union-attr]
+
+
+def test_measuring_again_pools_the_blocks(clock: Clock) -> None:
+    durations = iter([1.0] * 48 + [3.0] * 48)
+    measurement = Measurement(clock.work(lambda: next(durations)), None, Around(), silent)
+    benchmark = Benchmark(clock)
+    measurement.through(benchmark)
+    assert measurement.timed().latency_seconds == 1.0
+    measurement.again()
+    assert measurement.timed().latency_seconds == 2.0
+    assert len(measurement.timed().block_seconds) == 96
+    assert len(benchmark.stats.stats.data) == 96
+
+
+def test_disturbed_quads_are_neither_in_the_ratio_nor_in_the_statistic(clock: Clock) -> None:
+    """The second quad takes ten times as long, in A alone, while others are busy."""
+    a = clock.work(lambda: 10.0 if 4.0 <= clock.now < 5.0 else 1.0)
+    benchmark = Benchmark(clock)
+    measurement = Measurement(a, clock.work(1.0), Around((4.5, 5.0)), silent)
+    measurement.through(benchmark)
+    verdict = measurement.until_decided(judge)
+    timed = measurement.timed()
+    assert timed.dropped == ("others took 40 % of the processors",)
+    assert timed.disturbance == ""
+    assert set(timed.block_seconds) == set(benchmark.stats.stats.data) == {1.0}
+    assert verdict is not None
+    assert verdict.verdict is Verdict.PASS
+    assert timed.values()["measured_again"] == ["others took 40 % of the processors"]
+
+
+def test_a_disturbance_that_stays_is_inconclusive_with_its_reason(clock: Clock) -> None:
+    a, b = clock.work(1.06), clock.work(1.0)
+    measurement = Measurement(a, b, Around((0.0, 1e9)), silent)
+    measurement.through(Benchmark(clock))
+    verdict = measurement.until_decided(judge)
+    assert verdict is not None
+    assert verdict.verdict is Verdict.INCONCLUSIVE
+    assert verdict.detail.startswith(
+        "disturbed 3 times in a row: others took 40 % of the processors; +6.0 % latency"
+    )
+    before = clock.now
+    measurement.again()
+    assert clock.now == before
+    stays = GateResult("g", Verdict.NOT_EVALUATED, None, 1.03)
+    assert measurement.unless_disturbed(stays) is stays
+
+
+def test_an_engine_beside_itself_is_not_slower(clock: Clock) -> None:
+    loaded: list[Work] = []
+
+    def twin() -> AbstractContextManager[Work]:
+        loaded.append(clock.work(noisy(len(loaded) + 2, 1.0, 0.01)))
+        return nullcontext(loaded[-1])
+
+    told: list[tuple[int, int]] = []
+    found = self_check(
+        20,
+        clock.work(noisy(1, 1.0, 0.01)),
+        twin,
+        Around(),
+        lambda *counts: told.append(counts),
+        limit=1.03,
+        alpha=0.01,
+    )
+    assert len(loaded) == len(found.results) == 20
+    assert told == [(number, 20) for number in range(21)]
+    assert found.false_failures == 0
+    # 1 − 0.05^(1/20)
+    assert found.bound == pytest.approx(0.1391, abs=1e-4)
+    gate = found.gate("performance.self_check", 1.03)
+    assert gate.verdict is Verdict.PASS
+    assert gate.detail.startswith("20 comparisons with itself: 0 false failures (their rate is")
+    assert found.values()["comparisons"] == 20
+
+
+def test_a_machine_that_takes_an_engine_for_a_slower_one_fails(clock: Clock) -> None:
+    found = self_check(
+        3, clock.work(1.05), twin_of(clock.work(1.0)), Around(), silent, limit=1.03, alpha=0.01
+    )
+    assert found.false_failures == 3
+    assert found.bound == 1.0
+    assert found.gate("performance.self_check", 1.03).verdict is Verdict.FAIL
+
+
+def test_a_machine_that_is_never_decided_is_inconclusive(clock: Clock) -> None:
+    twin, around = twin_of(clock.work(1.0)), Around((0.0, 1e9))
+    found = self_check(2, clock.work(1.0), twin, around, silent, limit=1.03, alpha=0.01)
+    assert found.gate("performance.self_check", 1.03).verdict is Verdict.INCONCLUSIVE

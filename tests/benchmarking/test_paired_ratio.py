@@ -11,15 +11,17 @@ from scipy.stats import binom, binomtest
 
 from facenet_validate.benchmarking.paired_ratio import (
     ALPHA,
-    LOOK_ALPHA,
     LOOKS,
     PairedRatio,
     median_interval,
     next_look,
     paired_ratio,
     ratio_floor,
+    slow_down,
 )
 from facenet_validate.verdicts import Verdict
+
+LOOK_ALPHA = ALPHA / len(LOOKS)
 
 
 def quads_of(ratios: list[float]) -> NDArray[np.float64]:
@@ -85,7 +87,14 @@ def test_interval_refuses_nonsense(values: list[float], alpha: float) -> None:
 
 
 def test_looks_share_alpha_evenly() -> None:
-    assert LOOK_ALPHA * len(LOOKS) == pytest.approx(ALPHA)
+    quads = quads_of([1.0 + n / 100 for n in range(48)])
+    for alpha in (ALPHA, ALPHA / 5):
+        measured = paired_ratio(quads, alpha)
+        low, high = median_interval(measured.log_ratios, LOOK_ALPHA)
+        assert measured.interval == pytest.approx((math.exp(low), math.exp(high)))
+        _, judged = median_interval(measured.log_ratios, alpha / len(LOOKS))
+        assert measured.judged_upper == pytest.approx(math.exp(judged))
+    assert paired_ratio(quads, ALPHA / 5).judged_upper > paired_ratio(quads).judged_upper
     assert [next_look(n) for n in (0, 11, 12, 50, 95, 96, 97)] == [12, 12, 24, 96, 96, None, None]
 
 
@@ -131,7 +140,7 @@ def test_ratio_refuses_broken_quads(quads: NDArray[np.float64]) -> None:
 
 
 def floor_of(low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:
-    measured = PairedRatio(quads, 1.62, (low, high), (math.log(1.62),) * quads)
+    measured = PairedRatio(quads, 1.62, (low, high), high, ALPHA, (math.log(1.62),) * quads)
     result = ratio_floor(measured, gate="performance.ratio_floor", floor=1.2)
     assert (result.gate, result.observed, result.limit) == ("performance.ratio_floor", 1.62, 1.2)
     assert result.interval == (low, high)
@@ -141,7 +150,7 @@ def floor_of(low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:
 def test_floor_passes_when_the_whole_interval_is_at_or_above_it() -> None:
     verdict, detail = floor_of(1.2, 1.65)
     assert verdict is Verdict.PASS
-    assert detail == "1.62 × FP32's speed over 12 quads, 99.75 % interval 1.2–1.65"
+    assert detail == "1.62 × FP32's speed over 12 quads, 99.75 % bounds 1.2–1.65"
 
 
 def test_floor_fails_when_the_whole_interval_is_below_it() -> None:
@@ -154,7 +163,7 @@ def test_floor_inside_the_interval_is_inconclusive_and_names_the_next_look(
 ) -> None:
     assert floor_of(low, high) == (
         Verdict.INCONCLUSIVE,
-        f"1.62 × FP32's speed over 12 quads, 99.75 % interval {low}–{high}; next look at 24 quads",
+        f"1.62 × FP32's speed over 12 quads, 99.75 % bounds {low}–{high}; next look at 24 quads",
     )
     assert floor_of(low, high, quads=96)[1].endswith("no looks are left")
 
@@ -172,8 +181,52 @@ def test_floor_on_too_few_quads_is_inconclusive() -> None:
     assert result.interval == (0.0, math.inf)
 
 
-def test_floor_names_the_engine_compared_with() -> None:
-    measured = paired_ratio(quads_of([1.5] * 12))
-    result = ratio_floor(measured, gate="performance.floor", floor=1.2, reference="prod.onnx")
-    assert result.verdict is Verdict.PASS
-    assert result.detail.startswith("1.5 × prod.onnx's speed over 12 quads")
+def slowed(ratio: float, low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:
+    """Judge a speed ratio with its interval: A is slower where it is below one."""
+    measured = PairedRatio(quads, ratio, (low, high), high, ALPHA, (math.log(ratio),) * quads)
+    result = slow_down(measured, gate="performance.against", limit=1.03)
+    assert result.observed == pytest.approx(1 / ratio)
+    assert result.interval == pytest.approx((1 / high, math.inf if low == 0 else 1 / low))
+    return result.verdict, result.detail
+
+
+def test_an_engine_of_the_same_speed_passes() -> None:
+    verdict, detail = slowed(1.0, 0.98, 1.02)
+    assert verdict is Verdict.PASS
+    assert detail == "+0.0 % latency over 12 quads, 99.75 % bounds -2.0 % to +2.0 %"
+
+
+def test_a_slower_engine_fails() -> None:
+    verdict, detail = slowed(1 / 1.06, 1 / 1.08, 1 / 1.04)
+    assert verdict is Verdict.FAIL
+    assert detail == "+6.0 % latency over 12 quads, 99.75 % bounds +4.0 % to +8.0 %"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high"),
+    [
+        (1 / 1.02, 1 / 1.04, 1 / 1.01),  # slower, by less than the limit, or by more
+        (1 / 1.06, 1 / 1.14, 1.01),  # by more than the limit, or not at all
+        (1.0, 1 / 1.05, 1.05),
+        (1 / 1.06, 0.0, math.inf),
+    ],
+)
+def test_what_noise_could_explain_is_inconclusive(ratio: float, low: float, high: float) -> None:
+    verdict, detail = slowed(ratio, low, high)
+    assert verdict is Verdict.INCONCLUSIVE
+    assert detail.endswith("next look at 24 quads")
+
+
+def test_a_slow_down_is_not_judged_between_looks() -> None:
+    assert slowed(1 / 1.06, 1 / 1.08, 1 / 1.04, quads=13)[0] is Verdict.INCONCLUSIVE
+    assert slowed(1.0, 0.98, 1.02, quads=11)[0] is Verdict.INCONCLUSIVE
+
+
+@given(st.lists(st.floats(0.8, 1.25), min_size=12, max_size=12), st.floats(1.001, 1.2))
+def test_a_slow_down_passes_or_fails_by_its_definition(ratios: list[float], limit: float) -> None:
+    measured = paired_ratio(quads_of(ratios))
+    fails = 1 / measured.ratio > limit and 1 / measured.judged_upper > 1.0
+    passes = 1 / measured.interval[0] < limit
+    assert not (fails and passes)
+    verdict = slow_down(measured, gate="g", limit=limit).verdict
+    assert (verdict is Verdict.FAIL, verdict is Verdict.PASS) == (fails, passes)

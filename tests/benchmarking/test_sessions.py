@@ -109,7 +109,10 @@ def test_now_is_a_time_of_recording(make_session: Callable[..., Session]) -> Non
     ("change", "message"),
     [
         ({"schema": SCHEMA + 1}, "its schema is 2.*upgrade facenet-validate"),
-        ({"schema": 0}, "its schema is 0, this version writes and reads 1$"),
+        (
+            {"schema": 0},
+            "its schema is 0, this version writes and reads 1; record its sessions again",
+        ),
         ({"schema": True}, "has the wrong kind of schema"),
         ({"schema": "1"}, "no schema number"),
         ({"surprise": 1}, "session has unknown surprise"),

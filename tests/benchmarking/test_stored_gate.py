@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +12,12 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from facenet_validate.benchmarking.sessions import Identity, Session
-from facenet_validate.benchmarking.stored_gate import Shift, shift, stored_gate
+from facenet_validate.benchmarking.shift import Shift, shift
+from facenet_validate.benchmarking.stored_gate import (
+    RELATIVE_LATENCY,
+    comparison_table,
+    stored_gate,
+)
 from facenet_validate.verdicts import GateResult, Verdict
 
 Make = Callable[..., Session]
@@ -25,7 +31,7 @@ def judged(
 ) -> GateResult:
     sessions = [make_session(n, latency_seconds=value) for n, value in enumerate(stored)]
     last = make_session(99, latency_seconds=now, provenance=provenance)
-    result = stored_gate(last, sessions, gate="performance.latency")
+    result = stored_gate(last, sessions, gate="performance.latency", limit=1.03).result
     assert result.gate == "performance.latency"
     return result
 
@@ -41,7 +47,10 @@ def test_shift_follows_its_formula(now: float, stored: list[float]) -> None:
     width = t.ppf(0.99, k - 1) * max(spread, 0.004) * math.sqrt(1 + 1.57 / k)
     found = shift(now, stored)
     assert found.distance == pytest.approx(math.log(now) - statistics.median(logs), abs=1e-12)
-    assert found.half_width == pytest.approx(width)
+    assert found.below == found.above == pytest.approx(width)
+    shared = shift(now, stored, alpha=0.002)
+    assert shared.above == found.above
+    assert shared.below == pytest.approx(width * t.ppf(0.998, k - 1) / t.ppf(0.99, k - 1))
     assert found.spread == pytest.approx(spread, abs=1e-12)
 
 
@@ -64,16 +73,23 @@ LIMIT = math.log(1.03)
     ],
 )
 def test_the_rule_at_its_boundaries(distance: float, half_width: float, expected: Verdict) -> None:
-    assert Shift(distance, half_width, 0.0).verdict(1.03) is expected
+    assert Shift(distance, half_width, half_width, 0.0).verdict(1.03) is expected
 
 
-@given(st.floats(-0.2, 0.2), st.floats(0.0, 0.2), st.sampled_from([1.01, 1.03, 1.05]))
-@example(math.log(1.03), 0.0, 1.03)
-def test_pass_and_fail_never_both_hold(distance: float, half_width: float, limit: float) -> None:
-    fails = distance > math.log(limit) and distance - half_width > 0.0
-    passes = distance + half_width < math.log(limit)
+@given(
+    st.floats(-0.2, 0.2),
+    st.floats(0.0, 0.2),
+    st.floats(0.0, 0.2),
+    st.sampled_from([1.01, 1.03, 1.05]),
+)
+@example(math.log(1.03), 0.0, 0.0, 1.03)
+def test_pass_and_fail_never_both_hold(
+    distance: float, below: float, above: float, limit: float
+) -> None:
+    fails = distance > math.log(limit) and distance - below > 0.0
+    passes = distance + above < math.log(limit)
     assert not (fails and passes)
-    verdict = Shift(distance, half_width, 0.0).verdict(limit)
+    verdict = Shift(distance, below, above, 0.0).verdict(limit)
     assert (verdict is Verdict.FAIL, verdict is Verdict.PASS) == (fails, passes)
 
 
@@ -132,8 +148,10 @@ def test_only_the_newest_epoch_counts(make_session: Make) -> None:
     old = [make_session(n, latency_seconds=0.5) for n in range(9)]
     new = [make_session(9 + n, latency_seconds=x, epoch=1) for n, x in enumerate(QUIET)]
     now = make_session(99)
-    assert stored_gate(now, [*old, *new], gate="g").verdict is Verdict.PASS
-    assert stored_gate(now, [*old, *new[:2]], gate="g").detail.startswith("2 of 5 sessions")
+    assert stored_gate(now, [*old, *new], gate="g", limit=1.03).result.verdict is Verdict.PASS
+    assert stored_gate(now, [*old, *new[:2]], gate="g", limit=1.03).result.detail.startswith(
+        "2 of 5 sessions"
+    )
 
 
 def test_slow_creep_fails_although_the_last_step_is_small(make_session: Make) -> None:
@@ -172,7 +190,7 @@ def test_another_configuration_is_refused_with_the_fields_that_differ(
     moved = identity.device_details.replace("stepping 7", "stepping 8")
     other = replace(identity, device_details=moved, target="cpu-vnni")
     stored = [make_session(n, identity=other) for n in range(7)]
-    result = stored_gate(make_session(99), stored, gate="g")
+    result = stored_gate(make_session(99), stored, gate="g", limit=1.03).result
     assert result.verdict is Verdict.NOT_EVALUATED
     assert result.detail == (
         "0 of 5 sessions recorded; 7 sessions of other configurations not compared "
@@ -186,10 +204,10 @@ def test_another_configuration_beside_is_left_out_and_named(
 ) -> None:
     foreign = make_session(50, latency_seconds=9.0, identity=replace(identity, protocol=0))
     stored = [make_session(n, latency_seconds=value) for n, value in enumerate(QUIET)]
-    result = stored_gate(make_session(99), [*stored, foreign], gate="g")
+    result = stored_gate(make_session(99), [*stored, foreign], gate="g", limit=1.03).result
     assert result.verdict is Verdict.PASS
     assert "1 session of another configuration not compared (protocol: 0 → 1)" in result.detail
-    few = stored_gate(make_session(99), [*stored[:2], foreign], gate="g")
+    few = stored_gate(make_session(99), [*stored[:2], foreign], gate="g", limit=1.03).result
     assert few.verdict is Verdict.NOT_EVALUATED
     assert few.detail.startswith("2 of 5 sessions recorded; 1 session of another")
 
@@ -198,7 +216,9 @@ def test_what_changed_since_the_baseline_is_named(make_session: Make) -> None:
     old = {"onnxruntime": "1.31", "model": "3f" * 32, "driver": "570", "same": "x"}
     new = {"onnxruntime": "1.32", "model": "sha256:" + "9a" * 32, "commit": "abc", "same": "x"}
     stored = [make_session(n, latency_seconds=x, provenance=old) for n, x in enumerate(QUIET)]
-    result = stored_gate(make_session(99, latency_seconds=1.061, provenance=new), stored, gate="g")
+    result = stored_gate(
+        make_session(99, latency_seconds=1.061, provenance=new), stored, gate="g", limit=1.03
+    ).result
     assert result.detail.startswith("+6.1 % latency")
     assert result.detail.endswith(
         "changed since the baseline: commit none → abc, driver 570 → none, "
@@ -210,9 +230,63 @@ def test_what_changed_within_the_epoch_is_named_with_its_share(make_session: Mak
     stored = [
         make_session(n, provenance={"onnxruntime": "1.30" if n < 2 else "1.31"}) for n in range(5)
     ]
-    result = stored_gate(make_session(99), stored, gate="g")
+    result = stored_gate(make_session(99), stored, gate="g", limit=1.03).result
     assert result.detail.endswith("baseline: onnxruntime 1.30 → 1.31 (in 2 of 5)")
 
 
 def test_unchanged_provenance_is_not_mentioned(make_session: Make) -> None:
     assert "changed" not in judged(make_session, 1.0, QUIET).detail
+
+
+def test_the_family_of_gates_shares_the_error_probability(make_session: Make) -> None:
+    stored = [make_session(n, latency_seconds=x) for n, x in enumerate(QUIET)]
+    slow = make_session(99, latency_seconds=1.04)
+    assert stored_gate(slow, stored, gate="g", limit=1.03).result.verdict is Verdict.FAIL
+    few = stored_gate(slow, stored, gate="g", limit=1.03, alpha=1e-4).result
+    # t(0.9999, 4) = 13.03: the interval reaches below zero.
+    assert few.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_ratio_is_compared_as_a_latency_beside_fp32(make_session: Make) -> None:
+    ratios = (2.00, 2.004, 1.996, 2.002, 1.998)
+    stored = [
+        make_session(n, latency_seconds=1.0 + n, paired_ratio=x) for n, x in enumerate(ratios)
+    ]
+    now = make_session(99, latency_seconds=9.0, paired_ratio=1.9)
+    compared = stored_gate(now, stored, gate="g", limit=1.03, quantity=RELATIVE_LATENCY)
+    assert compared.result.verdict is Verdict.FAIL
+    assert compared.result.observed == pytest.approx(2.0 / 1.9)
+    assert compared.result.detail.startswith("+5.3 % latency / FP32's against 5 sessions")
+    assert compared.row[1:3] == ("0.5 (5 sessions, epoch 0)", "0.5263")
+
+
+def test_sessions_without_a_ratio_are_not_compared_by_it(make_session: Make) -> None:
+    stored = [make_session(n, paired_ratio=2.0 if n else None) for n in range(5)]
+    now = make_session(99, paired_ratio=2.0)
+    judge = partial(stored_gate, stored=stored, gate="g", limit=1.03, quantity=RELATIVE_LATENCY)
+    assert judge(now).result.detail.startswith("4 of 5 sessions")
+    alone = judge(make_session(99)).result
+    assert alone.verdict is Verdict.NOT_EVALUATED
+    assert alone.detail.startswith("latency / FP32's was not measured")
+
+
+def test_the_table_has_a_row_a_quantity_and_what_changed(make_session: Make) -> None:
+    stored = [
+        make_session(n, latency_seconds=x / 10, paired_ratio=2.0) for n, x in enumerate(QUIET)
+    ]
+    now = make_session(
+        99, latency_seconds=0.106, paired_ratio=2.0, provenance={"onnxruntime": "1.32"}
+    )
+    compared = [
+        stored_gate(now, stored, gate="a", limit=1.03),
+        stored_gate(now, stored, gate="b", limit=1.03, quantity=RELATIVE_LATENCY),
+    ]
+    lines = comparison_table(compared).splitlines()
+    assert lines[0].split("  ")[0] == "compared"
+    assert "100 ms (5 sessions, epoch 0)" in lines[1]
+    assert "106 ms" in lines[1]
+    assert "+6.0 % (+4.2 % to +7.8 %)" in lines[1]
+    assert lines[1].endswith("+3 %")
+    assert lines[2].startswith("latency / FP32's")
+    assert lines[3:] == ["changed since the baseline: onnxruntime 1.31 → 1.32"]
+    assert comparison_table([stored_gate(now, [], gate="a", limit=1.03)]) == ""

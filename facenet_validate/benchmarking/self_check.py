@@ -1,0 +1,135 @@
+"""How often this machine would call an engine slower than itself: A/A comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from facenet_validate.benchmarking.measure import Measurement, Report, Watch
+from facenet_validate.benchmarking.paired_ratio import slow_down
+from facenet_validate.engines.protocol import Work
+from facenet_validate.verdicts import GateResult, Verdict
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """Comparisons of an engine with itself.
+
+    Attributes
+    ----------
+    results : tuple of GateResult
+        One a comparison; observed is the latency of the engine over its own, one if all is well.
+    quads : tuple of int
+        Quads each took.
+    """
+
+    results: tuple[GateResult, ...]
+    quads: tuple[int, ...]
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many comparisons ended so."""
+        return sum(result.verdict is verdict for result in self.results)
+
+    @property
+    def false_failures(self) -> int:
+        """Comparisons that call the engine slower than itself."""
+        return self.count(Verdict.FAIL)
+
+    @property
+    def bound(self) -> float:
+        """95 % upper bound of the rate of false failures (Clopper and Pearson, one-sided)."""
+        from scipy.special import betaincinv
+
+        failures, trials = self.false_failures, len(self.results)
+        return (
+            float(betaincinv(failures + 1, trials - failures, 0.95)) if failures < trials else 1.0
+        )
+
+    def gate(self, gate: str, limit: float) -> GateResult:
+        """Fail where there is a false failure; pass where a comparison passed."""
+        verdict = Verdict.INCONCLUSIVE
+        if self.false_failures:
+            verdict = Verdict.FAIL
+        elif self.count(Verdict.PASS):
+            verdict = Verdict.PASS
+        worst = max(result.observed or 0.0 for result in self.results)
+        return GateResult(gate, verdict, worst, limit, detail=self.text())
+
+    def values(self) -> dict[str, Any]:
+        """Return what reports print."""
+        return {
+            "comparisons": len(self.results),
+            "false_failures": self.false_failures,
+            "inconclusive": self.count(Verdict.INCONCLUSIVE),
+            "false_failure_bound": self.bound,
+            "latency_ratios": [result.observed for result in self.results],
+            "quads": list(self.quads),
+            "details": [result.detail for result in self.results],
+        }
+
+    def text(self) -> str:
+        """Return one line for people."""
+        observed = [result.observed for result in self.results if result.observed is not None]
+        low, high = (
+            100.0 * math.expm1(math.log(bound)) for bound in (min(observed), max(observed))
+        )
+        return (
+            f"{len(self.results)} comparisons with itself: {self.false_failures} false failures "
+            f"(their rate is below {100.0 * self.bound:.2g} %, at 95 % confidence), "
+            f"{self.count(Verdict.INCONCLUSIVE)} inconclusive; medians {low:+.2f} to {high:+.2f} %"
+        )
+
+
+def self_check(
+    comparisons: int,
+    work: Work,
+    twin: Callable[[], AbstractContextManager[Work]],
+    around: Watch,
+    report: Report,
+    *,
+    limit: float,
+    alpha: float,
+) -> SelfCheck:
+    """Compare an engine with other loads of itself, by the rule engines are compared by.
+
+    Parameters
+    ----------
+    comparisons : int
+        How many.
+    work : Work
+        A block of the engine.
+    twin : callable
+        Loads the engine anew and gives a block of that load; each comparison has its own, because
+        where the weights come to lie in memory belongs to what differs between equal engines.
+    around : Watch
+        Says which quads were disturbed.
+    report : callable
+        Called with (comparisons made, comparisons).
+    limit : float
+        Largest acceptable latency in relation to the twin's, above one.
+    alpha : float
+        Error probability of each comparison.
+    """
+    results, quads = [], []
+    for number in range(comparisons):
+        report(number, comparisons)
+        with twin() as other:
+            measurement = Measurement(work, other, around, _silent, alpha)
+            measurement.warm_up()
+            result = measurement.until_decided(
+                lambda ratio: slow_down(ratio, gate="performance.self_check", limit=limit)
+            )
+        ratio = measurement.ratio()
+        assert result is not None
+        assert ratio is not None
+        results.append(result)
+        quads.append(ratio.quads)
+    report(comparisons, comparisons)
+    return SelfCheck(tuple(results), tuple(quads))
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Show nothing of a single comparison."""

@@ -1,0 +1,53 @@
+"""What a run says of speeds: a line each for ratios, latencies and self-checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_BESIDE = {"fp32": "FP32", "against": "the engine compared with"}
+
+
+def speed_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of everything that was timed, in the order measured."""
+    makers = {"speed": _speed, "latency": _latency, "self-check": _self_check}
+    return [makers[m["name"]](m) for m in measurements if m["name"] in makers]
+
+
+def _speed(speed: Mapping[str, Any]) -> str:
+    text = (
+        f"speed {speed['precision']}, batch {speed['batch']}, {speed['scope']}: "
+        f"{speed['fps']:.1f} images/s over {speed['blocks']} blocks"
+    )
+    if "ratio" in speed:
+        low, high = (float(value) for value in speed["ratio_interval"])
+        beside = _BESIDE[speed["beside"]]
+        text += f", {speed['ratio']:.3f} × {beside}'s ({low:.3f} to {high:.3f})"
+    if again := len(speed["measured_again"]):
+        causes = ", ".join(dict.fromkeys(speed["measured_again"]))
+        text += f"; {again} disturbed quads measured again ({causes})"
+    if speed["disturbance"]:
+        text += f"; disturbed to the last: {speed['disturbance']}"
+    return text
+
+
+def _latency(times: Mapping[str, Any]) -> str:
+    p99 = f", p99 {times['p99_ms']:.3f} ms" if "p99_ms" in times else ""
+    text = (
+        f"latency {times['precision']}, batch {times['batch']}, {times['clock']} clock: "
+        f"p50 {times['p50_ms']:.3f} ms, p90 {times['p90_ms']:.3f} ms{p99} "
+        f"over {times['batches']} batches"
+    )
+    if "enqueue_p50_ms" in times:
+        text += (
+            f", enqueue {times['enqueue_p50_ms']:.3f} ms ({times['enqueue_share']:.0%}), "
+            f"{times['gpu_memory_bytes'] / 2**20:.0f} MiB of GPU memory"
+        )
+    return f"{text}; {times['host_bound']}" if times.get("host_bound") else text
+
+
+def _self_check(found: Mapping[str, Any]) -> str:
+    return (
+        f"self-check {found['precision']}: {found['false_failures']} false failures in "
+        f"{found['comparisons']} comparisons, {found['inconclusive']} inconclusive"
+    )

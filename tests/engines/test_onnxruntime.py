@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.quantization.recipes import Precision, Target
+
+PROPERTIES = {
+    "intra_op_num_threads": "1",
+    "inter_op_num_threads": "1",
+    "execution_mode": "sequential",
+    "graph_optimization_level": "all",
+    "enable_cpu_mem_arena": "1",
+    "enable_mem_pattern": "1",
+}
+ENTRIES = {
+    "session.intra_op.allow_spinning": "1",
+    "session.force_spinning_stop": "1",
+    "session.dynamic_block_base": "0",
+    "session.set_denormal_as_zero": "0",
+    "session.x64quantprecision": "0",
+    "session.disable_quant_qdq": "0",
+}
+
+
+@pytest.mark.parametrize(
+    ("precision", "target", "qdq"),
+    [
+        ("fp32", "cpu", "0"),
+        ("int8", "cpu", "0"),
+        ("int8", "tensorrt", "1"),
+        ("fp16", "tensorrt", "0"),
+    ],
+)
+def test_what_decides_result_and_speed_is_pinned_and_stored(
+    prepared: PreparedModel, precision: Precision, target: Target, qdq: str
+) -> None:
+    """What is stored is what is in force in the session."""
+    with OnnxRuntimeEngine(
+        prepared.entry.path,
+        digest=prepared.entry.digest,
+        precision=precision,
+        artefact="the prepared model",
+        device="here",
+        threads=1,
+        target=target,
+    ) as engine:
+        expected = ENTRIES | {"session.disable_quant_qdq": qdq}
+        assert dict(engine.info.options) == {
+            "provider": "CPUExecutionProvider", **PROPERTIES, **expected,
+        }  # fmt: skip
+        session = engine._session
+        assert session.get_providers() == ["CPUExecutionProvider"]
+        in_force = session.get_session_options()
+        for entry, value in expected.items():
+            assert in_force.get_session_config_entry(entry) == value
+        assert (in_force.intra_op_num_threads, in_force.inter_op_num_threads) == (1, 1)
+        assert in_force.execution_mode.name == "ORT_SEQUENTIAL"
+        assert in_force.graph_optimization_level.name == "ORT_ENABLE_ALL"
+        assert in_force.enable_cpu_mem_arena
+        assert in_force.enable_mem_pattern

@@ -1,0 +1,290 @@
+"""The performance suite as a user meets it, on a machine whose clock the tests move."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facenet_validate.cache import Cache
+from facenet_validate.cli import main
+from facenet_validate.models.prepared import PreparedModel
+
+GATES = """
+schema = 1
+[gates.any.any.any]
+performance.stored = 1.03
+performance.stored_ratio = 1.03
+performance.against = 1.03
+performance.self_check = 1.03
+"""
+
+# A batch of n takes n ms, FP32 twice that, with 0.2 % of noise; SLOWER makes one precision slower.
+CONFTEST = """
+import os
+from functools import partial
+
+import numpy as np
+
+import facenet_validate.benchmarking.measure as measure
+import facenet_validate.benchmarking.surroundings as surroundings
+import facenet_validate.stopwatch as stopwatch
+from facenet_validate.benchmarking.timing import QuadTimer
+from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import Work
+
+NOW = [0.0]
+RANDOM = np.random.default_rng(int(os.environ.get("SEED", "1")))
+SLOWER = {key: float(value) for key, _, value in
+          (pair.partition("=") for pair in os.environ.get("SLOWER", "").split(",") if pair)}
+
+
+def work(engine, batch, scope):
+    seconds = 0.001 * len(batch) * (2.0 if engine.info.precision == "fp32" else 1.0)
+    seconds *= SLOWER.get(f"b{len(batch)}", 1.0) if engine.info.precision != "fp32" else 1.0
+    seconds *= SLOWER.get(engine.info.digest[:8], 1.0)
+
+    def run():
+        NOW[0] += seconds * np.exp(RANDOM.normal(0.0, 0.002))
+
+    return Work(run, len(batch), len(batch), scope)
+
+
+OnnxRuntimeEngine.work = work
+measure.QuadTimer = partial(QuadTimer, clock=lambda: NOW[0])
+measure.warm_up = lambda run: None
+stopwatch.LATENCY_SECONDS = 0.0
+stopwatch.FEWEST_BATCHES = 1
+
+
+class Surroundings:
+    def __init__(self, cpu, gpu):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def disturbance(self, begin, end):
+        return os.environ.get("DISTURBED", "")
+
+    def values(self):
+        return {}
+
+
+surroundings.Surroundings = Surroundings
+"""
+
+Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, shared_cache: Cache, small_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    assert main(["init", str(pytester.path)]) == 0
+    (pytester.path / "baselines" / "gates.toml").write_text(GATES)
+    (pytester.path / "conftest.py").write_text(CONFTEST)
+    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
+    monkeypatch.setenv("FACENET_LFW", str(small_set))
+    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.delenv("CI", raising=False)
+    return pytester
+
+
+@pytest.fixture
+def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    def runs(*options: str, precision: str = "int8", **environment: str) -> pytest.RunResult:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return project.runpytest_subprocess(
+                "suites/test_performance.py", f"--precision={precision}", *options
+            )
+
+    return runs
+
+
+def _file(project: pytest.Pytester, batch: int) -> Path:
+    (found,) = (project.path / "baselines").glob(f"*/onnxruntime-int8-b{batch}.jsonl")
+    return found
+
+
+def _copies(path: Path, count: int, **changes: Any) -> str:
+    """The file's one session as so many, a day apart, with 0.1 % between them."""
+    session = json.loads(path.read_text().splitlines()[0])
+    lines = []
+    for number in range(count):
+        factor = 1.0 + 0.001 * (number % 3 - 1)
+        lines.append(
+            session
+            | {
+                "recorded_at": f"2026-01-{number + 1:02d}T00:00:00+00:00",
+                "latency_seconds": session["latency_seconds"] * factor,
+                "paired_ratio": session["paired_ratio"] * factor,
+            }
+            | changes
+        )
+    return "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+
+
+def test_baselines_in_every_state(project: pytest.Pytester, run: Run) -> None:
+    """Batch 1 fewer than five, 2 a corrupt line, 3 a conflict, 4 an old schema, 5 all is well,
+    6 another machine's, 7 an older epoch."""
+    recorded = run("--facenet-batch-size=1,2,3,4,5,6,7", "--facenet-update-baselines=missing", "-q")
+    assert recorded.ret == 0
+    recorded.stdout.fnmatch_lines(["*stored b1*int8*not evaluated*0 of 5 sessions recorded*"])
+    paths = {batch: _file(project, batch) for batch in range(1, 8)}
+    texts = {batch: _copies(path, 5) for batch, path in paths.items()}
+    details = json.loads(texts[6].splitlines()[0])["identity"]["device_details"]
+    foreign = details.replace("stepping ", "stepping 1")
+    paths[1].write_text(_copies(paths[1], 3))
+    paths[2].write_text(texts[2].replace('"batch": 2', '"batch": ', 1))
+    conflict = texts[3].splitlines(keepends=True)
+    conflict[2:2] = ["<<<<<<< HEAD\n", *conflict[1:2], "=======\n", ">>>>>>> other\n"]
+    paths[3].write_text("".join(conflict))
+    paths[4].write_text(texts[4].replace('"schema": 1', '"schema": 0'))
+    paths[5].write_text(texts[5])
+    paths[6].write_text(texts[6].replace(details, foreign))
+    paths[7].write_text(texts[7] + _copies(paths[7], 2, epoch=2, reason="a new driver"))
+    before = {batch: path.read_bytes() for batch, path in paths.items()}
+
+    result = run("--facenet-batch-size=1,2,3,4,5,6,7", "--facenet-report=report")
+    assert result.ret == 1
+    assert {batch: path.read_bytes() for batch, path in paths.items()} == before
+    said = result.stdout.str()
+    assert "Traceback" not in said
+    for name, message in {
+        paths[2]: "1: this is not a line of JSON",
+        paths[3]: "3: this is a merge conflict; keep the lines of both sides",
+        paths[4]: "1: its schema is 0, this version writes and reads 1; record its sessions again",
+    }.items():
+        assert f"{name.name}:{message}" in said, message
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    stored = {g["batch"]: g for g in document["gates"] if g["gate"] == "performance.stored"}
+    verdicts = {batch: gate["verdict"] for batch, gate in stored.items()}
+    assert verdicts == {
+        1: "not evaluated", 2: "not run", 3: "not run", 4: "not run",
+        5: "pass", 6: "not evaluated", 7: "not evaluated",
+    }  # fmt: skip
+    assert stored[1]["detail"].startswith("3 of 5 sessions recorded")
+    assert "device_details: stepping 1" in stored[6]["detail"]
+    assert stored[7]["detail"].startswith("2 of 5 sessions recorded")
+    ratios = {g["batch"]: g for g in document["gates"] if g["gate"] == "performance.stored_ratio"}
+    assert ratios[5]["verdict"] == "pass"
+    speeds = {m["batch"]: m for m in document["measurements"] if m["name"] == "speed"}
+    assert speeds[5]["session"]["identity"] == json.loads(texts[5].splitlines()[0])["identity"]
+    assert speeds[5]["ratio"] == pytest.approx(2.0, rel=0.01)
+
+
+def test_a_regression_is_a_failure_in_junit_that_names_what_changed(
+    project: pytest.Pytester, run: Run
+) -> None:
+    run("--facenet-batch-size=8", "--facenet-update-baselines=missing")
+    path = _file(project, 8)
+    provenance = json.loads(path.read_text())["provenance"] | {"runtime": "onnxruntime 1.20.0"}
+    path.write_text(_copies(path, 5, provenance=provenance))
+    before = path.read_bytes()
+    result = run(
+        "--facenet-batch-size=8", "--junitxml=j.xml", "--facenet-update-baselines=all",
+        SLOWER="b8=1.06", SEED="2",
+    )  # fmt: skip
+    assert result.ret == 1
+    suite = ET.parse(project.path / "j.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert suite.get("failures") == "1"
+    failure = next(suite.iter("failure"))
+    told = f"{failure.get('message')}\n{failure.text}"
+    for part in (
+        "performance.stored ",
+        " ms (5 sessions, epoch 1)  8.4",
+        "+6.0 % (",
+        "latency / FP32's  0.",
+        "changed since the baseline: runtime onnxruntime 1.20.0 → onnxruntime 1.",
+        "not recorded: it fails performance.stored, performance.stored_ratio",
+    ):
+        assert part in told, (part, told)
+    # Measured twice before it fails: 24 quads.
+    result.stdout.fnmatch_lines(["speed int8, batch 8*over 48 blocks*"])
+    assert path.read_bytes() == before
+
+    accepted = run(
+        "--facenet-batch-size=8", "--facenet-update-baselines=accept", "--facenet-reason=a filter",
+        SLOWER="b8=1.06",
+    )  # fmt: skip
+    assert accepted.ret == 0
+    accepted.stdout.fnmatch_lines(["*stored b8*not evaluated*epoch 2 begins*"])
+    last = json.loads(path.read_text().splitlines()[-1])
+    assert (last["epoch"], last["reason"]) == (2, "a filter")
+    assert path.read_bytes().startswith(before)
+
+
+def test_a_disturbed_run_is_inconclusive_and_not_recorded(
+    project: pytest.Pytester, run: Run
+) -> None:
+    result = run(
+        "--facenet-batch-size=8", "--facenet-update-baselines=all", DISTURBED="thermal slowdown"
+    )
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*not recorded: disturbed: thermal slowdown*"])
+    assert not list((project.path / "baselines").glob("*/*.jsonl"))
+    run("--facenet-batch-size=8", "--facenet-update-baselines=missing")
+    path = _file(project, 8)
+    path.write_text(_copies(path, 5))
+    result = run("--facenet-batch-size=8", DISTURBED="thermal slowdown")
+    result.stdout.fnmatch_lines(
+        ["*stored b8*inconclusive*disturbed 3 times in a row: thermal*", "*1 inconclusive*"]
+    )
+    assert run("--facenet-batch-size=8", "--facenet-inconclusive=fail", DISTURBED="x").ret == 1
+
+
+def test_another_engine_and_the_engine_itself(
+    project: pytest.Pytester, run: Run, prepared: PreparedModel
+) -> None:
+    arguments = ("--facenet-batch-size=8", f"--facenet-against={prepared.entry.path}")
+    result = run(*arguments, "--facenet-self-check=3", "--facenet-report=report")
+    result.stdout.fnmatch_lines(
+        [
+            "*performance*against b8*int8*pass*",
+            "*performance*self_check b8*int8*pass*3 comparisons with itself: 0 false failures*",
+            "speed int8, batch 8*the engine compared with's*",
+            "self-check int8: 0 false failures in 3 comparisons*",
+        ]
+    )
+    slower = run(*arguments, SLOWER=f"{_digest(project)}=2.12")
+    assert slower.ret == 1
+    slower.stdout.fnmatch_lines(["*performance*against b8*int8*fail*+*latency over 12 quads*"])
+
+
+def _digest(project: pytest.Pytester) -> str:
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    digest: str = document["engines"]["int8"]["sha256"]
+    return digest[:8]
+
+
+def test_pytest_benchmark_takes_the_host_for_the_same_one(
+    project: pytest.Pytester, run: Run
+) -> None:
+    """Saved twice, compared, and plotted from, with no warning about the machine."""
+    run("--facenet-batch-size=8", "--benchmark-autosave")
+    result = run("--facenet-batch-size=8", "--benchmark-autosave", "--benchmark-compare")
+    result.stderr.fnmatch_lines(["Comparing against benchmarks from: *0001_*"])
+    assert "machine_info is different" not in result.stdout.str() + result.stderr.str()
+    saved = sorted((project.path / ".benchmarks").glob("*/*.json"))
+    assert len(saved) == 2
+    document = json.loads(saved[1].read_text())
+    assert document["machine_info"]["facenet"]["backend"] == "onnxruntime"
+    assert "hz_actual_friendly" not in document["machine_info"]["cpu"]
+    (benchmark,) = document["benchmarks"]
+    extra = benchmark["extra_info"]
+    assert extra["session"]["identity"]["batch"] == 8
+    assert extra["key"].startswith(f"device {extra['session']['identity']['device']}, ")
+    assert extra["fps"] == pytest.approx(1000, rel=0.01)
+    assert benchmark["stats"]["median"] == extra["session"]["latency_seconds"]
