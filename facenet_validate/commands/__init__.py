@@ -179,6 +179,82 @@ def _fetch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _history(parser: argparse.ArgumentParser) -> None:
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument(
+        "--source",
+        metavar="PATH",
+        action="append",
+        type=Path,
+        default=[],
+        help="a .jsonl baseline, a JSON file of pytest-benchmark, a results.json, or a folder that "
+        "holds any of them at any depth; repeatable; default: ./baselines and ./.benchmarks",
+    )
+    asked = chosen.add_argument_group("of these, only")
+    asked.add_argument("--precision", choices=("fp32", "fp16", "int8"))
+    asked.add_argument("--batch", metavar="N", type=_positive, help="images in a batch")
+    asked.add_argument("--backend", metavar="NAME", help="onnxruntime, tensorrt, tensorrt-rtx")
+    asked.add_argument("--device", metavar="TEXT", help="a part of the device's name")
+    asked.add_argument("--since", metavar="DATE", help="recorded then or later: 2026-01-31")
+    asked.add_argument("--epoch", metavar="N", type=int)
+    asked.add_argument(
+        "--limit", metavar="N", type=_positive, help="the newest so many of each series"
+    )
+    written = argparse.ArgumentParser(add_help=False)
+    written.add_argument("--force", action="store_true", help="replace a file that exists")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser(
+        "list", parents=[chosen], help="the sessions of each series, and its change points"
+    )
+    show = actions.add_parser("show", parents=[chosen], help="one session whole")
+    show.add_argument("id", metavar="ID", help="its first digits, or latest")
+    compare = actions.add_parser(
+        "compare",
+        parents=[chosen],
+        help="is B slower than A? exits with 0: no, 1: yes, 2: error, 3: inconclusive",
+    )
+    for side, what in (("A", "before"), ("B", "after")):
+        compare.add_argument(
+            side.lower(),
+            metavar=side,
+            help=f"{what}: an id, latest, latest~N, epoch:N, commit:PREFIX, or a file",
+        )
+    compare.add_argument(
+        "--allow",
+        metavar="PERCENT",
+        type=_percentage,
+        default=3.0,
+        help="how much slower B may be; default: 3",
+    )
+    plot = actions.add_parser(
+        "plot", parents=[chosen, written], help="a picture of the series over time"
+    )
+    plot.add_argument(
+        "-o", dest="out", metavar="FILE", type=Path, required=True, help="ends in .png or .svg"
+    )
+    plot.add_argument("--ratio", action="store_true", help="the speed beside FP32's, not latency")
+    export = actions.add_parser(
+        "export", parents=[chosen, written], help="the sessions as CSV, a row each"
+    )
+    export.add_argument(
+        "-o", dest="out", metavar="FILE", type=Path, help="default: standard output"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def _percentage(text: str) -> float:
+    number = float(text)
+    if not 0.0 < number <= 1000.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1000")
+    return number
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
@@ -187,6 +263,7 @@ COMMANDS = (
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
+    Command("history", "the measured sessions over time: list, compare, plot", _history),
 )
 
 

@@ -1,0 +1,1 @@
+"""Sessions over time: read from every place that holds some, grouped, compared, shown."""
