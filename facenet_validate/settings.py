@@ -123,7 +123,7 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_against",
         "PATH",
-        "compare with this engine too: its embeddings, its decisions and its speed",
+        "compare with this engine too: its decisions and its speed",
     ),
     _option(
         "facenet_require",
