@@ -105,7 +105,7 @@ def rows(
                     warm_up(work.run)
                     timer = QuadTimer(work.run, None)
                     timer.complete(BLOCKS // 4)
-                    found = latencies(np.array(timer.a_blocks) * work.batch / work.images)
+                    found = latencies(np.array(timer.a_blocks()) * work.batch / work.images)
                     yield Row(
                         factory.backend.name,
                         what,

@@ -51,8 +51,6 @@ class Gates:
         The test's user properties.
     inconclusive : str
         ``warn`` or ``fail``.
-    failed : set of str
-        The gates that failed so far for this precision in this process; added to.
     """
 
     def __init__(
@@ -61,11 +59,9 @@ class Gates:
         subject: Subject,
         properties: list[tuple[str, Any]],
         inconclusive: str,
-        failed: set[str],
     ) -> None:
         self.limits = limits
         self.subject = subject
-        self.failed = failed
         self._properties = properties
         self._inconclusive = inconclusive
 
@@ -112,7 +108,6 @@ class Gates:
             gate_property(GateRecord(self.subject, result, fails=result.verdict in failing))
             for result in results
         ]
-        self.failed |= {r.gate for r in results if r.verdict is Verdict.FAIL}
         self._properties.extend(recorded)
         verdict = worst(result.verdict for result in results)
         reasons = "; ".join(
@@ -147,7 +142,6 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         subject,
         item.user_properties,
         run.settings.inconclusive,
-        run.failed.setdefault(precision, set()),
     )
 
 

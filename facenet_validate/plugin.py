@@ -321,8 +321,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     if config.option.collectonly or not (results.touched or results.collected):
         return
-    from facenet_validate.reporting.summary import unmet_requirements, write_report
+    from facenet_validate.reporting.summary import (
+        record_sessions,
+        unmet_requirements,
+        write_report,
+    )
 
+    recorded = record_sessions(run, results, int(session.exitstatus))
+    if not recorded and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     results.unmet = unmet_requirements(run, results)
     if results.unmet and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -29,6 +29,7 @@ from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
 
 if TYPE_CHECKING:
+    from facenet_validate.benchmarking.recording import Measured
     from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
@@ -56,8 +57,8 @@ class Run:
         When, in seconds since 1970.
     facts : dict
         What was found and built, for the reports.
-    failed : dict
-        Precision → the gates it failed so far in this process.
+    measured : list of Measured
+        The timed sessions, which are stored at the end if that was asked for.
     against : GivenEngine or None
         The further engine to compare with.
     pairs : int
@@ -71,7 +72,7 @@ class Run:
     parallel: bool
     started: float = field(default_factory=time.time)
     facts: dict[str, Any] = field(default_factory=dict)
-    failed: dict[str, set[str]] = field(default_factory=dict)
+    measured: list[Measured] = field(default_factory=list)
     against: GivenEngine | None = None
     pairs: int = 0
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -33,7 +35,7 @@ _NAMES = {"fp32": "FP32", "against": "the engine of --facenet-against"}
 _STORED = ("performance.stored", "performance.stored_ratio")
 
 LATENCY_SECONDS = 10.0
-"""Where 1,000 single batches would take longer, there are fewer and no 99th percentile."""
+"""Where 1,000 single batches take longer there is no 99th percentile, and a quarter of the time."""
 
 FEWEST_BATCHES = 10
 
@@ -52,7 +54,7 @@ class Timing:
         run: Run,
         engine: Engine,
         others: Mapping[Other, Callable[[], Engine]],
-        twin: Callable[[], Engine],
+        load: Callable[[], Engine],
         batch: Callable[[], NDArray[np.float32]],
         request: pytest.FixtureRequest,
         provenance: Mapping[str, str],
@@ -63,7 +65,7 @@ class Timing:
         self._run = run
         self._engine = engine
         self._others = others
-        self._twin = twin
+        self._load = load
         self._batch = batch
         self._request = request
         self._provenance = provenance
@@ -104,6 +106,15 @@ class Timing:
             self._run.progress.stage(f"timing {precision} {title}, batch {batch}, {unit}")
         )
 
+    def unavailable_beside(self, other: Other) -> str:
+        """Say why the engine cannot be timed beside another; empty if it can."""
+        if self.unavailable or other != "against":
+            return self.unavailable
+        info = self._others[other]().info
+        if info.recipe_only and info.precision == "int8":
+            return f"{_NAMES[other]} is for TensorRT and is emulated here"
+        return ""
+
     def beside(self, other: Other, judge: Judge) -> Speed:
         """Time the engine in ABBA quads with another until the verdict is in.
 
@@ -113,36 +124,62 @@ class Timing:
             What it is timed beside. FP32 is timed alone where it is the engine under test.
         judge : callable
             Gives the verdict on the ratio of speeds; None asks for no more than the first look.
-        """
-        from facenet_validate.benchmarking.measure import Measurement
 
-        benchmark = self._request.getfixturevalue("benchmark")
+        Raises
+        ------
+        BaselineError
+            If what is stored of this engine cannot be read: before anything is timed.
+        """
+        from facenet_validate.benchmarking.baselines import BaselineStore
+        from facenet_validate.benchmarking.measure import Measurement
+        from facenet_validate.benchmarking.recording import identity_of, make_session
+
         batch = self._batch()
+        identity = identity_of(self._engine, self._run.target, len(batch), self._scope)
+        baselines = BaselineStore(self._run.settings.baselines)
+        stored = baselines.load(identity) if other == "fp32" else ()
+        benchmark = self._request.getfixturevalue("benchmark")
         alone = other == "fp32" and self._engine.info.precision == "fp32"
         report = self._stage("alone" if alone else f"beside {_NAMES[other]}")
         work = self._engine.work(batch, self._scope)
-        beside = None if alone else self._others[other]().work(batch, self._scope)
-        measurement = Measurement(work, beside, self._surroundings(), report, self._run.speed_alpha)
+        beside = None if alone else self._others[other]()
+        measurement = Measurement(
+            work,
+            None if beside is None else beside.work(batch, self._scope),
+            self._surroundings(),
+            report,
+            self._run.speed_alpha,
+        )
         measurement.warm_up()
         measurement.through(benchmark)
         verdict = measurement.until_decided(judge)
-        return Speed(measurement, benchmark, verdict, None if alone else other)
+        provenance = {**self._provenance}
+        if beside is not None:
+            # The ratio is a matter of both engines.
+            provenance[f"{other}_engine"] = beside.info.digest
+        return Speed(
+            measurement,
+            benchmark,
+            verdict,
+            None if alone else other,
+            partial(make_session, identity=identity, provenance=provenance),
+            stored,
+        )
 
     def against_itself(self, comparisons: int, limit: float) -> SelfCheck:
-        """Compare the engine with other loads of itself, as often as asked."""
+        """Compare two loads of the engine, as often as asked."""
         from facenet_validate.benchmarking.self_check import self_check
 
         batch = self._batch()
 
         @contextmanager
-        def twin() -> Iterator[Work]:
-            with self._twin() as engine:
+        def load() -> Iterator[Work]:
+            with self._load() as engine:
                 yield engine.work(batch, self._scope)
 
         return self_check(
             comparisons,
-            self._engine.work(batch, self._scope),
-            twin,
+            load,
             self._surroundings(),
             self._stage("beside itself", "comparisons"),
             limit=limit,
@@ -159,8 +196,9 @@ class Timing:
         from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 
         def count(seconds: float) -> int:
-            fits = int(LATENCY_SECONDS / max(seconds, 1e-9))
-            return min(FEWEST_FOR_P99, max(FEWEST_BATCHES, fits))
+            if FEWEST_FOR_P99 * seconds <= LATENCY_SECONDS:
+                return FEWEST_FOR_P99
+            return max(FEWEST_BATCHES, int(LATENCY_SECONDS / 4.0 / seconds))
 
         engine, batch = self._engine, self._batch()
         more: dict[str, Any] = {}
@@ -190,39 +228,37 @@ class Timing:
     def stored(self, speed: Speed) -> tuple[tuple[GateResult, ...], str]:
         """Judge a speed by the stored sessions; return the results and a table of what differs.
 
-        What does not pass is measured again, once, and judged on all blocks together: no fail
-        rests on the first measurement alone. Then the session is stored, if that was asked for
-        and nothing speaks against it.
+        What does not pass is measured again, once, and judged on all blocks together. It fails
+        only if the second measurement fails by itself too: a spell of the machine that nothing
+        told of is in one of them.
         """
-        from facenet_validate.benchmarking.stored_gate import comparison_table
+        from facenet_validate.benchmarking.recording import Measured
+        from facenet_validate.benchmarking.stored_gate import comparison_table, unless_alone
 
-        if not any(gate in self._gates.limits for gate in _STORED):
-            self._describe(speed, self._session(speed.timed))
+        if speed.beside == "against":
+            self._describe(speed, speed.session())
             return (), ""
-        session = self._session(speed.timed)
-        comparisons = self._compare(session)
+        comparisons = self._compare(speed, speed.session())
         decided = (Verdict.PASS, Verdict.NOT_EVALUATED)
         if any(comparison.result.verdict not in decided for comparison in comparisons):
-            speed.measurement.again()
-            session = self._session(speed.timed)
-            comparisons = self._compare(session)
+            before = speed.measurement.again()
+            comparisons = self._compare(speed, speed.session())
+            if not speed.measurement.disturbance:
+                again = self._compare(speed, speed.session(since=before))
+                comparisons = [
+                    unless_alone(both, second)
+                    for both, second in zip(comparisons, again, strict=True)
+                ]
+        session = speed.session()
         self._describe(speed, session)
+        self._run.measured.append(Measured(session, speed.measurement.disturbance))
         results = [speed.measurement.unless_disturbed(c.result) for c in comparisons]
-        note = self._record(session, speed, results)
-        if note.startswith("epoch"):
-            # Nothing to be compared with: the epoch has this session alone.
+        if self._run.settings.update_baselines == "accept":
+            note = "a new epoch begins with this session"
             results = [not_evaluated(result.gate, note, result.limit) for result in results]
-        elif note:
-            results[0] = replace(results[0], detail=f"{results[0].detail}; {note}")
         return tuple(map(self._missing, results)), comparison_table(comparisons)
 
-    def _session(self, timed: Timed) -> Session:
-        from facenet_validate.benchmarking.recording import make_session
-
-        return make_session(timed, self._engine, self._run.target, self._provenance)
-
-    def _compare(self, session: Session) -> list[Comparison]:
-        from facenet_validate.benchmarking.baselines import BaselineStore
+    def _compare(self, speed: Speed, session: Session) -> list[Comparison]:
         from facenet_validate.benchmarking.stored_gate import (
             LATENCY,
             RELATIVE_LATENCY,
@@ -230,11 +266,10 @@ class Timing:
         )
 
         limits = self._gates.limits
-        stored = BaselineStore(self._run.settings.baselines).load(session.identity)
         return [
             stored_gate(
                 session,
-                stored,
+                speed.stored,
                 gate=gate,
                 limit=limits[gate],
                 quantity=quantity,
@@ -243,21 +278,6 @@ class Timing:
             for gate, quantity in zip(_STORED, (LATENCY, RELATIVE_LATENCY), strict=True)
             if gate in limits
         ]
-
-    def _record(self, session: Session, speed: Speed, stored: list[GateResult]) -> str:
-        from facenet_validate.benchmarking.baselines import BaselineStore
-        from facenet_validate.benchmarking.recording import Recording
-
-        settings = self._run.settings
-        failed = set(self._gates.failed)
-        if speed.verdict is not None and speed.verdict.verdict is Verdict.FAIL:
-            failed.add(speed.verdict.gate)
-        refusal = f"this engine fails {', '.join(sorted(failed))}" if failed else ""
-        if not refusal and speed.timed.disturbance:
-            refusal = f"disturbed: {speed.timed.disturbance}"
-        recording = Recording(settings.update_baselines, settings.reason, refusal)
-        slower = [result.gate for result in stored if result.verdict is Verdict.FAIL]
-        return recording.store(session, BaselineStore(settings.baselines), ", ".join(slower))
 
     def _missing(self, result: GateResult) -> GateResult:
         """Return a stored gate's result, which fails in GPU CI where too little is stored.
@@ -269,11 +289,8 @@ class Timing:
         gates = result.gate == "performance.stored" and backend.on_gpu and in_ci
         if result.verdict is not Verdict.NOT_EVALUATED or not gates or settings.update_baselines:
             return result
-        command = (
-            f"pytest suites/ --precision {self._engine.info.precision} --facenet-backend "
-            f"{backend.name} --facenet-batch-size {self._gates.subject.batch} "
-            "--facenet-update-baselines missing"
-        )
+        given = self._request.config.invocation_params.args
+        command = shlex.join(["pytest", *map(str, given), "--facenet-update-baselines", "missing"])
         detail = (
             f"{result.detail}; CI is set, so it fails: record five sessions here with {command}"
         )
@@ -283,15 +300,14 @@ class Timing:
         """Tell pytest-benchmark's files what a reader of them has to know."""
         from facenet_validate.benchmarking.sessions import to_mapping
 
-        speed.session = to_mapping(session)
         values = speed.timed.values()
         for name in ("block_seconds", "surroundings"):
             del values[name]
-        about = {**values, "key": session.identity.key, "session": speed.session}
+        about = {**values, "key": session.identity.key, "session": to_mapping(session)}
         speed.benchmark.extra_info.update(about)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Speed:
     """A measured speed.
 
@@ -305,21 +321,31 @@ class Speed:
         On the ratio to the engine it was timed beside.
     beside : str or None
         Which that is.
-    session : dict
-        What this would be stored as, once it was judged.
+    as_session : callable
+        `Timed` → `Session`.
+    stored : tuple of Session
+        What is stored of this engine and of others in the same file.
     """
 
     measurement: Measurement
     benchmark: Any
     verdict: GateResult | None
     beside: str | None
-    session: dict[str, Any] = field(default_factory=dict)
+    as_session: Callable[[Timed], Session]
+    stored: tuple[Session, ...]
 
     @property
     def timed(self) -> Timed:
         """What was measured so far."""
         return self.measurement.timed()
 
+    def session(self, since: int = 0) -> Session:
+        """Return what was measured so far, from a quad on, as it would be stored."""
+        return self.as_session(self.measurement.timed(since))
+
     def values(self) -> dict[str, Any]:
         """Return what reports print."""
-        return {**self.timed.values(), "beside": self.beside, "session": self.session}
+        from facenet_validate.benchmarking.sessions import to_mapping
+
+        session = to_mapping(self.session())
+        return {**self.timed.values(), "beside": self.beside, "session": session}

@@ -10,24 +10,22 @@ from facenet_validate.verdicts import GateResult, not_evaluated
 pytestmark = pytest.mark.facenet_fps
 
 
-def _stop_where_timing_means_nothing(timing: Timing, gates: Gates) -> None:
-    if timing.unavailable:
-        speeds = [gate for gate in gates.limits if gate.startswith("performance.")]
-        gates.check(
-            *(not_evaluated(gate, timing.unavailable, gates.limits[gate]) for gate in speeds)
-        )
-
-
-@pytest.mark.facenet_judges(
+SPEEDS = (
     "performance.fp32_ratio",
     "performance.stored",
     "performance.stored_ratio",
     "performance.against",
 )
+SELF_CHECK = "performance.self_check"
+
+
+@pytest.mark.facenet_judges(*SPEEDS)
 def test_speed(facenet_timing: Timing, facenet_gates: Gates, facenet_timed_beside: Other) -> None:
     """No slower than its stored sessions, nor than another engine; INT8 pays beside FP32."""
-    limits = facenet_gates.limits
-    _stop_where_timing_means_nothing(facenet_timing, facenet_gates)
+    limits = {gate: limit for gate, limit in facenet_gates.limits.items() if gate in SPEEDS}
+    if reason := facenet_timing.unavailable_beside(facenet_timed_beside):
+        absent = [not_evaluated(gate, reason, limit) for gate, limit in limits.items()]
+        facenet_gates.check(*absent or [facenet_gates.without_limit("performance.stored", reason)])
 
     def judge(ratio: PairedRatio) -> GateResult | None:
         if "performance.against" in limits:
@@ -42,19 +40,22 @@ def test_speed(facenet_timing: Timing, facenet_gates: Gates, facenet_timed_besid
     stored, table = facenet_timing.stored(speed)
     facenet_gates.measure("speed", speed.values())
     facenet_gates.measure("latency", facenet_timing.latencies())
-    beside = [] if speed.verdict is None else [speed.verdict]
-    facenet_gates.check(*beside, *stored, table=table)
+    results = stored if speed.verdict is None else (speed.verdict, *stored)
+    if not results:
+        gate = "performance.against" if facenet_timed_beside == "against" else "performance.stored"
+        results = (facenet_gates.without_limit(gate, f"{speed.timed.fps:.1f} images/s"),)
+    facenet_gates.check(*results, table=table)
 
 
-@pytest.mark.facenet_judges("performance.self_check")
+@pytest.mark.facenet_judges(SELF_CHECK)
 def test_self_check(facenet_timing: Timing, facenet_gates: Gates, facenet_self_check: int) -> None:
     """An engine is not called slower than itself."""
-    _stop_where_timing_means_nothing(facenet_timing, facenet_gates)
-    gate = "performance.self_check"
-    limit = facenet_gates.limits.get(gate)
+    limit = facenet_gates.limits.get(SELF_CHECK)
     if limit is None:
-        facenet_gates.check(facenet_gates.without_limit(gate, "not measured"))
-        return
-    found = facenet_timing.against_itself(facenet_self_check, limit)
-    facenet_gates.measure("self-check", found.values())
-    facenet_gates.check(found.gate(gate, limit))
+        facenet_gates.check(facenet_gates.without_limit(SELF_CHECK, "not measured"))
+    elif facenet_timing.unavailable:
+        facenet_gates.check(not_evaluated(SELF_CHECK, facenet_timing.unavailable, limit))
+    else:
+        found = facenet_timing.against_itself(facenet_self_check, limit)
+        facenet_gates.measure("self-check", found.values())
+        facenet_gates.check(found.gate(SELF_CHECK, limit))

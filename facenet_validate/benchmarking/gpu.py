@@ -39,11 +39,14 @@ class GpuFacts:
         Whether it is split into instances.
     power_limit : float or None
         Watts it may take.
+    application_clock : int or None
+        MHz that the SMs are set to run at under load.
     """
 
     driver: str | None
     mig: bool | None
     power_limit: float | None
+    application_clock: int | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,11 @@ class GpuWatch(Closing):
             mig=self._ask(lambda nvml, handle: bool(nvml.nvmlDeviceGetMigMode(handle)[0])),
             power_limit=self._ask(
                 lambda nvml, handle: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1e3
+            ),
+            application_clock=self._ask(
+                lambda nvml, handle: int(
+                    nvml.nvmlDeviceGetApplicationsClock(handle, nvml.NVML_CLOCK_SM)
+                )
             ),
         )
 

@@ -30,7 +30,7 @@ class CpuIdentity:
     cores : int
         Logical processors this process may run on.
     quota : float or None
-        CPUs' worth of time the control group allows (``cpu.max``, cgroup v2); None if unlimited.
+        CPUs' worth of time the control groups allow; None if unlimited.
     """
 
     name: str
@@ -154,14 +154,19 @@ def _integer(text: str | None) -> int | None:
 
 
 def _cgroup_quota(root: Path) -> float | None:
-    """Return the tightest ``cpu.max`` of this process's control group and those above it."""
+    """Return the tightest quota of this process's control group and those above it."""
+    files: list[tuple[Path, ...]] = [(folder / "cpu.max",) for folder in control_groups(root)]
+    files += [
+        (folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
+        for folder in control_groups(root, "cpu")
+    ]
     quotas = []
-    for folder in control_groups(root):
+    for paths in files:
         try:
-            limit, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+            limit, period = " ".join(path.read_text(encoding="utf-8") for path in paths).split()
         except (OSError, ValueError):
             continue
-        if limit != "max":
+        if limit not in ("max", "-1"):
             quotas.append(int(limit) / int(period))
     return min(quotas, default=None)
 

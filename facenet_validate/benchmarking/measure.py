@@ -52,6 +52,8 @@ class Timed:
         What disturbed each quad that was measured again.
     disturbance : str
         What disturbed a quad however often it was measured; empty if none was.
+    unsettled : bool
+        Whether block times had not settled when warming up ended.
     surroundings : mapping
         What else the machine did meanwhile, for reports.
     """
@@ -62,6 +64,7 @@ class Timed:
     ratio: PairedRatio | None
     dropped: tuple[str, ...]
     disturbance: str
+    unsettled: bool
     surroundings: Mapping[str, Any]
 
     @property
@@ -84,6 +87,7 @@ class Timed:
             "block_seconds": list(self.block_seconds),
             "measured_again": list(self.dropped),
             "disturbance": self.disturbance,
+            "unsettled": self.unsettled,
             "surroundings": dict(self.surroundings),
         }
         if self.ratio is not None:
@@ -91,6 +95,7 @@ class Timed:
                 "ratio": self.ratio.ratio,
                 "ratio_interval": [str(v) if np.isinf(v) else v for v in self.ratio.interval],
                 "quads": self.ratio.quads,
+                "log_ratios": list(self.ratio.log_ratios),
             }
         return found
 
@@ -121,13 +126,14 @@ class Measurement:
         self._report = report
         self._alpha = alpha
         self._benchmark: Any = None
+        self._unsettled = False
         self._timer = QuadTimer(work.run, other.run if other else None, around.disturbance)
 
     def warm_up(self) -> None:
         """Run both engines until their block times settle."""
-        warm_up(self._work.run)
-        if self._other is not None:
-            warm_up(self._other.run)
+        works = [work for work in (self._work, self._other) if work is not None]
+        warmed = [warm_up(work.run) for work in works]
+        self._unsettled = not all(one.settled for one in warmed)
 
     def through(self, benchmark: Any) -> None:
         """Time the quads of the first look in pytest-benchmark's pedantic mode."""
@@ -150,40 +156,52 @@ class Measurement:
             ratio = self.ratio()
             verdict = None if ratio is None else judge(ratio)
             undecided = verdict is not None and verdict.verdict is Verdict.INCONCLUSIVE
-            if not undecided or self._timer.disturbance:
+            if not undecided or self.disturbance:
                 break
         return verdict if verdict is None else self.unless_disturbed(verdict)
 
-    def again(self) -> None:
-        """Take as many quads again as the first look has; they are pooled with those taken."""
-        self._take(self._timer.kept + LOOKS[0])
+    def again(self) -> int:
+        """Take as many quads again as the first look has, and return how many there were.
+
+        They are pooled with those; `timed` tells of them alone from that number on.
+        """
+        before = self._timer.kept
+        self._take(before + LOOKS[0])
+        return before
+
+    @property
+    def disturbance(self) -> str:
+        """What disturbed a quad however often it was measured; empty if none was."""
+        return self._timer.disturbance
 
     def unless_disturbed(self, result: GateResult) -> GateResult:
         """Return a verdict, which a disturbed measurement cannot give."""
-        reason = self._timer.disturbance
+        reason = self.disturbance
         if not reason or result.verdict is Verdict.NOT_EVALUATED:
             return result
         times = MEASURED_AGAIN + 1
         detail = f"disturbed {times} times in a row: {reason}; {result.detail}"
         return replace(result, verdict=Verdict.INCONCLUSIVE, detail=detail)
 
-    def ratio(self) -> PairedRatio | None:
-        """Return the speed in relation to the other engine; None without one."""
-        if self._other is None:
+    def ratio(self, since: int = 0) -> PairedRatio | None:
+        """Return the speed in relation to the other engine, from a quad on; None without one."""
+        quads = self._timer.quads()[since:]
+        if self._other is None or not len(quads):
             return None
         # Blocks are as long as they need to be, so the two engines' may hold different counts.
         a, b = self._work.images, self._other.images
-        return paired_ratio(self._timer.quads() / np.array([a, b, b, a]), self._alpha)
+        return paired_ratio(quads / np.array([a, b, b, a]), self._alpha)
 
-    def timed(self) -> Timed:
-        """Return what was measured so far."""
+    def timed(self, since: int = 0) -> Timed:
+        """Return what was measured so far, from a quad on."""
         return Timed(
             self._work.batch,
             self._work.scope,
-            tuple(self._a_batch(self._timer.a_blocks).tolist()),
-            self.ratio(),
+            tuple(self._a_batch(self._timer.a_blocks(since)).tolist()),
+            self.ratio(since),
             tuple(self._timer.dropped),
-            self._timer.disturbance,
+            self.disturbance,
+            self._unsettled,
             self._around.values(),
         )
 
@@ -192,7 +210,7 @@ class Measurement:
         if self._benchmark is not None:
             # Its statistic holds what ours does: blocks kept, as seconds a batch.
             stats = self._benchmark.stats
-            stats.stats.data[:] = self._a_batch(self._timer.a_blocks).tolist()
+            stats.stats.data[:] = self._a_batch(self._timer.a_blocks()).tolist()
 
     def _a_batch(self, blocks: tuple[float, ...]) -> NDArray[np.float64]:
         return np.array(blocks) * self._work.batch / self._work.images

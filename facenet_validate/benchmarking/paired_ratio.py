@@ -33,7 +33,11 @@ LOOKS = (12, 24, 48, 96)
 """Numbers of quads at which a measurement may be judged."""
 
 ALPHA = 0.01
-"""Probability that any gate of a run fails where nothing has changed, whatever the noise."""
+"""Probability that any gate of a run fails where nothing has changed, whatever the quads' noise.
+
+What one load of an engine is worth beside another load of it, by where its weights came to lie, is
+no noise of the quads: both loads are the same throughout. `self_check` shows how much that is.
+"""
 
 
 @dataclass(frozen=True)
@@ -190,8 +194,11 @@ def ratio_floor(measured: PairedRatio, *, gate: str, floor: float) -> GateResult
     """
     low, high = measured.interval[0], measured.judged_upper
     detail = f"{measured.ratio:.3g} × FP32's speed over {measured.quads} quads"
-    if low > 0.0:
-        detail += f", {_confidence(measured)} bounds {low:.3g}–{high:.3g}"
+    detail += _bounds(
+        measured,
+        f"{low:.3g}" if low > 0.0 else "",
+        f"{high:.3g}" if math.isfinite(high) else "",
+    )
     if low >= floor:
         verdict = Verdict.PASS
     elif high < floor:
@@ -228,9 +235,12 @@ def slow_down(measured: PairedRatio, *, gate: str, limit: float) -> GateResult:
     low = 1.0 / measured.judged_upper
     high = 1.0 / measured.interval[0] if measured.interval[0] else math.inf
     detail = f"{_signed_percent(observed)} latency over {measured.quads} quads"
-    if math.isfinite(high):
-        bounds = f"{_signed_percent(low)} to {_signed_percent(high)}"
-        detail += f", {_confidence(measured)} bounds {bounds}"
+    detail += _bounds(
+        measured,
+        _signed_percent(high) if math.isfinite(high) else "",
+        _signed_percent(low) if low > 0.0 else "",
+        names=("at most", "at least"),
+    )
     if observed > limit and low > 1.0:
         verdict = Verdict.FAIL
     elif high < limit:
@@ -253,8 +263,18 @@ def _at_a_look(verdict: Verdict, quads: int) -> tuple[Verdict, str]:
     return verdict, note
 
 
-def _confidence(measured: PairedRatio) -> str:
-    return f"{100.0 * (1.0 - measured.alpha / len(LOOKS)):.5g} %"
+def _bounds(
+    measured: PairedRatio, passing: str, failing: str, names: tuple[str, str] = ("≥", "≤")
+) -> str:
+    """Return the bounds there are, each with its own confidence: a pass's first, then a fail's.
+
+    Each is one side of an interval, which spends half of its error there.
+    """
+    text = ""
+    for name, bound, alpha in zip(names, (passing, failing), (ALPHA, measured.alpha), strict=True):
+        if bound:
+            text += f", {name} {bound} ({100.0 * (1.0 - alpha / len(LOOKS) / 2.0):.5g} %)"
+    return text
 
 
 def _signed_percent(ratio: float) -> str:

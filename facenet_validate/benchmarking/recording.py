@@ -1,10 +1,10 @@
-"""A measurement as a session: what it is, where it came from, and whether it is stored."""
+"""A measurement as a session: what it is, where it came from, and what becomes of it."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -18,26 +18,30 @@ from facenet_validate.benchmarking.paired_ratio import PairedRatio
 from facenet_validate.benchmarking.sessions import Identity, Session, newest_epoch, utc_now
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
 from facenet_validate.benchmarking.timing import PROTOCOL
-from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.protocol import Engine, Scope
+from facenet_validate.errors import BaselineError
 
 
-def make_session(
-    timed: Timed, engine: Engine, target: str, provenance: Mapping[str, str]
-) -> Session:
+def identity_of(engine: Engine, target: str, batch: int, scope: Scope) -> Identity:
+    """Return what sessions of an engine must have in common to be compared."""
+    return Identity(
+        device=engine.info.device,
+        device_details=engine.info.device_details,
+        precision=engine.info.precision,
+        target=target,
+        batch=batch,
+        shape=(batch, *(int(side) for side in engine.input.shape[1:])),
+        backend=engine.info.backend,
+        scope=scope,
+        protocol=PROTOCOL,
+    )
+
+
+def make_session(timed: Timed, identity: Identity, provenance: Mapping[str, str]) -> Session:
     """Return the session a measurement would be stored as, in epoch 1 without a reason."""
     return Session(
         recorded_at=utc_now(),
-        identity=Identity(
-            device=engine.info.device,
-            device_details=engine.info.device_details,
-            precision=engine.info.precision,
-            target=target,
-            batch=timed.batch,
-            shape=(timed.batch, *(int(side) for side in engine.input.shape[1:])),
-            backend=engine.info.backend,
-            scope=timed.scope,
-            protocol=PROTOCOL,
-        ),
+        identity=identity,
         provenance=provenance,
         epoch=1,
         reason="",
@@ -65,55 +69,90 @@ def provenance_of(engine: Engine, model_digest: str, folder: Path) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class Recording:
-    """Whether a session is to be stored.
+class Measured:
+    """A session that may be stored.
 
     Attributes
     ----------
-    mode : str or None
-        ``all``, ``missing`` or ``accept``; None records nothing.
-    reason : str or None
-        Why a new epoch is accepted.
-    refusal : str
-        Why this run may not be recorded; empty if it may.
+    session : Session
+        What was measured.
+    disturbance : str
+        What disturbed it however often it was measured; empty if nothing did.
     """
 
-    mode: str | None
-    reason: str | None
-    refusal: str
+    session: Session
+    disturbance: str
 
-    def store(self, session: Session, store: BaselineStore, slower: str) -> str:
-        """Store a session if that was asked for, and say what came of it.
 
-        Parameters
-        ----------
-        session : Session
-            What was measured.
-        store : BaselineStore
-            Where it goes.
-        slower : str
-            The stored gates it fails; empty if none. A new epoch is accepted in spite of them.
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a session.
 
-        Returns
-        -------
-        str
-            Empty if nothing was asked for, or there are sessions enough.
-        """
-        known = [s for s in store.load(session.identity) if s.identity == session.identity]
-        epoch = newest_epoch(known)
-        enough = self.mode == "missing" and len(epoch) >= MINIMUM_SESSIONS
-        if self.mode is None or enough:
-            return ""
-        accepts = self.mode == "accept"
-        refusal = self.refusal or ("" if accepts or not slower else f"it fails {slower}")
-        if refusal:
-            return f"not recorded: {refusal}"
-        number = epoch[-1].epoch if epoch else 1
-        if accepts and epoch:
-            number += 1
-        path = store.append(replace(session, epoch=number, reason=self.reason or ""))
-        where = f"recorded in {path.parent.name}/{path.name}"
-        return f"epoch {number} begins; {where}" if accepts else where
+    Attributes
+    ----------
+    about : str
+        Which it is, for people.
+    text : str
+        Where it was recorded, or why it was not.
+    failed : bool
+        Whether it should have been recorded and could not be.
+    """
+
+    about: str
+    text: str
+    failed: bool = False
+
+
+def record(
+    measured: Sequence[Measured],
+    store: BaselineStore,
+    *,
+    mode: str,
+    reason: str,
+    refusals: Mapping[str, str],
+) -> list[Recorded]:
+    """Store a run's sessions, at its end, when every gate is known.
+
+    Parameters
+    ----------
+    measured : sequence of Measured
+        In the order measured.
+    store : BaselineStore
+        Where they go.
+    mode : str
+        ``all``, ``missing`` (where an epoch has fewer than five) or ``accept`` (a new epoch).
+    reason : str
+        Why a new epoch is accepted.
+    refusals : mapping of str to str
+        Precision → why its sessions may not be recorded; empty or absent if they may.
+    """
+    found = []
+    for one in measured:
+        identity = one.session.identity
+        about = f"{identity.precision}, batch {identity.batch}"
+        refusal = refusals.get(identity.precision, "")
+        if not refusal and one.disturbance:
+            refusal = f"disturbed: {one.disturbance}"
+        try:
+            text = f"not recorded: {refusal}" if refusal else _store(one, store, mode, reason)
+        except BaselineError as error:
+            found.append(Recorded(about, f"not recorded: {error}", failed=True))
+            continue
+        found.append(Recorded(about, text))
+    return found
+
+
+def _store(one: Measured, store: BaselineStore, mode: str, reason: str) -> str:
+    identity = one.session.identity
+    known = [s for s in store.load(identity) if s.identity == identity]
+    epoch = newest_epoch(known)
+    if mode == "missing" and len(epoch) >= MINIMUM_SESSIONS:
+        return f"not recorded: {len(epoch)} sessions are stored, which are enough"
+    begins = mode == "accept" and bool(epoch)
+    number = epoch[-1].epoch + begins if epoch else 1
+    path = store.append(replace(one.session, epoch=number, reason=reason))
+    where = f"recorded in {path.parent.name}/{path.name}"
+    return f"epoch {number} begins; {where}" if begins else where
 
 
 def _finite_interval(ratio: PairedRatio | None) -> tuple[float, float] | None:

@@ -19,8 +19,9 @@ cannot hold: w ≥ 0, so d + w < log(limit) excludes d > log(limit). Otherwise i
 machines whose sessions differ by more than a percent is the usual answer, by design.
 
 A regression of 2 % a week never fails that rule, because the stored sessions move along. So the
-same rule is applied against the epoch's first five sessions alone at 1.05, and it can only fail.
-Once there are more than five, the two rules share α.
+same rule is applied against the epoch's first five sessions alone at 1.05, or at the gate's own
+limit where that is larger, and it can only fail. Once there are more than five, the two rules
+share α.
 """
 
 from __future__ import annotations
@@ -110,11 +111,14 @@ class Judged:
         Against the epoch's sessions.
     creep : Shift or None
         Against the epoch's first five, where that is what fails.
+    creep_limit : float
+        What it is held to.
     """
 
     verdict: Verdict
     change: Shift
     creep: Shift | None
+    creep_limit: float
 
 
 def judge_shift(now: float, stored: Sequence[float], limit: float, alpha: float = ALPHA) -> Judged:
@@ -133,14 +137,16 @@ def judge_shift(now: float, stored: Sequence[float], limit: float, alpha: float 
     """
     # Of five sessions the first five are all: creep is no further question.
     creeps = len(stored) > FIRST_SESSIONS
+    # A gate that was loosened beyond it allows as much against the first five.
+    creep_limit = max(CREEP_LIMIT, limit)
     share = alpha / 2 if creeps else alpha
     change = shift(now, stored, share)
     verdict = change.verdict(limit)
     if creeps:
         creep = shift(now, stored[:FIRST_SESSIONS], share)
-        if creep.verdict(CREEP_LIMIT) is Verdict.FAIL:
-            return Judged(Verdict.FAIL, change, creep)
-    return Judged(verdict, change, None)
+        if creep.verdict(creep_limit) is Verdict.FAIL:
+            return Judged(Verdict.FAIL, change, creep, creep_limit)
+    return Judged(verdict, change, None, creep_limit)
 
 
 def percent(log_change: float) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from facenet_validate.benchmarking.baselines import FIRST_SESSIONS
 from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import changed_since
 from facenet_validate.benchmarking.sessions import Session, newest_epoch
-from facenet_validate.benchmarking.shift import CREEP_LIMIT, Shift, judge_shift, percent
+from facenet_validate.benchmarking.shift import Shift, judge_shift, percent
 from facenet_validate.verdicts import GateResult, Verdict, not_evaluated
 
 MINIMUM_SESSIONS = 5
@@ -125,10 +125,17 @@ def stored_gate(
         creep_from = f"the epoch's first {FIRST_SESSIONS} (slow creep)"
         notes.append(_described(judged.creep, quantity, creep_from))
         if change.verdict(limit) is not Verdict.FAIL:
-            change, allowed, against = judged.creep, CREEP_LIMIT, creep_from
+            change, allowed, against = judged.creep, judged.creep_limit, creep_from
             base = values[:FIRST_SESSIONS]
     elif judged.verdict is Verdict.INCONCLUSIVE:
         notes.append(f"the stored sessions spread by {percent(change.spread)[1:]}")
+    if judged.verdict is not Verdict.PASS:
+        minutes = (epoch[-1].recorded() - epoch[0].recorded()).total_seconds() / 60.0
+        if minutes < 60.0:
+            notes.append(
+                f"they were recorded within {minutes:.0f} min, which does not show how much days "
+                "differ"
+            )
     changed = changed_since(epoch, now)
     if changed:
         notes.append(f"changed since the baseline: {', '.join(changed)}")
@@ -153,6 +160,24 @@ def stored_gate(
         ),
         changed,
     )
+
+
+def unless_alone(pooled: Comparison, second: Comparison) -> Comparison:
+    """Return a comparison, whose fail stands only if the second measurement fails by itself too.
+
+    Parameters
+    ----------
+    pooled : Comparison
+        Of all blocks of two measurements.
+    second : Comparison
+        Of the blocks of the second one.
+    """
+    result, alone = pooled.result, second.result
+    if result.verdict is not Verdict.FAIL or alone.verdict is Verdict.FAIL:
+        return pooled
+    assert alone.observed is not None
+    detail = f"{result.detail}; measured again it is {percent(math.log(alone.observed))}: no fail"
+    return replace(pooled, result=replace(result, verdict=Verdict.INCONCLUSIVE, detail=detail))
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:

@@ -65,6 +65,14 @@ def latencies(seconds: ArrayLike) -> Latencies:
     return Latencies(len(sample), p50, p90, p99 if len(sample) >= FEWEST_FOR_P99 else None)
 
 
+@dataclass(frozen=True)
+class WarmUp:
+    """How an engine was warmed up: blocks run, and whether their times settled."""
+
+    blocks: int
+    settled: bool
+
+
 def time_block(work: Work, clock: Clock = perf_counter) -> float:
     """Run one block and return the seconds it took."""
     start = clock()
@@ -80,7 +88,7 @@ def warm_up(
     minimum_blocks: int = 2 * _WINDOW,
     maximum_blocks: int = 20,
     minimum_seconds: float = 0.2,
-) -> int:
+) -> WarmUp:
     """Run untimed blocks until block times settle.
 
     Block times are settled when the median of the last three blocks is within `settle` of the
@@ -104,8 +112,8 @@ def warm_up(
 
     Returns
     -------
-    int
-        The number of blocks run.
+    WarmUp
+        How many blocks were run, and whether they settled.
     """
     seconds: list[float] = []
     spent = 0.0
@@ -116,7 +124,7 @@ def warm_up(
             continue
         settled = len(seconds) >= minimum_blocks and _settled(seconds, settle)
         if settled or len(seconds) >= maximum_blocks:
-            return len(seconds)
+            return WarmUp(len(seconds), settled)
 
 
 def _settled(seconds: list[float], settle: float) -> bool:
@@ -257,13 +265,7 @@ class QuadTimer:
         """Return the quads kept: float64 seconds, shape (Q, 4), in the order A, B, B, A."""
         return np.array(self._quads, dtype=np.float64).reshape(-1, 4)
 
-    @property
-    def a_blocks(self) -> tuple[float, ...]:
-        """Seconds of the blocks of A in the quads kept."""
+    def a_blocks(self, since: int = 0) -> tuple[float, ...]:
+        """Return the seconds of the blocks of A in the quads kept, from a quad on."""
         columns = (0, 1, 2, 3) if self._b is None else (0, 3)
-        return tuple(quad[column] for quad in self._quads for column in columns)
-
-    @property
-    def b_blocks(self) -> tuple[float, ...]:
-        """Seconds of the blocks of B in the quads kept."""
-        return () if self._b is None else tuple(t for quad in self._quads for t in quad[1:3])
+        return tuple(quad[column] for quad in self._quads[since:] for column in columns)

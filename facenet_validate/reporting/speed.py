@@ -26,6 +26,8 @@ def _speed(speed: Mapping[str, Any]) -> str:
     if again := len(speed["measured_again"]):
         causes = ", ".join(dict.fromkeys(speed["measured_again"]))
         text += f"; {again} disturbed quads measured again ({causes})"
+    if speed["unsettled"]:
+        text += "; block times had not settled when warming up ended"
     if speed["disturbance"]:
         text += f"; disturbed to the last: {speed['disturbance']}"
     return text

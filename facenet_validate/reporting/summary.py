@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,6 +60,45 @@ def unmet_requirements(run: Run, results: Results) -> list[str]:
         and gate["verdict"] in (NOT_RUN, "not evaluated")
         and gate["gate"] in run.gates.own(gate["dataset"], gate["precision"], gate["target"])
     ]
+
+
+def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
+    """Store what was timed, where that was asked for and no gate of its engine failed.
+
+    Returns
+    -------
+    bool
+        False if a session that may be stored could not be.
+    """
+    mode = run.settings.update_baselines
+    if mode is None or not run.measured:
+        return True
+    from facenet_validate.benchmarking.baselines import BaselineStore
+    from facenet_validate.benchmarking.recording import record
+
+    broken = ""
+    if exitstatus in _BROKEN:
+        broken = "the run did not come to its end"
+    elif results.errors:
+        broken = f"{results.errors[0]['test']} broke before a verdict"
+    failed: dict[str, list[str]] = {}
+    for gate in results.gates:
+        if gate["verdict"] == "fail":
+            failed.setdefault(gate["precision"], []).append(gate["gate"])
+    found = record(
+        run.measured,
+        BaselineStore(run.settings.baselines),
+        mode=mode,
+        reason=run.settings.reason or "",
+        refusals={
+            precision: broken
+            or (f"this engine fails {', '.join(dict.fromkeys(gates))}" if gates else "")
+            for precision in run.settings.precisions
+            for gates in (failed.get(precision, []),)
+        },
+    )
+    run.facts["baselines"] = [asdict(one) for one in found]
+    return not any(one.failed for one in found)
 
 
 def verdict_of_run(gates: list[dict[str, Any]], results: Results, exitstatus: int) -> str:
@@ -197,7 +237,8 @@ def _notes(run: Run, results: Results) -> list[str]:
     for name, origin in facts.get("embeddings", {}).items():
         lines.append(f"embeddings, {name}: {origin}")
     lines += verification_lines(results.measurements)
-    return lines + speed_lines(results.measurements)
+    lines += speed_lines(results.measurements)
+    return lines + [f"baseline {one['about']}: {one['text']}" for one in facts.get("baselines", ())]
 
 
 def _alignment_lines(alignment: dict[str, Any], title: str) -> list[str]:

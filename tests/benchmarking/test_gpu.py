@@ -37,6 +37,7 @@ class FakeNvml(SimpleNamespace):
             "nvmlSystemGetDriverVersion": b"575.57.08",
             "nvmlDeviceGetMigMode": [1, 1],
             "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+            "nvmlDeviceGetApplicationsClock": 1980,
             "nvmlDeviceGetTemperature": 41,
             "nvmlDeviceGetPowerUsage": 310_500,
             "nvmlDeviceGetCurrentClocksEventReasons": 0x4,
@@ -79,7 +80,7 @@ def test_a_gpu_is_sampled() -> None:
     nvml = FakeNvml()
     with watch(nvml) as found:
         assert found.unavailable == ""
-        assert found.facts == GpuFacts("575.57.08", True, 700.0)
+        assert found.facts == GpuFacts("575.57.08", True, 700.0, 1980)
         assert found.sample() == GpuSample(1980, 2619, 41, 310.5, 0x4, 2)
         assert nvml.open == 1
     found.close()
@@ -122,7 +123,7 @@ def test_missing_nvml_leaves_everything_unknown(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with GpuWatch("0000:17:00.0") as found:
         assert found.unavailable == "NVML is not read: nvidia-ml-py is not installed"
-        assert found.facts == GpuFacts(None, None, None)
+        assert found.facts == GpuFacts(None, None, None, None)
         assert found.sample() == UNKNOWN
 
 

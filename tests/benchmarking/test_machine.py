@@ -79,6 +79,10 @@ def test_the_digest_of_flags_ignores_their_order(flags: list[str], random: objec
     assert flags_digest([*flags, "new"]) != flags_digest(flags)
 
 
+V1 = "sys/fs/cgroup/cpu"
+"""Where version 1 has the controller of this process's group, which is its root."""
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
@@ -90,6 +94,9 @@ def test_the_digest_of_flags_ignores_their_order(flags: list[str], random: objec
             0.5,
         ),
         ({"sys/fs/cgroup/a/b/cpu.max": "nonsense"}, None),
+        ({f"{V1}/cpu.cfs_quota_us": "-1\n", f"{V1}/cpu.cfs_period_us": "100000\n"}, None),
+        ({f"{V1}/cpu.cfs_quota_us": "250000\n", f"{V1}/cpu.cfs_period_us": "100000\n"}, 2.5),
+        ({f"{V1}/cpu.cfs_quota_us": "250000\n"}, None),
     ],
 )
 def test_quota_is_the_tightest_of_the_groups(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -13,7 +14,7 @@ from facenet_validate.benchmarking import measure
 from facenet_validate.benchmarking.measure import Measurement
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, slow_down
 from facenet_validate.benchmarking.self_check import self_check
-from facenet_validate.benchmarking.timing import QuadTimer
+from facenet_validate.benchmarking.timing import QuadTimer, WarmUp
 from facenet_validate.engines.protocol import Work
 from facenet_validate.verdicts import GateResult, Verdict
 
@@ -70,7 +71,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
 
     monkeypatch.setattr(measure, "QuadTimer", partial(QuadTimer, clock=made))
-    monkeypatch.setattr(measure, "warm_up", lambda _work: None)
+    monkeypatch.setattr(measure, "warm_up", lambda _work: WarmUp(6, settled=True))
     return made
 
 
@@ -86,8 +87,9 @@ def judge(ratio: PairedRatio) -> GateResult:
     return slow_down(ratio, gate="performance.against", limit=1.03)
 
 
-def twin_of(work: Work) -> Callable[[], AbstractContextManager[Work]]:
-    return lambda: nullcontext(work)
+def in_turn(*works: Work) -> Callable[[], AbstractContextManager[Work]]:
+    loads = itertools.cycle(works)
+    return lambda: nullcontext(next(loads))
 
 
 def noisy(seed: int, seconds: float, sd: float) -> Callable[[], float]:
@@ -198,21 +200,20 @@ def test_a_disturbance_that_stays_is_inconclusive_with_its_reason(clock: Clock) 
 def test_an_engine_beside_itself_is_not_slower(clock: Clock) -> None:
     loaded: list[Work] = []
 
-    def twin() -> AbstractContextManager[Work]:
-        loaded.append(clock.work(noisy(len(loaded) + 2, 1.0, 0.01)))
+    def load() -> AbstractContextManager[Work]:
+        loaded.append(clock.work(noisy(len(loaded), 1.0, 0.01)))
         return nullcontext(loaded[-1])
 
     told: list[tuple[int, int]] = []
     found = self_check(
         20,
-        clock.work(noisy(1, 1.0, 0.01)),
-        twin,
+        load,
         Around(),
         lambda *counts: told.append(counts),
         limit=1.03,
         alpha=0.01,
     )
-    assert len(loaded) == len(found.results) == 20
+    assert len(loaded) == 2 * len(found.results) == 40
     assert told == [(number, 20) for number in range(21)]
     assert found.false_failures == 0
     # 1 − 0.05^(1/20)
@@ -224,15 +225,48 @@ def test_an_engine_beside_itself_is_not_slower(clock: Clock) -> None:
 
 
 def test_a_machine_that_takes_an_engine_for_a_slower_one_fails(clock: Clock) -> None:
-    found = self_check(
-        3, clock.work(1.05), twin_of(clock.work(1.0)), Around(), silent, limit=1.03, alpha=0.01
-    )
+    load = in_turn(clock.work(1.05), clock.work(1.0))
+    found = self_check(3, load, Around(), silent, limit=1.03, alpha=0.01)
     assert found.false_failures == 3
     assert found.bound == 1.0
     assert found.gate("performance.self_check", 1.03).verdict is Verdict.FAIL
 
 
-def test_a_machine_that_is_never_decided_is_inconclusive(clock: Clock) -> None:
-    twin, around = twin_of(clock.work(1.0)), Around((0.0, 1e9))
-    found = self_check(2, clock.work(1.0), twin, around, silent, limit=1.03, alpha=0.01)
-    assert found.gate("performance.self_check", 1.03).verdict is Verdict.INCONCLUSIVE
+def test_disturbed_comparisons_count_for_nothing(clock: Clock) -> None:
+    load = in_turn(clock.work(1.0))
+    found = self_check(3, load, Around((0.0, 23.0)), silent, limit=1.03, alpha=0.01)
+    assert (len(found.results), found.disturbed) == (1, 2)
+    assert found.bound == pytest.approx(0.95)
+    gate = found.gate("performance.self_check", 1.03)
+    assert gate.verdict is Verdict.INCONCLUSIVE
+    assert gate.detail.endswith("2 disturbed, not counted")
+    none = self_check(2, load, Around((0.0, 1e9)), silent, limit=1.03, alpha=0.01)
+    assert none.gate("performance.self_check", 1.03).verdict is Verdict.INCONCLUSIVE
+    assert none.bound == 1.0
+
+
+def test_a_measurement_tells_of_its_second_half_alone(clock: Clock) -> None:
+    durations = iter([1.1] * 24 + [1.0] * 24)
+    a, b = clock.work(lambda: next(durations)), clock.work(1.0)
+    measurement = Measurement(a, b, Around(), silent)
+    measurement.through(Benchmark(clock))
+    since = measurement.again()
+    assert since == 12
+    whole, second = measurement.timed(), measurement.timed(since)
+    assert whole.latency_seconds == pytest.approx(1.05)
+    assert second.latency_seconds == 1.0
+    assert len(second.block_seconds) == 24
+    assert second.ratio is not None
+    assert second.ratio.ratio == 1.0
+    assert measurement.ratio(24) is None
+
+
+def test_block_times_that_do_not_settle_are_told(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed = iter([WarmUp(6, settled=True), WarmUp(20, settled=False)])
+    monkeypatch.setattr(measure, "warm_up", lambda _run: next(warmed))
+    measurement = Measurement(clock.work(1.0), clock.work(1.0), Around(), silent)
+    measurement.warm_up()
+    measurement.through(Benchmark(clock))
+    assert measurement.timed().unsettled

@@ -150,7 +150,7 @@ def floor_of(low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:
 def test_floor_passes_when_the_whole_interval_is_at_or_above_it() -> None:
     verdict, detail = floor_of(1.2, 1.65)
     assert verdict is Verdict.PASS
-    assert detail == "1.62 × FP32's speed over 12 quads, 99.75 % bounds 1.2–1.65"
+    assert detail == "1.62 × FP32's speed over 12 quads, ≥ 1.2 (99.875 %), ≤ 1.65 (99.875 %)"
 
 
 def test_floor_fails_when_the_whole_interval_is_below_it() -> None:
@@ -163,7 +163,8 @@ def test_floor_inside_the_interval_is_inconclusive_and_names_the_next_look(
 ) -> None:
     assert floor_of(low, high) == (
         Verdict.INCONCLUSIVE,
-        f"1.62 × FP32's speed over 12 quads, 99.75 % bounds {low}–{high}; next look at 24 quads",
+        f"1.62 × FP32's speed over 12 quads, ≥ {low} (99.875 %), ≤ {high} (99.875 %); "
+        "next look at 24 quads",
     )
     assert floor_of(low, high, quads=96)[1].endswith("no looks are left")
 
@@ -193,13 +194,19 @@ def slowed(ratio: float, low: float, high: float, quads: int = 12) -> tuple[Verd
 def test_an_engine_of_the_same_speed_passes() -> None:
     verdict, detail = slowed(1.0, 0.98, 1.02)
     assert verdict is Verdict.PASS
-    assert detail == "+0.0 % latency over 12 quads, 99.75 % bounds -2.0 % to +2.0 %"
+    assert (
+        detail
+        == "+0.0 % latency over 12 quads, at most +2.0 % (99.875 %), at least -2.0 % (99.875 %)"
+    )
 
 
 def test_a_slower_engine_fails() -> None:
     verdict, detail = slowed(1 / 1.06, 1 / 1.08, 1 / 1.04)
     assert verdict is Verdict.FAIL
-    assert detail == "+6.0 % latency over 12 quads, 99.75 % bounds +4.0 % to +8.0 %"
+    assert (
+        detail
+        == "+6.0 % latency over 12 quads, at most +8.0 % (99.875 %), at least +4.0 % (99.875 %)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -215,6 +222,14 @@ def test_what_noise_could_explain_is_inconclusive(ratio: float, low: float, high
     verdict, detail = slowed(ratio, low, high)
     assert verdict is Verdict.INCONCLUSIVE
     assert detail.endswith("next look at 24 quads")
+
+
+def test_each_bound_tells_its_own_confidence_and_none_is_infinite() -> None:
+    both = slow_down(paired_ratio(quads_of([1.0] * 12), ALPHA / 4), gate="g", limit=1.03)
+    assert both.detail.endswith("at most +0.0 % (99.875 %), at least +0.0 % (99.969 %)")
+    # 2·2^-12 is more than the fourth of 1 % over 21 gates: no bound to fail by at twelve quads.
+    one = slow_down(paired_ratio(quads_of([1.0] * 12), ALPHA / 21), gate="g", limit=1.03)
+    assert one.detail.endswith("over 12 quads, at most +0.0 % (99.875 %)")
 
 
 def test_a_slow_down_is_not_judged_between_looks() -> None:

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -17,6 +18,7 @@ from facenet_validate.benchmarking.stored_gate import (
     RELATIVE_LATENCY,
     comparison_table,
     stored_gate,
+    unless_alone,
 )
 from facenet_validate.verdicts import GateResult, Verdict
 
@@ -268,6 +270,47 @@ def test_sessions_without_a_ratio_are_not_compared_by_it(make_session: Make) -> 
     alone = judge(make_session(99)).result
     assert alone.verdict is Verdict.NOT_EVALUATED
     assert alone.detail.startswith("latency / FP32's was not measured")
+
+
+def test_a_fail_needs_the_second_measurement_alone_to_fail(make_session: Make) -> None:
+    stored = [make_session(n, latency_seconds=x) for n, x in enumerate(QUIET)]
+    judge = partial(stored_gate, stored=stored, gate="g", limit=1.03)
+    slow, clean = (judge(make_session(99, latency_seconds=x)) for x in (1.06, 1.001))
+    assert unless_alone(slow, slow) is slow
+    assert unless_alone(clean, slow) is clean
+    found = unless_alone(slow, clean)
+    assert found.result.verdict is Verdict.INCONCLUSIVE
+    assert found.result.observed == slow.result.observed
+    assert found.result.detail.endswith("; measured again it is +0.1 %: no fail")
+    assert found.row == slow.row
+
+
+def test_a_loosened_gate_is_held_to_its_own_limit_against_the_first_five(
+    make_session: Make,
+) -> None:
+    stored = [make_session(n, latency_seconds=QUIET[n % 5]) for n in range(6)]
+    now = make_session(99, latency_seconds=1.06)
+    assert stored_gate(now, stored, gate="g", limit=1.10).result.verdict is Verdict.PASS
+    assert stored_gate(now, stored, gate="g", limit=1.03).result.verdict is Verdict.FAIL
+
+
+def test_sessions_of_one_hour_are_told(make_session: Make) -> None:
+    first = make_session(0)
+    begin = first.recorded()
+    stored = [
+        make_session(
+            n, recorded_at=(begin + timedelta(minutes=2 * n)).isoformat(), latency_seconds=x
+        )
+        for n, x in enumerate(NOISY)
+    ]
+    now = make_session(99, latency_seconds=1.1)
+    detail = stored_gate(now, stored, gate="g", limit=1.03).result.detail
+    assert "they were recorded within 8 min, which does not show how much days differ" in detail
+    spread = [
+        make_session(n, recorded_at=(begin + timedelta(days=n)).isoformat(), latency_seconds=x)
+        for n, x in enumerate(NOISY)
+    ]
+    assert "recorded within" not in stored_gate(now, spread, gate="g", limit=1.03).result.detail
 
 
 def test_the_table_has_a_row_a_quantity_and_what_changed(make_session: Make) -> None:
