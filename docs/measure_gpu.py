@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.backends import BACKENDS, choose_backend
+from facenet_validate.benchmarking.latency import latencies
 from facenet_validate.benchmarking.machine import cpu_identity
-from facenet_validate.benchmarking.timing import QuadTimer, latencies, warm_up
+from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
 from facenet_validate.datasets.images import standardize

@@ -34,11 +34,6 @@ Other = Literal["fp32", "against"]
 _NAMES = {"fp32": "FP32", "against": "the engine of --facenet-against"}
 _STORED = ("performance.stored", "performance.stored_ratio")
 
-LATENCY_SECONDS = 10.0
-"""Where 1,000 single batches take longer there is no 99th percentile, and a quarter of the time."""
-
-FEWEST_BATCHES = 10
-
 
 class Timing:
     """Times the engine under test and compares it with others and with what was stored.
@@ -187,43 +182,10 @@ class Timing:
         )
 
     def latencies(self) -> dict[str, Any]:
-        """Time single batches and return their percentiles, in milliseconds.
+        """Time single batches and return their percentiles, in milliseconds."""
+        from facenet_validate.benchmarking.latency import time_batches
 
-        On TensorRT they are what trtexec tells: device time between events, and how long a launch
-        takes. Elsewhere the host's clock tells, from a batch in memory to its embeddings in memory.
-        """
-        from facenet_validate.benchmarking.timing import FEWEST_FOR_P99, latencies, time_block
-        from facenet_validate.engines.tensorrt.engine import TensorRtEngine
-
-        def count(seconds: float) -> int:
-            if FEWEST_FOR_P99 * seconds <= LATENCY_SECONDS:
-                return FEWEST_FOR_P99
-            return max(FEWEST_BATCHES, int(LATENCY_SECONDS / 4.0 / seconds))
-
-        engine, batch = self._engine, self._batch()
-        more: dict[str, Any] = {}
-        if isinstance(engine, TensorRtEngine):
-            few = engine.replays(batch, FEWEST_BATCHES)
-            times = engine.replays(batch, count(few.wall_seconds / FEWEST_BATCHES))
-            found = latencies(times.device_seconds)
-            more = {
-                "clock": "device",
-                "enqueue_p50_ms": latencies(times.enqueue_seconds).p50_ms,
-                "enqueue_share": float(times.enqueue_seconds.sum() / times.device_seconds.sum()),
-                "host_bound": times.host_bound,
-                "gpu_memory_bytes": engine.memory_bytes,
-            }
-        else:
-
-            def run() -> None:
-                engine.run(batch)
-
-            more = {"clock": "host"}
-            found = latencies([time_block(run) for _ in range(count(time_block(run)))])
-        percentiles = {"p50_ms": found.p50_ms, "p90_ms": found.p90_ms}
-        if found.p99_ms is not None:
-            percentiles["p99_ms"] = found.p99_ms
-        return {"batch": len(batch), "batches": found.samples, **percentiles, **more}
+        return time_batches(self._engine, self._batch())
 
     def stored(self, speed: Speed) -> tuple[tuple[GateResult, ...], str]:
         """Judge a speed by the stored sessions; return the results and a table of what differs.

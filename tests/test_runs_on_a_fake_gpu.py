@@ -31,13 +31,15 @@ import facenet_validate.engines.device.cuda
 import facenet_validate.engines.device.driver
 import facenet_validate.engines.tensorrt.engine as room
 import facenet_validate.engines.tensorrt.artefacts as artefacts
-import facenet_validate.stopwatch
+import facenet_validate.benchmarking.latency
+from facenet_validate.benchmarking.surroundings import Surroundings
 from tests.engines.device.fake_device import FakeDevice
 from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_library
 
 GRAPHS = {}
 DEVICE = FakeDevice()
-facenet_validate.stopwatch.LATENCY_SECONDS = 0.0
+facenet_validate.benchmarking.latency.LATENCY_SECONDS = 0.0
+Surroundings.disturbance = lambda surroundings, begin, end: ""
 facenet_validate.engines.device.cuda.gpu = lambda: facenet_validate.backends.Gpu(
     lambda: "", lambda: "9.0", lambda: ""
 )

@@ -32,9 +32,9 @@ from functools import partial
 
 import numpy as np
 
+import facenet_validate.benchmarking.latency as latency
 import facenet_validate.benchmarking.measure as measure
 import facenet_validate.benchmarking.surroundings as surroundings
-import facenet_validate.stopwatch as stopwatch
 from facenet_validate.benchmarking.timing import QuadTimer, WarmUp
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Work
@@ -64,8 +64,8 @@ def work(engine, batch, scope):
 OnnxRuntimeEngine.work = work
 measure.QuadTimer = partial(QuadTimer, clock=lambda: NOW[0])
 measure.warm_up = lambda run: WarmUp(6, settled=True)
-stopwatch.LATENCY_SECONDS = 0.0
-stopwatch.FEWEST_BATCHES = 1
+latency.LATENCY_SECONDS = 0.0
+latency.FEWEST_BATCHES = 1
 
 
 class Surroundings:

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Work: TypeAlias = Callable[[], None]
 """One block: returns when its images are done."""
@@ -31,38 +31,7 @@ MINIMUM_BLOCKS = 6
 MEASURED_AGAIN = 2
 """How often a disturbed quad is measured again."""
 
-FEWEST_FOR_P99 = 1000
-"""Samples that a 99th percentile needs."""
-
 _WINDOW = 3
-
-
-@dataclass(frozen=True)
-class Latencies:
-    """How long single batches took.
-
-    Attributes
-    ----------
-    samples : int
-        Batches timed one by one.
-    p50_ms, p90_ms : float
-        Percentiles, in milliseconds.
-    p99_ms : float or None
-        The 99th; None from fewer than `FEWEST_FOR_P99` samples, of which ten or less would decide
-        it.
-    """
-
-    samples: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float | None
-
-
-def latencies(seconds: ArrayLike) -> Latencies:
-    """Summarise the durations of single batches, in seconds; percentiles are interpolated."""
-    sample = 1e3 * np.asarray(seconds, dtype=np.float64)
-    p50, p90, p99 = (float(value) for value in np.percentile(sample, (50, 90, 99)))
-    return Latencies(len(sample), p50, p90, p99 if len(sample) >= FEWEST_FOR_P99 else None)
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facenet_validate.benchmarking.timing import (
-    MEASURED_AGAIN,
-    QuadTimer,
-    latencies,
-    warm_up,
-)
+from facenet_validate.benchmarking.timing import MEASURED_AGAIN, QuadTimer, warm_up
 
 pytest_plugins = ["pytester"]
-
-
-def test_latencies_are_percentiles_in_milliseconds() -> None:
-    found = latencies([0.1, 0.2, 0.3])
-    assert (found.samples, found.p99_ms) == (3, None)
-    assert (found.p50_ms, found.p90_ms) == pytest.approx((200.0, 280.0))
-
-
-@pytest.mark.parametrize(("count", "p99"), [(999, None), (1000, 990.01)])
-def test_a_99th_percentile_takes_a_thousand_samples(count: int, p99: float | None) -> None:
-    assert latencies(np.arange(1, count + 1) / 1e3).p99_ms == (p99 and pytest.approx(p99))
 
 
 def warmed(clock: Any, durations: Iterator[float], **options: float) -> tuple[int, bool]:

@@ -302,10 +302,11 @@ def test_a_file_larger_than_an_onnx_can_be_is_not_read(tmp_path: Path) -> None:
 
 
 def _refused_quickly(path: Path, says: str) -> None:
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ModelError) as error:
         load_onnx(path)
-    assert time.monotonic() - started < 1
+    # Of this process: what else the machine does is not the file's fault.
+    assert time.process_time() - started < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
     assert says in str(error.value)
     assert str(path) in str(error.value)

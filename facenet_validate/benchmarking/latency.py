@@ -1,0 +1,86 @@
+"""How long single batches take, beside how many of them a second: percentiles of latency."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from facenet_validate.benchmarking.timing import time_block
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.tensorrt.engine import TensorRtEngine
+
+FEWEST_FOR_P99 = 1000
+"""Samples that a 99th percentile needs."""
+
+FEWEST_BATCHES = 10
+
+LATENCY_SECONDS = 10.0
+"""Where 1,000 single batches take longer there is no 99th percentile, and a quarter of the time."""
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """How long single batches took.
+
+    Attributes
+    ----------
+    samples : int
+        Batches timed one by one.
+    p50_ms, p90_ms : float
+        Percentiles, in milliseconds.
+    p99_ms : float or None
+        The 99th; None from fewer than `FEWEST_FOR_P99` samples, of which ten or less would decide
+        it.
+    """
+
+    samples: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float | None
+
+
+def latencies(seconds: ArrayLike) -> Latencies:
+    """Summarise the durations of single batches, in seconds; percentiles are interpolated."""
+    sample = 1e3 * np.asarray(seconds, dtype=np.float64)
+    p50, p90, p99 = (float(value) for value in np.percentile(sample, (50, 90, 99)))
+    return Latencies(len(sample), p50, p90, p99 if len(sample) >= FEWEST_FOR_P99 else None)
+
+
+def time_batches(engine: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
+    """Time single batches of an engine and return their percentiles, in milliseconds.
+
+    On TensorRT they are what trtexec tells: device time between events, and how long a launch
+    takes. Elsewhere the host's clock tells, from a batch in memory to its embeddings in memory.
+    """
+    if isinstance(engine, TensorRtEngine):
+        few = engine.replays(batch, FEWEST_BATCHES)
+        times = engine.replays(batch, _count(few.wall_seconds / FEWEST_BATCHES))
+        found = latencies(times.device_seconds)
+        more: dict[str, Any] = {
+            "clock": "device",
+            "enqueue_p50_ms": latencies(times.enqueue_seconds).p50_ms,
+            "enqueue_share": float(times.enqueue_seconds.sum() / times.device_seconds.sum()),
+            "host_bound": times.host_bound,
+            "gpu_memory_bytes": engine.memory_bytes,
+        }
+    else:
+
+        def run() -> None:
+            engine.run(batch)
+
+        more = {"clock": "host"}
+        found = latencies([time_block(run) for _ in range(_count(time_block(run)))])
+    percentiles = {"p50_ms": found.p50_ms, "p90_ms": found.p90_ms}
+    if found.p99_ms is not None:
+        percentiles["p99_ms"] = found.p99_ms
+    return {"batch": len(batch), "batches": found.samples, **percentiles, **more}
+
+
+def _count(seconds: float) -> int:
+    """Return how many batches of so many seconds are timed."""
+    if FEWEST_FOR_P99 * seconds <= LATENCY_SECONDS:
+        return FEWEST_FOR_P99
+    return max(FEWEST_BATCHES, int(LATENCY_SECONDS / 4.0 / seconds))
