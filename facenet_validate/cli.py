@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from facenet_validate.commands import COMMANDS
 from facenet_validate.errors import FacenetValidateError, SettingsError
+
+# What files, disks and numbers can do beyond what was thought of; anything else is a mistake of
+# ours, whose traceback is wanted.
+_UNFORESEEN = (OSError, ValueError, ArithmeticError, RuntimeError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("facenet-validate: interrupted; what was measured is kept", file=sys.stderr)
         return 130
+    except Exception as error:
+        if parsed.command != "history":
+            raise
+        # Python would exit with 1, which says that a comparison found a regression.
+        if not isinstance(error, _UNFORESEEN):
+            traceback.print_exc()
+        print(f"facenet-validate: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

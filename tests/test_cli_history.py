@@ -125,8 +125,9 @@ def test_compare_exits_with_what_it_found(project: Path, say: Say) -> None:
     assert "verdict: no regression" in say("compare", path, report, "--allow", "20")
     said = say("compare", "latest~1", "latest", *BOTH, code=3)
     assert "A has 1 of the 5 sessions that an interval needs" in said
-    assert "nothing comparable" in say("compare", "epoch:9", "latest", code=3)
-    assert "nothing comparable" in say("compare", "epoch:1", "latest", "--batch", 64, code=3)
+    nothing = "verdict: inconclusive: no identity has sessions on both sides"
+    assert nothing in say("compare", "epoch:9", "latest", code=3)
+    assert nothing in say("compare", "epoch:1", "latest", "--batch", 64, code=3)
     assert "expected an id" in say("compare", "yesterday", "latest", code=2)
     say("compare", "latest", code=2)
     say("compare", "epoch:1", "epoch:2", "--allow", "-3", code=2)
@@ -158,7 +159,14 @@ def test_what_cannot_be_read_is_told_and_hides_nothing(
         assert "this is a merge conflict" in named
         assert len(named) >= len(said)
     # What could not be read might have been slower.
-    assert "verdict: no regression" in say("compare", "epoch:1", "epoch:2", code=3)
+    said = say("compare", "epoch:1", "epoch:2", code=3)
+    assert (
+        "verdict: inconclusive: a source could not be read whole; of the rest: no regression\n"
+        in said
+    )
+    # A regression that was found remains one.
+    said = say("compare", "epoch:2", "epoch:1", code=1)
+    assert said.splitlines()[-2] == "verdict: REGRESSION"
     assert "merge conflict" in say("compare", "epoch:1", broken, code=2)
     # What is not asked does not matter.
     say("compare", baseline(project), "ci/run-12", code=1)
@@ -167,7 +175,10 @@ def test_what_cannot_be_read_is_told_and_hides_nothing(
 def test_a_slow_session_and_a_bad_source_end_with_the_error(project: Path, say: Say) -> None:
     (project / "ci/results.json").write_text("{")
     said = say("compare", "epoch:2", "latest", *BOTH, code=2)
-    assert "REGRESSION" in said
+    assert (
+        "verdict: none: a source that was named could not be read whole; of the rest: REGRESSION"
+        in said
+    )
     assert "ci/results.json: this is not JSON" in said
 
 
@@ -278,12 +289,137 @@ def test_what_a_file_says_cannot_steer_the_terminal(
     say("export", "--source", path, "-o", "x.csv")
 
 
-def test_a_reader_who_leaves_early_sees_no_traceback(project: Path) -> None:
-    code = "import sys; from facenet_validate.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "history", "export"]
+def test_an_error_that_names_what_a_file_says_cannot_steer_the_terminal(
+    project: Path, say: Say
+) -> None:
+    identity = replace(make_session().identity, device="CPU \x1b[2J")
+    path = report_file(project / "x", make_session(identity=identity))
+    said = say("list", "--source", path, "--device", "H200", code=2)
+    assert "There are: int8, batch 8, onnxruntime, CPU �[2J" in said
+
+
+def test_a_configuration_that_a_lacks_is_not_passed_over(project: Path, say: Say) -> None:
+    fp32 = replace(make_session().identity, precision="fp32")
+    run = report_file(project / "run", make_session(20, 0.08), make_session(20, identity=fp32))
+    said = say("compare", baseline(project), run, code=3)
+    assert "latency / FP32's: 0.5 (6 sessions) → 0.5 (1 session), +0.0 %" in said
+    assert "fp32, batch 8, onnxruntime, Fast(R) CPU: only in B" in said
+    assert said.endswith("verdict: inconclusive: 1 of B's identities compared with nothing\n")
+
+
+def test_compare_takes_an_epoch_as_a_side_only(project: Path, say: Say) -> None:
+    said = say("compare", baseline(project), "ci/run-12", "--epoch", 2, code=2)
+    assert "--epoch 2: compare takes an epoch as a side: epoch:2" in said
+    assert "verdict" not in said
+
+
+def test_show_takes_a_file_of_one_session(project: Path, say: Say) -> None:
+    said = say("show", "ci/run-12/results.json")
+    assert "2026-01-13T03:00:00" in said
+    assert "2026-01-12 03:00" in said  # the session before it is the baselines'
+    (project / "baselines").rename(project / "elsewhere")
+    assert "2026-01-13T03:00:00" in say("show", "ci/run-12")
+    assert "expected one session, not 3" in say("show", "ci", code=2)
+    bad = project / "ci/run-12/more.jsonl"
+    bad.write_text("{")
+    assert "not a line of JSON" in say("show", "ci/run-12", code=2)
+
+
+def test_numbers_that_are_none_are_told(say: Say) -> None:
+    said = say("list", "--batch", "x", code=2)
+    assert "argument --batch: 'x': expected a whole number above zero" in said
+    assert "expected a whole number above zero" in say("list", "--limit", 0, code=2)
+    for text in ("x", "nan", "0", "1001"):
+        said = say("compare", "a", "b", "--allow", text, code=2)
+        assert f"argument --allow: '{text}': expected a percentage above 0, up to 1000" in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(5, "Input/output error"),
+        UnicodeEncodeError("ascii", "\ud800", 0, 1, "ordinal not in range"),
+        OverflowError("too large"),
+        ValueError("odd"),
+        RuntimeError("loop"),
+        KeyError("a mistake of ours"),
+    ],
+)
+def test_whatever_goes_wrong_is_no_regression(
+    project: Path, say: Say, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("facenet_validate.commands.history.compare", fail)
+    said = say("compare", "epoch:1", "epoch:2", code=2)
+    assert said.splitlines()[-1] == f"facenet-validate: {type(error).__name__}: {error}"
+    assert ("Traceback" in said) == isinstance(error, KeyError)
+
+
+COMMAND = [
+    sys.executable,
+    "-c",
+    "import sys; from facenet_validate.cli import main; sys.exit(main())",
+    "history",
+]
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("action", "code"), [(["export"], 0), (["compare", "epoch:2", "epoch:1"], 1)]
+)
+def test_a_reader_who_leaves_early_changes_no_exit_code(
+    project: Path, unbuffered: str, action: list[str], code: int
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as gone:
-        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            [*COMMAND, *action],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
     assert done.stderr == b""
-    assert done.returncode == 0
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ("/dev/full", "standard output cannot be written (No space left on device)"),
+        ("&-", "standard output is closed"),
+    ],
+)
+@pytest.mark.parametrize("action", ["export", "compare epoch:2 epoch:1"])
+def test_output_that_cannot_be_written_is_an_error(
+    project: Path, where: str, why: str, action: str
+) -> None:
+    shell = ["sh", "-c", f'"$@" {action} >{where}', "sh", *COMMAND]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"facenet-validate: {why}")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_text_can_be_written_in_any_encoding(project: Path, encoding: str) -> None:
+    path = report_file(
+        project / "x", make_session(reason="\ud800", provenance={"commit": "\udfff"})
+    )
+    for action in (
+        ["list", *BOTH],
+        ["show", str(path)],
+        ["compare", "epoch:1", "epoch:2"],
+        ["export", "--source", str(path)],
+    ):
+        done = subprocess.run(
+            [*COMMAND, *action],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.decode(encoding)

@@ -7,7 +7,6 @@ JSON parser reads it. Floats are written as ``repr`` writes them, which reads ba
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -19,6 +18,12 @@ from facenet_validate.errors import BaselineError
 
 SCHEMA = 1
 """Version of a line's fields, written into each line."""
+
+# Far beyond what any machine does, and near enough that arithmetic on what a file holds, and a
+# picture of it, cannot overflow.
+_NUMBERS = (1e-9, 1e9)
+_COUNTS = 10**6
+_YEARS = (1970, 9000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +115,9 @@ class Session:
     Raises
     ------
     BaselineError
-        If a time or ratio is not finite and positive, there are fewer than
-        `timing.MINIMUM_BLOCKS` blocks, `recorded_at` is not a UTC time or `schema` is another.
+        If a time or ratio is not within 1e-9 and 1e9, the batch or the epoch is negative or above
+        a million, there are fewer than `timing.MINIMUM_BLOCKS` blocks, `recorded_at` is no UTC time
+        of the years 1970 to 9000 or `schema` is another.
     """
 
     schema: int = SCHEMA
@@ -134,6 +140,11 @@ class Session:
                 f"block_seconds holds {len(self.block_seconds)}; expected {MINIMUM_BLOCKS} or more"
             )
             raise BaselineError(msg)
+        # Epochs count from one; what a test or a tool made by hand may begin at zero.
+        for name, count, first in (("batch", self.identity.batch, 1), ("epoch", self.epoch, 0)):
+            if not first <= count <= _COUNTS:
+                msg = f"{name} is {count}; expected {first} to {_COUNTS}"
+                raise BaselineError(msg)
         numbers = {
             "latency_seconds": (self.latency_seconds,),
             "block_seconds": self.block_seconds,
@@ -141,9 +152,10 @@ class Session:
             "paired_interval": self.paired_interval or (),
         }
         for name, values in numbers.items():
-            wrong = [value for value in values if not (math.isfinite(value) and value > 0.0)]
+            least, most = _NUMBERS
+            wrong = [value for value in values if not least <= value <= most]
             if wrong:
-                msg = f"{name} holds {wrong[0]}; a session stores finite numbers above zero"
+                msg = f"{name} holds {wrong[0]}; expected numbers from {least} to {most}"
                 raise BaselineError(msg)
 
     def recorded(self) -> datetime:
@@ -154,6 +166,10 @@ class Session:
             moment = None
         if moment is None or moment.utcoffset() != timedelta(0):
             msg = f"recorded_at is {self.recorded_at!r}; expected a UTC time such as {utc_now()}"
+            raise BaselineError(msg)
+        first, last = _YEARS
+        if not first <= moment.year <= last:
+            msg = f"recorded_at is {self.recorded_at!r}; expected a year from {first} to {last}"
             raise BaselineError(msg)
         return moment
 

@@ -207,7 +207,7 @@ def _history(parser: argparse.ArgumentParser) -> None:
         "list", parents=[chosen], help="the sessions of each series, and its change points"
     )
     show = actions.add_parser("show", parents=[chosen], help="one session whole")
-    show.add_argument("id", metavar="ID", help="its first digits, or latest")
+    show.add_argument("id", metavar="ID", help="its first digits, latest, or a file of one session")
     compare = actions.add_parser(
         "compare",
         parents=[chosen],
@@ -242,16 +242,24 @@ def _history(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above zero")
     return number
 
 
 def _percentage(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0.0 < number <= 1000.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1000")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected a percentage above 0, up to 1000, such as 3"
+        )
     return number
 
 

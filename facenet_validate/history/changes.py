@@ -35,7 +35,8 @@ from facenet_validate.history.series import Entry, Series
 SEGMENT = 3
 """Fewest sessions between two changes."""
 
-_LEAST_SPREAD = 0.004
+LEAST_SPREAD = 0.004
+"""Spread below which no spread is trusted: that of the rule for stored sessions."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def level_changes(logs: ArrayLike, alpha: float) -> list[int]:
     count = len(values)
     if count < 2 * SEGMENT:
         return []
-    noise = max(_noise(values), _LEAST_SPREAD)
+    noise = max(_noise(values), LEAST_SPREAD)
     search = KernelCPD(kernel="linear", min_size=SEGMENT).fit(values.reshape(-1, 1))
     proposed = search.predict(pen=2.0 * noise**2 * math.log(count))
     return _tested(values, [0, *proposed], alpha / math.comb(count - SEGMENT, 3))
@@ -153,7 +154,7 @@ def _tested(values: NDArray[np.float64], bounds: Sequence[int], alpha: float) ->
         n1, n2 = counts[:-1], counts[1:]
         freedom = n1 + n2 - 2
         spread = np.sqrt((spreads[:-1] + spreads[1:]) / freedom)
-        spread = np.maximum(spread, _LEAST_SPREAD)
+        spread = np.maximum(spread, LEAST_SPREAD)
         needed = stdtrit(freedom, 1.0 - alpha / 2.0) * spread * np.sqrt(1.0 / n1 + 1.0 / n2)
         strength = np.abs(np.diff(means)) / needed
         weakest = int(np.argmin(strength))

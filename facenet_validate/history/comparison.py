@@ -26,6 +26,15 @@ from facenet_validate.history.selectors import Selection
 from facenet_validate.history.series import Entry, titles
 from facenet_validate.verdicts import Verdict
 
+NAMED = 3
+"""Most identities that are named of those in A only: a baseline holds more than a run measures."""
+
+VERDICTS = {
+    Verdict.PASS: "no regression",
+    Verdict.FAIL: "REGRESSION",
+    Verdict.INCONCLUSIVE: "inconclusive",
+}
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -85,26 +94,47 @@ class Report:
     ----------
     pairs : tuple of Pair
         Identities on both sides.
-    unpaired : tuple of str
-        A line for each identity on one side only, naming what differs from the other side.
+    only_a, only_b : tuple of str
+        A line for each identity of A and of B that is compared with nothing, saying why; of A's
+        the first `NAMED`.
+    more_in_a : int
+        Identities that are in A only, beyond those.
     shared : int
         Sessions on both sides, which were taken out of A.
+    limit : float
+        Largest acceptable latency of B in relation to A's.
     alpha : float
-        Error probability of each comparison.
+        Error probability of each lower bound; of each upper one it is `ALPHA`.
     """
 
     pairs: tuple[Pair, ...]
-    unpaired: tuple[str, ...]
+    only_a: tuple[str, ...]
+    more_in_a: int
+    only_b: tuple[str, ...]
     shared: int
+    limit: float
     alpha: float
 
     @property
     def verdict(self) -> Verdict:
-        """Fail if anything fails, pass if everything passes, else inconclusive."""
+        """Fail if anything fails, pass if all of B was compared and passes, else inconclusive."""
         verdicts = {one.verdict for pair in self.pairs for one in pair.compared}
         if Verdict.FAIL in verdicts:
             return Verdict.FAIL
-        return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.INCONCLUSIVE
+        passes = verdicts == {Verdict.PASS} and not self.only_b
+        return Verdict.PASS if passes else Verdict.INCONCLUSIVE
+
+    @property
+    def text(self) -> str:
+        """The verdict for people."""
+        if self.verdict is not Verdict.INCONCLUSIVE:
+            return VERDICTS[self.verdict]
+        if not self.pairs:
+            return "inconclusive: no identity has sessions on both sides"
+        undecided = any(o.verdict is not Verdict.PASS for p in self.pairs for o in p.compared)
+        if undecided or not self.only_b:
+            return "inconclusive"
+        return f"inconclusive: {len(self.only_b)} of B's identities compared with nothing"
 
 
 def compare(a: Selection, b: Selection, limit: float) -> Report:
@@ -153,16 +183,23 @@ def compare(a: Selection, b: Selection, limit: float) -> Report:
         )
         for identity, entries in both.items()
     )
-    unpaired = [
-        *(_only(i, "A", a.selector, b, named) for i in a.entries if i not in b.entries),
-        *(_only(i, "B", b.selector, a, named) for i in b.entries if i not in a.entries),
-        *(
-            f"{named[i]}: every session of A is in B too"
-            for i in b.entries
-            if i in a.entries and i not in both
-        ),
+    lone = [identity for identity in a.entries if identity not in b.entries]
+    only_b = [
+        f"{named[identity]}: every session of A is in B too"
+        if identity in a.entries
+        else _only(identity, "B", b.selector, a, named)
+        for identity in b.entries
+        if identity not in both
     ]
-    return Report(pairs, tuple(unpaired), shared, alpha)
+    return Report(
+        pairs,
+        tuple(_only(identity, "A", a.selector, b, named) for identity in lone[:NAMED]),
+        len(lone[NAMED:]),
+        tuple(only_b),
+        shared,
+        limit,
+        alpha,
+    )
 
 
 def _values(entries: Sequence[Entry], quantity: Quantity) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -117,8 +118,9 @@ def check_free(path: Path, *, force: bool) -> None:
     SettingsError
         If the file exists and `force` is not set, or it is no file.
     """
-    if os.path.lexists(path) and not (force and path.is_file()):
-        advice = "--force replaces it" if path.is_file() else "it is no file; name another"
+    is_file = os.path.isfile(path)  # noqa: PTH113 -- Path's raises where a folder is not searchable
+    if os.path.lexists(path) and not (force and is_file):
+        advice = "--force replaces it" if is_file else "it is no file; name another"
         raise SettingsError(f"-o {path}: exists; nothing was written. {advice}.")
 
 
@@ -130,7 +132,8 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     SettingsError
         If it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}-{uuid4().hex}")
+    # Short, since the file's own name may be as long as names can be.
+    temporary = path.with_name(f".{uuid4().hex[:12]}")
     try:
         with temporary.open("xb") as file:
             write(file)
@@ -140,4 +143,6 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     except OSError as error:
         raise SettingsError(f"-o {path}: cannot be written ({error.strerror or error}).") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where it could not be made, it cannot be removed: what matters was said.
+        with contextlib.suppress(OSError):
+            temporary.unlink()

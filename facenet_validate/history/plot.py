@@ -12,11 +12,23 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.benchmarking.shift import percent
 from facenet_validate.errors import SettingsError
 from facenet_validate.history.changes import ChangePoint
+from facenet_validate.history.labels import Placed
+from facenet_validate.history.panel import (
+    LABEL,
+    ROW,
+    TITLE,
+    Panel,
+    date,
+    dates,
+    frame,
+    make_panel,
+    matplotlib_dates,
+    rows_of,
+    span_of,
+)
 from facenet_validate.history.series import INTERVAL_ALPHA, Entry, Series
-from facenet_validate.history.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,16 +44,15 @@ _CROWDED = 300
 _RASTERIZED = 2000
 """From so many sessions on, an SVG holds them as pixels: a browser draws no more paths quickly."""
 
-_LABELS = 8
-"""Most epochs, and most change points, that are labelled in a panel."""
-
-# Neighbouring labels stand on lines of their own, in points.
-_LINE, _STAGGERED = 12, 3
+# In inches: around a panel, its height without labels, what its ticks need and a line of its title.
+# Fitting to what is drawn would draw everything twice.
+_LEFT, _RIGHT, _TOP, _BOTTOM, _PANEL, _TICKS, _LINE = 0.85, 0.5, 0.45, 1.05, 1.9, 0.65, 0.15
 
 # Okabe and Ito's palette, whose colours the colour-blind tell apart; shapes tell them apart too.
 _SESSION, _CHANGE, _EPOCH = "#0072B2", "#D55E00", "#555555"
 
-_PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
+# No session lies behind it, only lines of others.
+_PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
 
 
 def can_draw() -> bool:
@@ -93,33 +104,46 @@ def draw(
 
     columns = 1 if len(every) <= 3 else 2
     rows = math.ceil(len(every) / columns)
-    width, height = 11.0 if columns == 1 else 16.0, 3.1 * rows + 0.9
-    figure = Figure(figsize=(width, height), dpi=110)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    # In inches; fitting to the labels' sizes would draw every one of them twice.
-    figure.subplots_adjust(
-        left=0.85 / width,
-        right=1.0 - 0.2 / width,
-        bottom=1.05 / height,
-        top=1.0 - 0.65 / height,
-        hspace=0.42,
-        wspace=0.14,
-    )
-    panels: list[Axes] = list(grid.flat)
-    for empty in panels[len(every) :]:
-        empty.remove()
+    width = 11.0 if columns == 1 else 16.0
+    breadth = 72.0 * (width / columns - _LEFT - _RIGHT)
     shown = [_measured(series, ratio=ratio) for series in every]
     moments = [entry.when for entries in shown for entry in entries]
-    legend: dict[str, Any] = {}
-    for axes, series, entries in zip(panels, every, shown, strict=False):
+    span = span_of(min(moments), max(moments))
+    panels = []
+    for series, entries in zip(every, shown, strict=True):
         ids = {entry.id for entry in entries}
         own = [point for point in points if point.after.id in ids]
-        _sessions(axes, entries, legend, ratio=ratio)
-        _epochs(axes, entries, legend)
-        _changes(axes, own, legend, ratio=ratio)
-        axes.set_title(printable(series.title), loc="left", fontsize=9, parse_math=False)
+        panels.append(make_panel(series, entries, own, span, breadth, ratio=ratio))
+    lines = max(len(panel.title) for panel in panels)
+    above = max(rows_of(panel.epochs) for panel in panels)
+    below = max(rows_of(panel.changes) for panel in panels)
+    tall = _PANEL + (above + below) * ROW / 72.0
+    gap = _TICKS + lines * _LINE
+    height = _TOP + lines * _LINE + rows * tall + (rows - 1) * gap + _BOTTOM
+    figure = Figure(figsize=(width, height), dpi=110)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(
+        left=_LEFT / width,
+        right=1.0 - _RIGHT / width,
+        bottom=_BOTTOM / height,
+        top=1.0 - (_TOP + lines * _LINE) / height,
+        hspace=gap / tall,
+        wspace=(_LEFT + _RIGHT) / (breadth / 72.0),
+    )
+    every_axes: list[Axes] = list(grid.flat)
+    for empty in every_axes[len(every) :]:
+        empty.remove()
+    legend: dict[str, Any] = {}
+    for axes, panel in zip(every_axes, panels, strict=False):
+        extent = _sessions(axes, panel.entries, legend, ratio=ratio)
+        _epochs(axes, panel, legend)
+        _changes(axes, panel, legend)
+        axes.set_ylim(*frame(*extent, 72.0 * tall, rows_of(panel.epochs), rows_of(panel.changes)))
+        axes.set_title("\n".join(panel.title), loc="left", fontsize=TITLE, parse_math=False)
         axes.set_ylabel("speed, × FP32's" if ratio else "latency, ms a batch")
-        _time_axis(axes, min(moments), max(moments))
+        # Digits of their own, since a common offset would stand in the title.
+        axes.yaxis.set_major_formatter("{x:.6g}")
+        _time_axis(axes, span, min(moments), max(moments))
     figure.legend(
         legend.values(), legend.keys(), loc="lower center", ncols=len(legend), frameon=False
     )
@@ -153,8 +177,11 @@ def _ms(seconds: float) -> float:
     return 1e3 * seconds
 
 
-def _sessions(axes: Axes, entries: Sequence[Entry], legend: dict[str, Any], *, ratio: bool) -> None:
-    times = _dates([entry.when for entry in entries])
+def _sessions(
+    axes: Axes, entries: Sequence[Entry], legend: dict[str, Any], *, ratio: bool
+) -> tuple[float, float]:
+    """Draw sessions with their intervals; return the lowest and the highest of all values."""
+    times = dates([entry.when for entry in entries])
     values = np.array([_value(entry, ratio=ratio) for entry in entries])
     accepted = np.array([entry.accepted for entry in entries])
     low, high = _bounds(entries, ratio=ratio)
@@ -189,82 +216,51 @@ def _sessions(axes: Axes, entries: Sequence[Entry], legend: dict[str, Any], *, r
             )
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.margins(y=0.22)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+    everything = np.concatenate([values, low, high])
+    return float(np.nanmin(everything)), float(np.nanmax(everything))
 
 
-def _epochs(axes: Axes, entries: Sequence[Entry], legend: dict[str, Any]) -> None:
-    known = {entries[0].epoch}
-    begins = []
-    for entry in entries:
-        if entry.accepted and entry.epoch not in known:
-            begins.append(entry)
-        known.add(entry.epoch)
-    for entry in begins:
+def _epochs(axes: Axes, panel: Panel, legend: dict[str, Any]) -> None:
+    for entry, label in panel.epochs:
         legend["epoch begins"] = axes.axvline(
-            _date(entry.when), color=_EPOCH, linewidth=1.2, zorder=0.5
+            date(entry.when), color=_EPOCH, linewidth=1.2, zorder=0.5
         )
-    for place, entry in enumerate(begins[-_LABELS:]):
-        reason = printable(entry.session.reason)
-        axes.annotate(
-            f"epoch {entry.epoch}: {reason[:40]}{'…' if len(reason) > 40 else ''}",
-            (_date(entry.when), 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, -2 - _LINE * (place % _STAGGERED)),
-            textcoords="offset points",
-            fontsize=8,
-            color=_EPOCH,
-            va="top",
-            bbox=_PLATE,
-            parse_math=False,
-        )
+        _write(axes, entry, label, _EPOCH, edge=1.0)
 
 
-def _changes(
-    axes: Axes, points: Sequence[ChangePoint], legend: dict[str, Any], *, ratio: bool
-) -> None:
-    for point in points:
+def _changes(axes: Axes, panel: Panel, legend: dict[str, Any]) -> None:
+    for entry, label in panel.changes:
         legend["change point"] = axes.axvline(
-            _date(point.after.when), color=_CHANGE, linewidth=1.2, linestyle=(0, (4, 2)), zorder=0.5
+            date(entry.when), color=_CHANGE, linewidth=1.2, linestyle=(0, (4, 2)), zorder=0.5
         )
-    largest = sorted(points, key=lambda point: -abs(point.change))[:_LABELS]
-    largest.sort(key=lambda point: point.after.when)
-    for place, point in enumerate(largest):
-        size = percent(-point.change if ratio else point.change)
-        commit = point.after.commit
-        axes.annotate(
-            f"{size}" + (f" at {printable(commit)}" if commit else ""),
-            (_date(point.after.when), 0.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 4 + _LINE * (place % _STAGGERED)),
-            textcoords="offset points",
-            fontsize=8,
-            color=_CHANGE,
-            bbox=_PLATE,
-            parse_math=False,
-        )
+        _write(axes, entry, label, _CHANGE, edge=0.0)
 
 
-def _date(when: datetime) -> float:
-    return float(_dates([when])[0])
+def _write(axes: Axes, entry: Entry, label: Placed | None, colour: str, *, edge: float) -> None:
+    """Write a label at the upper (1) or lower (0) edge of a panel."""
+    if label is None:
+        return
+    down = 2.0 + ROW * label.row
+    axes.annotate(
+        label.text,
+        (date(entry.when), edge),
+        xycoords=("data", "axes fraction"),
+        xytext=(label.offset, -down if edge else down),
+        textcoords="offset points",
+        fontsize=LABEL,
+        color=colour,
+        ha="right" if label.before else "left",
+        va="top" if edge else "bottom",
+        bbox=_PLATE,
+        parse_math=False,
+    )
 
 
-def _dates(moments: Sequence[datetime]) -> NDArray[np.float64]:
-    return np.asarray(_matplotlib_dates().date2num(moments), dtype=np.float64)
-
-
-def _matplotlib_dates() -> Any:
-    import matplotlib.dates
-
-    return matplotlib.dates  # Any: this module of matplotlib has no types
-
-
-def _time_axis(axes: Axes, first: datetime, last: datetime) -> None:
-    dates = _matplotlib_dates()
-    # Ticks of different minutes at the least.
-    margin = max((last - first) * 0.03, timedelta(minutes=3))
-    axes.set_xlim(_date(first - margin), _date(last + margin))
+def _time_axis(axes: Axes, span: tuple[float, float], first: datetime, last: datetime) -> None:
+    dates = matplotlib_dates()
+    axes.set_xlim(*span)
     days = last - first > timedelta(days=6)
     axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%Y-%m-%d" if days else "%m-%d %H:%M"))

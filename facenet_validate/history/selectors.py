@@ -51,6 +51,12 @@ class Selection:
         return replace(self, entries=newest)
 
 
+def names_file(selector: str) -> bool:
+    """Whether a selector is the name of a file or folder; what has another meaning is none."""
+    forms = (_LATEST, _EPOCH, _COMMIT)
+    return os.path.lexists(selector) and not any(form.fullmatch(selector) for form in forms)
+
+
 def select(selector: str, every: Sequence[Series], wanted: Filter) -> Selection:
     """Return the sessions that a selector selects.
 
@@ -87,7 +93,7 @@ def select(selector: str, every: Sequence[Series], wanted: Filter) -> Selection:
             )
             for s in every
         }
-    elif os.path.lexists(selector):
+    elif names_file(selector):
         reading = read([Path(selector)])
         series = wanted.narrow(group(reading.found.values()))
         chosen = {s.identity: s.entries for s in series}

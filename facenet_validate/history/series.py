@@ -199,8 +199,12 @@ def _distinction(identity: Identity, twins: Sequence[Identity]) -> str:
     for twin in twins:
         for difference in twin.differences(identity):
             name, _, change = difference.partition(": ")
-            value = change.rpartition(" → ")[2]
-            parts[value if name == "device_details" else f"{name} {value}"] = None
+            theirs, _, value = change.rpartition(" → ")
+            if name == "device_details":
+                part = f"without {theirs}" if value == "none" else value
+            else:
+                part = f"{name} {value}"
+            parts[part] = None
     return ", ".join(parts)
 
 

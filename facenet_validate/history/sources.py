@@ -119,7 +119,7 @@ def session_id(session: Session) -> str:
 
 def default_sources(folder: Path) -> tuple[Path, ...]:
     """Return `DEFAULT_FOLDERS` that exist below `folder`."""
-    return tuple(folder / name for name in DEFAULT_FOLDERS if (folder / name).is_dir())
+    return tuple(folder / name for name in DEFAULT_FOLDERS if _is_folder(folder / name))
 
 
 def read(sources: Sequence[Path]) -> Reading:
@@ -132,17 +132,12 @@ def read(sources: Sequence[Path]) -> Reading:
         any of them at any depth.
     """
     reading = Reading()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for source in sources:
-        if source.is_dir():
-            files = _below(source, reading.problems)
-        elif os.path.lexists(source):
-            files = iter([source])
-        else:
-            reading.problems.append(Problem(str(source), "there is no such file or folder"))
-            continue
+        # What is not there, or is a loop of links, is told when it is opened.
+        files = _below(source, reading.problems) if _is_folder(source) else [source]
         for path in files:
-            resolved = path.resolve()
+            resolved = os.path.realpath(path)
             if resolved in seen:
                 continue
             seen.add(resolved)
@@ -150,9 +145,21 @@ def read(sources: Sequence[Path]) -> Reading:
     return reading
 
 
+# Methods of Path raise where a link leads to itself, a name is too long or a folder cannot be
+# searched; these functions do not.
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def _is_inside(link: Path, folder: str) -> bool:
+    return Path(os.path.realpath(link)).is_relative_to(folder)
+
+
 def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
     """Yield the JSON files of a folder, in the order of their names."""
-    inside = folder.resolve()
+    inside = os.path.realpath(folder)
 
     def failed(error: OSError) -> None:
         problems.append(Problem(str(error.filename), f"cannot be read ({error.strerror})"))
@@ -163,7 +170,7 @@ def _below(folder: Path, problems: list[Problem]) -> Iterator[Path]:
             path = Path(parent, name)
             if path.suffix not in (".json", ".jsonl"):
                 continue
-            if not path.is_symlink() or path.resolve().is_relative_to(inside):
+            if not os.path.islink(path) or _is_inside(path, inside):  # noqa: PTH114
                 yield path
 
 
@@ -201,6 +208,8 @@ def _content(path: Path) -> bytes:
             raise BaselineError("this is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAXIMUM_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BaselineError("there is no such file or folder") from error
     except OSError as error:
         raise BaselineError(f"cannot be read ({error.strerror or error})") from error
     if len(content) > MAXIMUM_BYTES:

@@ -6,12 +6,14 @@ import io
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
+from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import provenance_changes
-from facenet_validate.benchmarking.shift import percent
+from facenet_validate.benchmarking.shift import Shift, percent
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
-from facenet_validate.history.changes import ChangePoint
-from facenet_validate.history.comparison import Compared, Report
+from facenet_validate.history.changes import LEAST_SPREAD, ChangePoint
+from facenet_validate.history.comparison import VERDICTS, Compared, Report
 from facenet_validate.history.series import INTERVAL_ALPHA, Entry, Series
 from facenet_validate.verdicts import Verdict
 
@@ -131,42 +133,50 @@ def session_rows(series: Series, entry: Entry) -> list[tuple[str, str]]:
 
 
 def report_lines(report: Report) -> list[str]:
-    """Return a comparison: identity by identity, then what is on one side only."""
+    """Return a comparison without its verdict: by identity, then what was not compared."""
     lines = []
     for pair in report.pairs:
         lines.append(pair.title)
-        lines += [f"  {_compared(one)}" for one in pair.compared]
+        lines += [f"  {_compared(one, report.limit)}" for one in pair.compared]
         lines.append(f"  changed: {', '.join(pair.changed) or 'nothing that is recorded'}")
-    lines += report.unpaired
+    if any(one.shift for pair in report.pairs for one in pair.compared):
+        lower, upper = (f"{100.0 * (1.0 - error):.5g} %" for error in (report.alpha, ALPHA))
+        lines.append(
+            f"intervals: of one new session, lower bounds at {lower}, upper ones at {upper}; "
+            f"allowed: {percent(math.log(report.limit))}"
+        )
+    lines += [*report.only_b, *report.only_a]
+    if report.more_in_a:
+        lines.append(f"and {report.more_in_a} more identities only in A")
     if report.shared:
         lines.append(f"sessions on both sides, taken as B's: {report.shared}")
-    if not report.pairs:
-        lines.append("nothing comparable: no identity has sessions on both sides")
-    return [*lines, f"verdict: {_VERDICTS[report.verdict]}"]
+    return lines
 
 
-_VERDICTS = {
-    Verdict.PASS: "no regression",
-    Verdict.FAIL: "REGRESSION",
-    Verdict.INCONCLUSIVE: "inconclusive",
-}
-
-
-def _compared(one: Compared) -> str:
+def _compared(one: Compared, limit: float) -> str:
     text = one.quantity.text
     a, b = one.sessions
     change = percent(one.change)
     if one.shift is not None:
         change += f" ({one.shift.bounds()})"
-        end = _VERDICTS[one.verdict]
+        end = VERDICTS[one.verdict]
         if one.verdict is Verdict.INCONCLUSIVE:
-            end += f": A's sessions spread by {percent(one.shift.spread)[1:]}"
+            end += f": {_why_open(one.shift, limit, a)}"
     else:
         end = f"inconclusive: A has {a} of the {MINIMUM_SESSIONS} sessions that an interval needs"
     return (
         f"{one.quantity.name}: {text(one.before)} ({_count(a)}) → {text(one.after)} ({_count(b)}), "
         f"{change}: {end}"
     )
+
+
+def _why_open(shift: Shift, limit: float, sessions: int) -> str:
+    """Say why a shift is inconclusive: for A's spread, or because nothing would decide it."""
+    sharper = min(LEAST_SPREAD / max(shift.spread, LEAST_SPREAD), 1.0)
+    quiet = replace(shift, below=shift.below * sharper, above=shift.above * sharper)
+    if quiet.verdict(limit) is Verdict.INCONCLUSIVE:
+        return f"too near {percent(math.log(limit))} to tell by {sessions} sessions"
+    return f"A's sessions spread by {percent(shift.spread)[1:]}"
 
 
 def _count(sessions: int) -> str:

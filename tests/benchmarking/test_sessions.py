@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from facenet_validate.benchmarking.sessions import (
 )
 from facenet_validate.errors import BaselineError
 
-seconds = st.floats(min_value=0.0, exclude_min=True, allow_infinity=False)
+seconds = st.floats(min_value=1e-9, max_value=1e9)
 identities = st.builds(
     Identity,
     device=st.text(),
@@ -36,7 +37,9 @@ identities = st.builds(
 )
 sessions = st.builds(
     Session,
-    recorded_at=st.datetimes().map(lambda moment: f"{moment.isoformat()}+00:00"),
+    recorded_at=st.datetimes(datetime(1970, 1, 1), datetime(9000, 12, 31)).map(
+        lambda moment: f"{moment.isoformat()}+00:00"
+    ),
     identity=identities,
     provenance=st.dictionaries(st.text(), st.text(), max_size=4),
     epoch=st.integers(0, 99),
@@ -71,7 +74,7 @@ def test_provenance_is_the_sessions_own(make_session: Callable[..., Session]) ->
     assert len({session, make_session(provenance=provenance)}) == 2
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 0.0, -1.0])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0, -1.0, 9e-10, 1.1e9, 5e-324])
 @pytest.mark.parametrize(
     ("field", "wrap"),
     [
@@ -81,10 +84,10 @@ def test_provenance_is_the_sessions_own(make_session: Callable[..., Session]) ->
         ("paired_interval", lambda x: (1.0, x)),
     ],
 )
-def test_numbers_are_finite_and_positive(
+def test_numbers_are_such_as_machines_reach(
     make_session: Callable[..., Session], field: str, wrap: Callable[[float], Any], bad: float
 ) -> None:
-    with pytest.raises(BaselineError, match=f"{field} holds"):
+    with pytest.raises(BaselineError, match=f"{field} holds .*; expected numbers from 1e-09"):
         make_session(**{field: wrap(bad)})
 
 
@@ -99,6 +102,26 @@ def test_fewer_blocks_than_a_speed_needs_are_refused(make_session: Callable[...,
 def test_times_are_utc(make_session: Callable[..., Session], moment: str) -> None:
     with pytest.raises(BaselineError, match="expected a UTC time such as 20"):
         make_session(recorded_at=moment)
+
+
+@pytest.mark.parametrize("year", ["1969", "9001", "0001", "9999"])
+def test_years_are_such_as_a_picture_can_hold(
+    make_session: Callable[..., Session], year: str
+) -> None:
+    with pytest.raises(BaselineError, match="expected a year from 1970 to 9000"):
+        make_session(recorded_at=f"{year}-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("number", [-1, 10**6 + 1, 10**400])
+def test_epochs_and_batches_are_counts(
+    make_session: Callable[..., Session], identity: Identity, number: int
+) -> None:
+    with pytest.raises(BaselineError, match=r"epoch is -?1.*; expected 0 to 1000000"):
+        make_session(epoch=number)
+    with pytest.raises(BaselineError, match=r"batch is -?1.*; expected 1 to 1000000"):
+        make_session(identity=replace(identity, batch=number))
+    with pytest.raises(BaselineError, match="batch is 0"):
+        make_session(identity=replace(identity, batch=0))
 
 
 def test_now_is_a_time_of_recording(make_session: Callable[..., Session]) -> None:

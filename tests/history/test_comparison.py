@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from facenet_validate.benchmarking.sessions import Session
 from facenet_validate.benchmarking.shift import shift
 from facenet_validate.history.comparison import Report, compare
 from facenet_validate.history.selectors import Selection
+from facenet_validate.history.text import report_lines
 from facenet_validate.verdicts import Verdict
 from tests.history.sessions import make_session, series_of
 
@@ -92,7 +94,7 @@ def test_a_session_on_both_sides_is_taken_as_bs() -> None:
     assert report.pairs[0].compared[0].sessions == (7, 1)
     same = compare(side(sessions), side(sessions), 1.03)
     assert not same.pairs
-    assert "every session of A is in B too" in same.unpaired[0]
+    assert "every session of A is in B too" in same.only_b[0]
     assert same.verdict is Verdict.INCONCLUSIVE
 
 
@@ -105,7 +107,8 @@ def test_identities_are_never_compared_with_others() -> None:
     report = compare(side(before), side(after, [make_session(9, identity=fp32)]), 1.03)
     assert not report.pairs
     assert report.verdict is Verdict.INCONCLUSIVE
-    only_a, only_b, only_b_fp32 = report.unpaired
+    (only_a,) = report.only_a
+    only_b, only_b_fp32 = report.only_b
     assert "only in A" in only_a
     assert only_a.endswith("nearest on the other side: device_details: 2 cores → 4 cores")
     assert "only in B" in only_b
@@ -115,8 +118,62 @@ def test_identities_are_never_compared_with_others() -> None:
 
 def test_a_side_without_sessions_is_named() -> None:
     report = compare(Selection("epoch:9", {}), side([make_session()]), 1.03)
-    assert report.unpaired[0].endswith("only in B (x); epoch:9 selects no session")
+    assert report.only_b[0].endswith("only in B (x); epoch:9 selects no session")
     assert report.verdict is Verdict.INCONCLUSIVE
+
+
+def test_what_b_holds_and_a_lacks_is_never_a_pass() -> None:
+    before = quiet(range(8))
+    fp32 = replace(before[0].identity, precision="fp32")
+    more = [make_session(9, identity=fp32)]
+    report = compare(side(before), side([make_session(9)], more), 1.03)
+    assert verdicts(report) == [Verdict.PASS] * 2
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.text == "inconclusive: 1 of B's identities compared with nothing"
+    # All of it was taken out of A.
+    report = compare(side(before, more), side([make_session(9)], more), 1.03)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    # More in A is what a baseline is.
+    report = compare(side(before, more), side([make_session(9)]), 1.03)
+    assert report.verdict is Verdict.PASS
+    slow = compare(side(before), side([make_session(9, 0.2)], more), 1.03)
+    assert slow.verdict is Verdict.FAIL
+
+
+def test_of_identities_in_a_only_three_are_named() -> None:
+    before = quiet(range(8))
+    lone = [[make_session(9, identity=replace(before[0].identity, batch=b))] for b in range(20, 32)]
+    report = compare(side(before, *lone), side([make_session(9)]), 1.03)
+    assert [line[:15] for line in report.only_a] == [f"int8, batch {b}," for b in (20, 21, 22)]
+    assert report.more_in_a == 9
+    assert "and 9 more identities only in A" in report_lines(report)
+
+
+@pytest.mark.parametrize(
+    ("spread", "level", "why"),
+    [
+        (0.004, 0.1029, r"too near \+3\.0 % to tell by 8 sessions"),  # whatever the spread
+        (0.0001, 0.1029, r"too near \+3\.0 % to tell by 8 sessions"),  # 0.4 % is assumed
+        (0.02, 0.1, r"A's sessions spread by 2\.\d %"),
+        (0.02, 0.1045, r"A's sessions spread by 2\.\d %"),
+    ],
+)
+def test_inconclusive_says_what_it_is_for(spread: float, level: float, why: str) -> None:
+    steps = np.linspace(-1.5, 1.5, 8) * spread
+    before = [make_session(day, float(0.1 * np.exp(step))) for day, step in enumerate(steps)]
+    report = compare(side(before), side([make_session(9, level)]), 1.03)
+    assert report.pairs[0].compared[0].verdict is Verdict.INCONCLUSIVE
+    assert re.search(f"inconclusive: {why}", report_lines(report)[1])
+
+
+def test_the_levels_of_the_intervals_are_told() -> None:
+    report = compare(side(quiet(range(8))), side([make_session(9)]), 1.03)
+    assert (
+        "intervals: of one new session, lower bounds at 99.5 %, upper ones at 99 %; "
+        "allowed: +3.0 %" in report_lines(report)
+    )
+    few = compare(side(quiet(range(3))), side([make_session(9)]), 1.03)
+    assert not any(line.startswith("intervals") for line in report_lines(few))
 
 
 def test_all_comparisons_share_one_false_alarm_budget() -> None:

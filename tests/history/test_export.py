@@ -79,6 +79,36 @@ def test_an_existing_file_is_replaced_only_by_force(tmp_path: Path) -> None:
         check_free(tmp_path, force=True)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("file/x.csv", "Not a directory"), (f"{'n' * 256}.csv", "name too long")]
+)
+def test_a_name_that_cannot_be_is_told(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "file").touch()
+    check_free(tmp_path / name, force=True)
+    with pytest.raises(SettingsError, match=f"cannot be written .*{why}"):
+        write_whole(tmp_path / name, lambda file: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_longest_name_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    write_whole(path, lambda file: None)
+    assert path.is_file()
+
+
+def test_a_folder_that_cannot_be_searched_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for method in ("open", "unlink", "stat"):
+        monkeypatch.setattr(Path, method, refuse)
+    check_free(tmp_path / "x.csv", force=True)
+    with pytest.raises(SettingsError, match="Permission denied"):
+        write_whole(tmp_path / "x.csv", lambda file: None)
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be written"):
         write_whole(tmp_path / "no/x.csv", lambda file: None)

@@ -92,6 +92,23 @@ def test_titles_tell_identities_apart() -> None:
     ]
 
 
+def test_a_title_says_what_a_device_is_without() -> None:
+    quota = replace(IDENTITY, device_details=f"{IDENTITY.device_details}, quota 1.5")
+    assert [title.removeprefix("int8, batch ") for title in titles([IDENTITY, quota])] == [
+        "8, onnxruntime, Fast(R) CPU, without quota 1.5",
+        "8, onnxruntime, Fast(R) CPU, quota 1.5",
+    ]
+
+
+def test_of_sessions_of_one_second_the_id_decides() -> None:
+    twins = [make_session(0, latency) for latency in (0.1, 0.11, 0.12, 0.13)]
+    orders = [
+        [entry.id for entry in group(map(found, order))[0].entries]
+        for order in (twins, twins[::-1])
+    ]
+    assert orders[0] == orders[1] == sorted(orders[0])
+
+
 def test_the_interval_is_that_of_the_median_over_the_blocks() -> None:
     # Of six values the range covers the median with 1 − 2/64 ≥ 95 %.
     blocks = (1.0, 6.0, 2.0, 5.0, 3.0, 4.0)

@@ -188,6 +188,42 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     assert "no such file" in problem.why
 
 
+def test_a_bad_link_or_name_hides_nothing_else(tmp_path: Path) -> None:
+    good = report_file(tmp_path / "run", make_session())
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    loops = [tmp_path / "a", tmp_path / "b"]
+    for link, target in zip(loops, loops[::-1], strict=True):
+        link.symlink_to(target)
+    long = tmp_path / ("n" * 300)
+    (inside,) = read([tmp_path]).problems
+    assert inside.where == str(loop)
+    reading = read([loop, loops[0], loops[0] / "x", long, long / "x.json", good])
+    assert len(reading.found) == 1
+    assert [problem.where for problem in reading.problems] == [
+        *map(str, (loop, loops[0], loops[0] / "x", long, long / "x.json"))
+    ]
+    assert {problem.why for problem in reading.problems} == {
+        "cannot be read (Too many levels of symbolic links)",
+        "cannot be read (File name too long)",
+    }
+
+
+def test_what_may_not_be_looked_at_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, **options: object) -> os.stat_result:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    (problem,) = read([tmp_path / "closed/results.json"]).problems
+    assert problem.why == "cannot be read (Permission denied)"
+
+
+def test_what_git_keeps_is_not_searched(tmp_path: Path) -> None:
+    report_file(tmp_path / ".git/lost", make_session(0))
+    report_file(tmp_path / "run", make_session(1))
+    assert [one.session for one in read([tmp_path]).found.values()] == [make_session(1)]
+
+
 def test_default_sources_are_those_that_exist(tmp_path: Path) -> None:
     assert default_sources(tmp_path) == ()
     (tmp_path / ".benchmarks").mkdir()
