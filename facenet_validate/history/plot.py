@@ -42,7 +42,8 @@ _CROWDED = 300
 """From so many sessions on, they are drawn smaller."""
 
 _RASTERIZED = 2000
-"""From so many sessions on, an SVG holds them as pixels: a browser draws no more paths quickly."""
+"""From so many sessions on, an SVG holds all of them as pixels: a browser draws no more paths
+quickly."""
 
 # In inches: around a panel, its height without labels, what its ticks need and a line of its title.
 # Fitting to what is drawn would draw everything twice.
@@ -134,8 +135,9 @@ def draw(
     for empty in every_axes[len(every) :]:
         empty.remove()
     legend: dict[str, Any] = {}
+    pixels = len(moments) > _RASTERIZED
     for axes, panel in zip(every_axes, panels, strict=False):
-        extent = _sessions(axes, panel.entries, legend, ratio=ratio)
+        extent = _sessions(axes, panel.entries, legend, ratio=ratio, pixels=pixels)
         _epochs(axes, panel, legend)
         _changes(axes, panel, legend)
         axes.set_ylim(*frame(*extent, 72.0 * tall, rows_of(panel.epochs), rows_of(panel.changes)))
@@ -149,7 +151,10 @@ def draw(
     )
     figure.suptitle(title, fontsize=10, y=1.0 - 0.12 / height, va="top")
     # No date within: the same sessions give the same file.
-    figure.savefig(file, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    more: dict[str, Any] = (
+        {"metadata": {"Date": None}} if kind == "svg" else {"pil_kwargs": {"compress_level": 3}}
+    )
+    figure.savefig(file, format=kind, **more)
 
 
 def _measured(series: Series, *, ratio: bool) -> list[Entry]:
@@ -178,7 +183,7 @@ def _ms(seconds: float) -> float:
 
 
 def _sessions(
-    axes: Axes, entries: Sequence[Entry], legend: dict[str, Any], *, ratio: bool
+    axes: Axes, entries: Sequence[Entry], legend: dict[str, Any], *, ratio: bool, pixels: bool
 ) -> tuple[float, float]:
     """Draw sessions with their intervals; return the lowest and the highest of all values."""
     times = dates([entry.when for entry in entries])
@@ -189,10 +194,10 @@ def _sessions(
     what = "interval of the ratio" if ratio else "interval of the median block"
     name = f"{100 * (1 - INTERVAL_ALPHA):.0f} % {what}" if not ratio else what
     crowded = len(entries) > _CROWDED
-    legend[name] = axes.vlines(
-        times,
-        low,
-        high,
+    # One line with gaps: a line for each session takes as long as all the rest.
+    (legend[name],) = axes.plot(
+        np.repeat(times, 3),
+        np.column_stack([low, high, np.full_like(low, np.nan)]).ravel(),
         color=_SESSION,
         alpha=0.2 if crowded else 0.5,
         linewidth=1.0 if crowded else 2.0,
