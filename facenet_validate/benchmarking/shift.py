@@ -38,7 +38,8 @@ from facenet_validate.verdicts import Verdict
 CREEP_LIMIT = 1.05
 """Largest acceptable latency relative to the epoch's first five sessions."""
 
-_LEAST_SPREAD = 0.004
+LEAST_SPREAD = 0.004
+"""Spread below which no spread is trusted: few sessions may agree by luck."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def shift(now: float, stored: Sequence[float], alpha: float = ALPHA) -> Shift:
 
     logs = [math.log(value) for value in stored]
     spread = statistics.stdev(logs)
-    scale = max(spread, _LEAST_SPREAD) * math.sqrt(1.0 + 1.57 / len(logs))
+    scale = max(spread, LEAST_SPREAD) * math.sqrt(1.0 + 1.57 / len(logs))
     below, above = (float(stdtrit(len(logs) - 1, 1.0 - error)) * scale for error in (alpha, ALPHA))
     return Shift(math.log(now) - statistics.median(logs), below, above, spread)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from time import perf_counter
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from facenet_validate.benchmarking.gpu import POWER_CAP, GpuSample, GpuWatch, disturbance
@@ -22,6 +21,7 @@ from facenet_validate.benchmarking.processors import (
     cpu_sample,
     cpu_state,
 )
+from facenet_validate.closing import Closing
 
 _T = TypeVar("_T")
 
@@ -41,7 +41,7 @@ SHORTEST = 0.5
 """Seconds that are judged at least: the kernel counts in ticks of 10 ms."""
 
 
-class Surroundings:
+class Surroundings(Closing):
     """Watches the processors, and the GPU where there is one, in a thread.
 
     These disturb:
@@ -101,12 +101,8 @@ class Surroundings:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop watching."""
         self._stop.set()
         self._thread.join()
 

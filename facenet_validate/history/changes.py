@@ -30,13 +30,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import provenance_changes
+from facenet_validate.benchmarking.shift import LEAST_SPREAD
 from facenet_validate.history.series import Entry, Series
 
 SEGMENT = 3
 """Fewest sessions between two changes."""
-
-LEAST_SPREAD = 0.004
-"""Spread below which no spread is trusted: that of the rule for stored sessions."""
 
 
 @dataclass(frozen=True)

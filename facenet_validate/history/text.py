@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import provenance_changes
-from facenet_validate.benchmarking.shift import Shift, percent
+from facenet_validate.benchmarking.shift import LEAST_SPREAD, Shift, percent
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
-from facenet_validate.history.changes import LEAST_SPREAD, ChangePoint
+from facenet_validate.history.changes import ChangePoint
 from facenet_validate.history.comparison import VERDICTS, Compared, Report
 from facenet_validate.history.series import INTERVAL_ALPHA, Entry, Series
 from facenet_validate.verdicts import Verdict
