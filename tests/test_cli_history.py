@@ -221,6 +221,22 @@ def test_plot_writes_a_picture_and_names_change_points(project: Path, say: Say, 
     assert "ends in .png or .svg" in say("plot", "-o", "x.pdf", code=2)
 
 
+def test_plot_of_the_ratio_looks_for_changes_of_the_ratio(project: Path, say: Say) -> None:
+    """The latency stays as it was: the machine became faster when the engine lost speed."""
+    runs = [
+        make_session(
+            day, 0.1 + 1e-6 * day, paired_ratio=2.0 if day < 28 else 1.8, paired_interval=(1.7, 2.1)
+        )
+        for day in range(20, 36)
+    ]
+    path = report_file(project / "x", *runs)
+    said = say("plot", "--ratio", "-o", "x.svg", "--source", path)
+    assert "change point 2026-01-29 03:00: +11.1 %" in said
+    assert "speed, × FP32's" in (project / "x.svg").read_text(encoding="utf-8")
+    assert "change point" not in say("plot", "-o", "y.svg", "--source", path)
+    assert "latency, ms a batch" in (project / "y.svg").read_text(encoding="utf-8")
+
+
 def test_plot_says_what_it_leaves_out(
     project: Path,
     say: Say,

@@ -59,6 +59,40 @@ def test_a_step_of_five_percent_is_found(sessions: int, spread: float, least: fl
     assert np.median(near) <= {0.004: 0, 0.012: 0, 0.05: 2}[spread]
 
 
+def test_a_step_among_noise_is_found_in_its_place() -> None:
+    """It is not where the noise is taken for that of a quiet machine: 94 % then."""
+    noise, half = normal(0.012), 100
+    step = np.where(np.arange(200) < half, 0.0, STEP)
+    found = [level_changes(noise(200) + step, 0.01) for _ in range(500)]
+    assert np.mean([any(abs(place - half) <= 1 for place in one) for one in found]) >= 0.98
+
+
+def test_a_change_is_tested_on_both_sides() -> None:
+    """With three sessions a side there is one place: t(0.995, 4) = 4.60, t(0.99, 4) = 3.75."""
+    spread = 0.02
+    error = spread * np.sqrt(2.0 / 3.0)
+    segment = np.array([-spread, 0.0, spread])
+    for sign in (-1.0, 1.0):
+        assert level_changes([*segment, *(segment + sign * 4.4 * error)], 0.01) == []
+        assert level_changes([*segment, *(segment + sign * 4.8 * error)], 0.01) == [3]
+
+
+def test_all_series_and_epochs_share_one_error_probability(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares: list[float] = []
+
+    def record(logs: object, alpha: float) -> list[int]:
+        shares.append(alpha)
+        return []
+
+    monkeypatch.setattr("facenet_validate.history.changes.level_changes", record)
+    two_epochs = series_of([make_session(day, epoch=1 + day // 6) for day in range(12)])
+    short = series_of([make_session(day) for day in range(5)])
+    change_points([two_epochs, series_of([make_session(day) for day in range(6)]), short])
+    assert shares == pytest.approx([0.01 / 3] * 3)
+
+
 def test_a_burst_has_two_ends() -> None:
     logs = normal(0.004)(60)
     logs[20:40] += STEP

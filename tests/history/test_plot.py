@@ -13,6 +13,7 @@ from facenet_validate.benchmarking.sessions import Session
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.errors import SettingsError
 from facenet_validate.history.changes import change_points
+from facenet_validate.history.panel import frame
 from facenet_validate.history.plot import draw, picture_format
 from facenet_validate.history.series import Series, group
 from facenet_validate.history.sources import Found, session_id
@@ -69,6 +70,56 @@ def test_a_ratio_is_drawn_with_its_intervals(stepped: Series) -> None:
     found = texts(picture([series], ratio=True))
     assert "speed, × FP32's" in found
     assert "interval of the ratio" in found
+
+
+def test_a_loss_of_speed_is_labelled_as_one() -> None:
+    sessions = [
+        make_session(day, 0.1 + 1e-6 * day, paired_ratio=2.0 if day < 8 else 1.8)
+        for day in range(16)
+    ]
+    series = series_of(sessions)
+    file = io.BytesIO()
+    draw(file, [series], change_points([series], ratio=True), ratio=True, kind="svg")
+    assert "-10.0 % at a9a9a9a" in texts(file.getvalue())
+
+
+def test_an_epoch_begun_by_the_last_session_is_named_within_its_panel() -> None:
+    reason = "the kernels of the convolutions were fused with their adds " * 4
+    every = [
+        series_of(
+            [
+                make_session(
+                    day, identity=replace(IDENTITY, batch=b), epoch=1 + (day == 9), reason=reason
+                )
+                for day in range(10)
+            ]
+        )
+        for b in range(1, 6)
+    ]
+    svg = picture(every)
+    labels = [text for text in texts(svg) if text.startswith("epoch 2: the kernels")]
+    assert len(labels) == 5
+    assert all(text.endswith("…") for text in labels)
+
+
+def test_sessions_leave_the_rows_of_labels_free() -> None:
+    low, high = frame(100.0, 110.0, tall=150.0, above=3, below=1)
+    point = (high - low) / 150.0
+    assert high - 110.0 == pytest.approx((9.0 + 33.0) * point)
+    assert 100.0 - low == pytest.approx((9.0 + 11.0) * point)
+    one = frame(100.0, 100.0, tall=150.0, above=0, below=0)
+    assert one == pytest.approx((99.43, 100.57), abs=0.01)
+
+
+def test_a_long_device_name_is_wrapped_into_its_panel() -> None:
+    device = "Processor with an unusually long name of many words, " * 3
+    every = [
+        series_of([make_session(0, identity=replace(IDENTITY, batch=b, device=device))])
+        for b in range(1, 6)
+    ]
+    lines = [text for text in texts(picture(every)) if "unusually" in text]
+    assert max(map(len, lines)) < 110
+    assert not any(len(text) > 110 for text in texts(picture(every)))
 
 
 def test_a_png_shows_the_colours_of_what_the_legend_names(stepped: Series) -> None:
