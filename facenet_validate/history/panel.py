@@ -69,10 +69,11 @@ def make_panel(
         texts: Sequence[tuple[Entry, str, str]], chosen: Sequence[Entry]
     ) -> list[tuple[Entry, Placed | None]]:
         first, last = span
+        ids = {entry.id for entry in chosen}
         labels = {
             entry.id: Label(text, brief, breadth * (date(entry.when) - first) / (last - first))
             for entry, text, brief in texts
-            if entry in chosen
+            if entry.id in ids
         }
         placed = dict(zip(labels, lay_out(list(labels.values()), breadth, LABEL), strict=True))
         return [(entry, placed.get(entry.id)) for entry, _, _ in texts]
