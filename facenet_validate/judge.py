@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from facenet_validate.outcomes import TRY
 from facenet_validate.reporting.records import (
     GateRecord,
     Subject,
@@ -51,6 +52,8 @@ class Gates:
         The test's user properties.
     inconclusive : str
         ``warn`` or ``fail``.
+    attempt : int
+        Which try of the test this is, from 1.
     """
 
     def __init__(
@@ -59,11 +62,13 @@ class Gates:
         subject: Subject,
         properties: list[tuple[str, Any]],
         inconclusive: str,
+        attempt: int = 1,
     ) -> None:
         self.limits = limits
         self.subject = subject
         self._properties = properties
         self._inconclusive = inconclusive
+        self._attempt = attempt
 
     def at_least(self, gate: str, observed: float, detail: str = "") -> GateResult:
         """Hold a value against its floor in ``gates.toml``; not evaluated where there is none."""
@@ -105,7 +110,14 @@ class Gates:
         if self._inconclusive == "fail":
             failing.add(Verdict.INCONCLUSIVE)
         recorded = [
-            gate_property(GateRecord(self.subject, result, fails=result.verdict in failing))
+            gate_property(
+                GateRecord(
+                    self.subject,
+                    result,
+                    fails=result.verdict in failing,
+                    attempt=self._attempt,
+                )
+            )
             for result in results
         ]
         self._properties.extend(recorded)
@@ -142,7 +154,22 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         subject,
         item.user_properties,
         run.settings.inconclusive,
+        item.stash.get(TRY, 1),
     )
+
+
+def judged_by(item: pytest.Item, run: Run) -> list[dict[str, Any]]:
+    """Return the gates a test is marked to judge, as records name them."""
+    marker = item.get_closest_marker("facenet_judges")
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    if marker is None or "facenet_precision" not in parameters:
+        return []
+    judged = {
+        "dataset": parameters.get("facenet_set", run.dataset_name),
+        "precision": parameters["facenet_precision"],
+        "batch": parameters.get("facenet_batch_size"),
+    }
+    return [{"gate": gate, **judged} for gate in marker.args]
 
 
 def skip_what_cannot_run(item: pytest.Item, run: Run) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from _pytest.junitxml import xml_key
 
-from facenet_validate.errors import CacheError, DatasetError, FacenetValidateError, ModelError
+from facenet_validate.errors import FacenetValidateError
 from facenet_validate.fixtures import (
     facenet_against_engine,
     facenet_artefact,
@@ -46,11 +45,12 @@ from facenet_validate.fixtures import (
     facenet_timing,
     facenet_views,
 )
-from facenet_validate.judge import skip_what_cannot_run
+from facenet_validate.judge import judged_by, skip_what_cannot_run
+from facenet_validate.outcomes import begin_try, explain, hold_to_gates
 from facenet_validate.reporting.header import header
-from facenet_validate.reporting.records import gates_of, measurements_of, verdict_of
-from facenet_validate.reporting.results import Results
+from facenet_validate.reporting.records import gates_of, verdict_of
 from facenet_validate.run import RUN, is_active, run_of, validate
+from facenet_validate.session import COLLECTED, ReportedSession, Stopping, report_usage_error
 from facenet_validate.settings import OPTIONS, Option
 from facenet_validate.verdicts import Verdict
 
@@ -88,8 +88,7 @@ __all__ = [
     "facenet_views",
 ]
 
-RESULTS = pytest.StashKey[Results]()
-SAID = pytest.StashKey[set[str]]()
+SESSION = pytest.StashKey[ReportedSession]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -131,14 +130,13 @@ def pytest_configure(config: pytest.Config) -> None:
         "facenet_judges(gate, ...): the gates a test judges; they are not evaluated where its "
         "engine can be built but not run",
     )
-    config.stash[RESULTS] = Results()
-    config.stash[SAID] = set()
     is_worker = hasattr(config, "workerinput")
     if is_worker or config.option.help or not is_active(config):
         return
     try:
         validate(run_of(config))
     except FacenetValidateError as error:
+        report_usage_error(config, str(error))
         raise pytest.UsageError(str(error)) from None
 
 
@@ -187,7 +185,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    config.stash[RESULTS].collected = any(
+    config.stash[COLLECTED] = any(
         "facenet_gates" in getattr(item, "fixturenames", ()) for item in items
     )
     items.sort(key=lambda item: item.get_closest_marker("facenet_fps") is not None)
@@ -195,6 +193,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    begin_try(item)
     # Before any fixture: nothing is embedded for an engine that cannot run.
     names = getattr(item, "fixturenames", ())
     if RUN not in item.config.stash:
@@ -208,25 +207,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         skip_what_cannot_run(item, run)
 
 
-@pytest.hookimpl(wrapper=True)
+# Outermost: what other plugins make of a failure, such as xfail, is known when this one ends.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    names = getattr(item, "fixturenames", ())
+    ours = any(name.startswith("facenet_") for name in names)
+    if ours and call.excinfo is not None:
+        explain(item, report, call.excinfo.value)
+    hold_to_gates(item, report)
     # Travels with the report to the controller: other tests' failures are not ours to report.
-    vars(report)["facenet"] = "facenet_gates" in getattr(item, "fixturenames", ())
-    ours = any(name.startswith("facenet_") for name in getattr(item, "fixturenames", ()))
-    if ours and call.excinfo is not None and isinstance(call.excinfo.value, FacenetValidateError):
-        message = str(call.excinfo.value)
-        said = item.config.stash[SAID]
-        # One cause breaks many tests: its message is printed in full once.
-        report.longrepr = (
-            f"(the same error as above) {message[:70]}…" if message in said else message
-        )
-        said.add(message)
-        if isinstance(call.excinfo.value, DatasetError | ModelError | CacheError):
-            # What every test stands on is broken: the rest would only say so again.
-            item.session.shouldfail = f"facenet: {type(call.excinfo.value).__name__}, see above"
+    judging = "facenet_gates" in names or bool(gates_of(item.user_properties))
+    vars(report)["facenet"] = judging
+    if judging and report.failed and RUN in item.config.stash:
+        vars(report)["facenet_judges"] = judged_by(item, item.config.stash[RUN])
     return report
 
 
@@ -255,88 +251,26 @@ def pytest_benchmark_update_machine_info(
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    from facenet_validate.reporting.summary import write_summary
-
-    results = config.stash[RESULTS]
-    if RUN in config.stash and (results.touched or results.unmet):
-        write_summary(terminalreporter, config.stash[RUN], results, exitstatus)
-
-
-class Collector:
-    """Keeps what the tests' reports carry; on the controller of a parallel run only."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # A worker that crashed leaves a report of its own making, which may hide one of ours.
-        crashed = str(report.when) == "???"
-        if not getattr(report, "facenet", crashed):
-            return
-        self.config.stash[RESULTS].add(
-            report.nodeid,
-            report.when or "",
-            gates_of(report.user_properties),
-            measurements_of(report.user_properties),
-            report.longreprtext if report.failed else "",
-        )
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        # JUnit's file is written at the session's end too, and knows only what it was told before.
-        results = self.config.stash[RESULTS]
-        xml = self.config.stash.get(xml_key, None)
-        if xml is not None and RUN in self.config.stash and results.touched:
-            from facenet_validate.reporting.summary import suite_properties
-
-            told = suite_properties(self.config.stash[RUN], results, int(exitstatus))
-            for name, value in told.items():
-                xml.add_global_property(name, value)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any, error: object) -> None:
-        del error
-        facts = getattr(node, "workeroutput", {}).get("facenet_facts")
-        if facts and RUN in self.config.stash:
-            known = self.config.stash[RUN].facts
-            for key, value in facts.items():
-                known[key] = {**value, **known.get(key, {})}
+    if SESSION in config.stash:
+        config.stash[SESSION].summarise(terminalreporter)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):
-        session.config.pluginmanager.register(Collector(session.config), "facenet-collector")
+    config = session.config
+    config.pluginmanager.register(Stopping(session), "facenet-stopping")
+    if not hasattr(config, "workerinput"):
+        config.stash[SESSION] = ReportedSession(config)
+        config.pluginmanager.register(config.stash[SESSION], "facenet-session")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    if RUN not in config.stash:
-        return
-    run, results = config.stash[RUN], config.stash[RESULTS]
     if hasattr(config, "workeroutput"):
-        config.workeroutput["facenet_facts"] = run.facts
-        return
-    if config.option.collectonly or not (results.touched or results.collected):
-        return
-    from facenet_validate.reporting.summary import (
-        record_sessions,
-        unmet_requirements,
-        write_report,
-    )
-
-    recorded = record_sessions(run, results, int(session.exitstatus))
-    if not recorded and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    results.unmet = unmet_requirements(run, results)
-    if results.unmet and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    if run.settings.report is not None:
-        try:
-            write_report(run, results, int(session.exitstatus))
-        except OSError as error:
-            # The terminal's summary is still to come, and with it every other result.
-            results.report_error = f"{run.settings.report}: {error.strerror}"
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        config.workeroutput["facenet_collected"] = config.stash.get(COLLECTED, None)
+        if RUN in config.stash:
+            config.workeroutput["facenet_facts"] = config.stash[RUN].facts
+    if SESSION in config.stash:
+        config.stash[SESSION].finish(session)

@@ -262,6 +262,23 @@ def is_active(config: pytest.Config) -> bool:
     return bool(given) or (project_root(config) / "baselines" / "gates.toml").is_file()
 
 
+def named_report_folder(config: pytest.Config) -> Path | None:
+    """Return the report's folder that was asked for, whatever else was; None if there is none."""
+    ini_folder = config.inipath.parent if config.inipath else config.rootpath
+    given = gather(
+        lambda name: config.getoption(name, None),
+        os.environ,
+        config.getini,
+        invocation=config.invocation_params.dir,
+        ini_folder=ini_folder,
+    )
+    only = {name: value for name, value in given.items() if name == "facenet_report"}
+    try:
+        return resolve(only, root=config.rootpath).report
+    except SettingsError:
+        return None
+
+
 def project_root(config: pytest.Config) -> Path:
     """Return the folder whose ``baselines/gates.toml`` holds for the tests asked for.
 

@@ -17,7 +17,8 @@ class Verdict(StrEnum):
     NOT_EVALUATED = "not evaluated"
 
 
-_SEVERITY = (Verdict.PASS, Verdict.NOT_EVALUATED, Verdict.INCONCLUSIVE, Verdict.FAIL)
+SEVERITY = (Verdict.PASS, Verdict.NOT_EVALUATED, Verdict.INCONCLUSIVE, Verdict.FAIL)
+"""The verdicts from the best to the worst."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
@@ -25,7 +26,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
     Nothing at all is *not evaluated*.
     """
-    return max(verdicts, key=_SEVERITY.index, default=Verdict.NOT_EVALUATED)
+    return max(verdicts, key=SEVERITY.index, default=Verdict.NOT_EVALUATED)
 
 
 @dataclass(frozen=True)

@@ -106,3 +106,36 @@ def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
         return Path(shutil.copytree(folder, tmp_path / "copy"))
 
     return copy
+
+
+LIGHT_GATES = """
+schema = 1
+[gates.any.any.any]
+parity.cosine_min = 0.98
+parity.cosine_mean = 0.995
+accuracy.paired_drop = 0.01
+"""
+
+LIGHT_CONFTEST = """
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def facenet_factory():
+    return SimpleNamespace(recipe_only=lambda precision: False)
+"""
+
+
+@pytest.fixture
+def light_project(
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
+    """A project with gates of its own and no engine: its tests record what they like."""
+    (pytester.path / "baselines").mkdir()
+    (pytester.path / "baselines" / "gates.toml").write_text(LIGHT_GATES)
+    pytester.makeconftest(LIGHT_CONFTEST)
+    monkeypatch.setenv("FACENET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FACENET_LFW", raising=False)
+    return pytester

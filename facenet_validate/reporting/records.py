@@ -42,11 +42,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class GateRecord:
-    """A gate's result, what it judged, and whether it fails the run."""
+    """A gate's result, what it judged, whether it fails the run, and in which try of its test."""
 
     subject: Subject
     result: GateResult
     fails: bool
+    attempt: int = 1
 
 
 def gate_property(record: GateRecord) -> tuple[str, str]:
@@ -61,6 +62,7 @@ def gate_property(record: GateRecord) -> tuple[str, str]:
         "batch": record.subject.batch,
         "verdict": result.verdict.value,
         "fails": record.fails,
+        "try": record.attempt,
         "observed": _finite(result.observed),
         "limit": _finite(result.limit),
         "interval": None if result.interval is None else [_finite(v) for v in result.interval],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +9,19 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from facenet_validate.errors import SettingsError
+from facenet_validate.verdicts import SEVERITY, Verdict
 
 SCHEMA = 1
-FILENAME = "results.json"
 NOT_RUN = "not run"
+
+_ENDED = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
 
 
 @dataclass
@@ -24,15 +31,18 @@ class Results:
     Attributes
     ----------
     gates : list of dict
-        Gate records in the order they came, each with its test.
+        Gate records in the order they came, each with its test: one for a gate and a try.
     measurements : list of dict
         Measurements that no gate judges.
     errors : list of dict
-        Tests that broke before a verdict, with the message.
+        Tests that broke before a verdict, and files that could not be collected: the message, and
+        the gates that were to be judged there.
     unmet : list of str
         Gates of required data sets that nobody judged.
-    collected : bool
-        Whether tests of ours are to run.
+    collected : bool or None
+        Whether tests of ours are to run; None until collection has ended.
+    stopped : str
+        The error that ended the run early; empty where none did.
     report_error : str
         Why ``results.json`` could not be written; empty if it could.
     """
@@ -41,7 +51,8 @@ class Results:
     measurements: list[dict[str, Any]] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
     unmet: list[str] = field(default_factory=list)
-    collected: bool = False
+    collected: bool | None = None
+    stopped: str = ""
     report_error: str = ""
 
     @property
@@ -56,32 +67,53 @@ class Results:
         gates: Sequence[Mapping[str, Any]],
         measurements: Sequence[tuple[str, Mapping[str, Any]]],
         failure: str,
+        judges: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Keep what one phase of a test reported; pytest repeats properties in later phases.
+        """Keep what one phase of a test reported.
 
-        A test whose engine cannot run here is judged in its set-up, and has no later phase but
-        its teardown.
+        A report repeats what earlier phases and tries of its test left, so each gate is kept once a
+        try; of two records in one try the worse is kept.
         """
-        judged = phase == "call" or (phase == "setup" and bool(gates))
-        if judged:
-            self.gates += [{**gate, "test": test} for gate in gates]
-            self.measurements += [
-                {"name": name, **values, "test": test} for name, values in measurements
-            ]
+        for gate in gates:
+            self._keep({**gate, "test": test})
+        for name, values in measurements:
+            measured = {"name": name, **values, "test": test}
+            if measured not in self.measurements:
+                self.measurements.append(measured)
         explained = phase == "call" and any(gate["fails"] for gate in gates)
         if failure and not explained:
-            self.errors.append({"test": test, "phase": phase, "message": failure})
+            self.errors.append(
+                {"test": test, "phase": phase, "message": failure, "judges": list(judges)}
+            )
+
+    def _keep(self, record: dict[str, Any]) -> None:
+        same = (record["test"], record.get("try"), _key(record))
+        for place, known in enumerate(self.gates):
+            if (known["test"], known.get("try"), _key(known)) == same:
+                if _severity(record) > _severity(known):
+                    self.gates[place] = record
+                return
+        self.gates.append(record)
 
     def with_not_run(self, expected: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Return the gates, with those of ``expected`` that left no record as *not run*."""
+        """Return the gates, with those of ``expected`` that left no record as *not run*, and why.
+
+        The reason is the error of the test that was to judge the gate, else the error that ended
+        the run. A gate whose test was not asked for has none.
+        """
         seen = {_key(gate) for gate in self.gates}
+        reasons = {
+            _key(gate): first_line(error["message"])
+            for error in reversed(self.errors)
+            for gate in error.get("judges", ())
+        }
         absent = [
             {
                 **gate,
                 "verdict": NOT_RUN,
                 "observed": None,
                 "interval": None,
-                "detail": "",
+                "detail": reasons.get(_key(gate), self.stopped),
                 "test": "",
             }
             for gate in expected
@@ -90,8 +122,22 @@ class Results:
         return [*self.gates, *absent]
 
 
+def first_line(message: str) -> str:
+    """Return the first line of a message that says something."""
+    return next((line.strip() for line in message.splitlines() if line.strip()), "")
+
+
+def _severity(gate: Mapping[str, Any]) -> tuple[bool, int]:
+    return bool(gate["fails"]), SEVERITY.index(Verdict(gate["verdict"]))
+
+
 def _key(gate: Mapping[str, Any]) -> tuple[str, str, str, int | None]:
     return gate["gate"], gate["dataset"], gate["precision"], gate["batch"]
+
+
+def has_ended(exitstatus: int) -> bool:
+    """Say whether a session came to its end: it was not interrupted and did not break."""
+    return exitstatus in _ENDED
 
 
 def overall(gates: Sequence[Mapping[str, Any]], *, broken: bool) -> str:
@@ -114,40 +160,23 @@ def overall(gates: Sequence[Mapping[str, Any]], *, broken: bool) -> str:
 
 
 def check_report_folder(folder: Path) -> None:
-    """Create the report folder, before a run whose report could not be written.
+    """Check that a report could be written, before a run that asks for one.
 
     Raises
     ------
     SettingsError
-        If it cannot be created or written.
+        If the folder cannot be made or written to.
     """
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
     probe = folder / f".writable-{uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
+        for one in made:
+            one.rmdir()
     except OSError as error:
         raise SettingsError(
             f"report folder {folder} cannot be written ({error.strerror}). Name another with "
             "--facenet-report."
         ) from None
-
-
-def write_results(folder: Path, document: Mapping[str, Any]) -> Path:
-    """Write ``results.json`` atomically; the one that was there moves to ``previous/``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILENAME
-    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
-    temporary = folder / f".results-{uuid4().hex}"
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            (folder / "previous").mkdir(exist_ok=True)
-            path.replace(folder / "previous" / FILENAME)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

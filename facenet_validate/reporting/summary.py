@@ -14,8 +14,8 @@ from facenet_validate.reporting.results import (
     NOT_RUN,
     SCHEMA,
     Results,
+    has_ended,
     overall,
-    write_results,
 )
 from facenet_validate.reporting.speed import speed_lines
 from facenet_validate.reporting.terminal import gate_table
@@ -23,11 +23,7 @@ from facenet_validate.reporting.verification import verification_lines
 from facenet_validate.run import Run
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
-_BROKEN = (
-    pytest.ExitCode.INTERRUPTED,
-    pytest.ExitCode.INTERNAL_ERROR,
-    pytest.ExitCode.USAGE_ERROR,
-)
+_BRIEF = 100  # characters of a reason in the table
 
 
 def expected_gates(run: Run) -> list[dict[str, Any]]:
@@ -77,7 +73,7 @@ def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
     from facenet_validate.benchmarking.recording import record
 
     broken = ""
-    if exitstatus in _BROKEN:
+    if not has_ended(exitstatus):
         broken = "the run did not come to its end"
     elif results.errors:
         broken = f"{results.errors[0]['test']} broke before a verdict"
@@ -101,10 +97,10 @@ def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
     return not any(one.failed for one in found)
 
 
-def verdict_of_run(gates: list[dict[str, Any]], results: Results, exitstatus: int) -> str:
+def verdict_of_run(run: Run, results: Results, exitstatus: int) -> str:
     """Return the overall verdict; errors and interruption make it a fail."""
-    broken = bool(results.errors or results.unmet) or exitstatus in _BROKEN
-    return overall(gates, broken=broken)
+    broken = bool(results.errors or results.unmet) or not has_ended(exitstatus)
+    return overall(results.with_not_run(expected_gates(run)), broken=broken)
 
 
 def write_summary(
@@ -122,12 +118,17 @@ def write_summary(
         else gate
         for gate in gates
     ]
-    terminal.write_line(gate_table(shown, width=width, colour=terminal.hasmarkup))
+    # The error that kept a gate from being judged stands above, whole.
+    brief = [
+        {**gate, "detail": _shortened(gate["detail"])} if gate["verdict"] == NOT_RUN else gate
+        for gate in shown
+    ]
+    terminal.write_line(gate_table(brief, width=width, colour=terminal.hasmarkup))
     if shown != gates:
         terminal.write_line(f"not evaluated: {cannot_run}; the engine is judged by its build alone")
     for line in _notes(run, results):
         terminal.write_line(line)
-    verdict = verdict_of_run(gates, results, exitstatus)
+    verdict = verdict_of_run(run, results, exitstatus)
     counts = {name: sum(g["verdict"] == name for g in gates) for name in _verdicts(gates)}
     text = ", ".join(f"{count} {name}" for name, count in counts.items())
     terminal.write_line(f"verdict: {verdict.upper()} ({text})", **{_COLOURS[verdict]: True})
@@ -144,7 +145,7 @@ def write_summary(
 def suite_properties(run: Run, results: Results, exitstatus: int) -> dict[str, str]:
     """Return what a reader of JUnit has to know of the whole run."""
     gates = results.with_not_run(expected_gates(run))
-    verdict = verdict_of_run(gates, results, exitstatus)
+    verdict = verdict_of_run(run, results, exitstatus)
     environment, facts = run.facts["environment"], run.facts
     found = {
         "facenet.verdict": verdict,
@@ -161,39 +162,39 @@ def suite_properties(run: Run, results: Results, exitstatus: int) -> dict[str, s
     return {name: value for name, value in found.items() if value}
 
 
-def write_report(run: Run, results: Results, exitstatus: int) -> None:
-    """Write ``results.json`` into the report folder."""
+def report_document(run: Run, results: Results, exitstatus: int) -> dict[str, Any]:
+    """Return what ``results.json`` says."""
     gates = results.with_not_run(expected_gates(run))
-    verdict = verdict_of_run(gates, results, exitstatus)
-    assert run.settings.report is not None
-    write_results(
-        run.settings.report,
-        {
-            "schema": SCHEMA,
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "verdict": verdict,
-            "exit_status": exitstatus,
-            "gates_file": str(run.gates.path),
-            "gate_titles": dict(GATES),
-            "protocol": next(
-                (m["protocol"] for m in results.measurements if m["name"] == "verification"), None
-            ),
-            "partial": _why_partial(gates) if verdict == "partial" else "",
-            "settings": {
-                "precisions": list(run.settings.precisions),
-                "batch_sizes": list(run.settings.batch_sizes),
-                "workspace_mib": run.settings.workspace,
-                "optimization_level": run.settings.optimization_level,
-                "scope": run.settings.scope,
-                "protocol": run.settings.protocol,
-            },
-            **run.facts,
-            "gates": gates,
-            "measurements": results.measurements,
-            "errors": results.errors,
-            "required_and_not_judged": results.unmet,
+    verdict = verdict_of_run(run, results, exitstatus)
+    return {
+        "schema": SCHEMA,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "verdict": verdict,
+        "exit_status": exitstatus,
+        "gates_file": str(run.gates.path),
+        "gate_titles": dict(GATES),
+        "protocol": next(
+            (m["protocol"] for m in results.measurements if m["name"] == "verification"), None
+        ),
+        "partial": _why_partial(gates) if verdict == "partial" else "",
+        "settings": {
+            "precisions": list(run.settings.precisions),
+            "batch_sizes": list(run.settings.batch_sizes),
+            "workspace_mib": run.settings.workspace,
+            "optimization_level": run.settings.optimization_level,
+            "scope": run.settings.scope,
+            "protocol": run.settings.protocol,
         },
-    )
+        **run.facts,
+        "gates": gates,
+        "measurements": results.measurements,
+        "errors": results.errors,
+        "required_and_not_judged": results.unmet,
+    }
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 1]}…"
 
 
 def _verdicts(gates: list[dict[str, Any]]) -> list[str]:

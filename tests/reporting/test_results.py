@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from facenet_validate.reporting.folder import ReportFolder
 from facenet_validate.reporting.records import (
     GateRecord,
     Subject,
@@ -12,7 +13,7 @@ from facenet_validate.reporting.records import (
     gates_of,
     verdict_of,
 )
-from facenet_validate.reporting.results import Results, overall, write_results
+from facenet_validate.reporting.results import Results, overall
 from facenet_validate.verdicts import GateResult, Verdict, at_least, at_most, worst
 
 SUBJECT = Subject("int8", "cpu", "lfw", recipe_only=False)
@@ -100,7 +101,8 @@ def test_worst_orders_verdicts() -> None:
 
 def test_the_previous_report_moves_aside(tmp_path: Path) -> None:
     for number in range(3):
-        write_results(tmp_path / "report", {"number": number})
+        folder = ReportFolder.begin(tmp_path / "report", {"verdict": "unfinished"})
+        folder.finish({"number": number})
     assert json.loads((tmp_path / "report" / "results.json").read_text()) == {"number": 2}
     previous = tmp_path / "report" / "previous" / "results.json"
     assert json.loads(previous.read_text()) == {"number": 1}

@@ -1,0 +1,225 @@
+"""A pytest session as it is reported: what its tests left, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from _pytest.junitxml import xml_key
+
+from facenet_validate.reporting.folder import UNFINISHED, ReportFolder
+from facenet_validate.reporting.records import gates_of, measurements_of
+from facenet_validate.reporting.results import SCHEMA, Results, first_line, has_ended
+from facenet_validate.run import RUN, Run, named_report_folder
+
+COLLECTED = pytest.StashKey[bool]()
+"""Whether this process collected tests of ours."""
+
+_LISTS = (
+    "collectonly",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "setuponly",
+    "setupplan",
+    "cacheshow",
+)
+
+
+def runs_tests(config: pytest.Config) -> bool:
+    """Say whether pytest was started to run tests, not to list them."""
+    return not any(config.getoption(option, None) for option in _LISTS)
+
+
+def report_usage_error(config: pytest.Config, message: str) -> None:
+    """Write a report of a run that ended before it began, where its folder can be told."""
+    if not runs_tests(config) or (folder := named_report_folder(config)) is None:
+        return
+    status = int(pytest.ExitCode.USAGE_ERROR)
+    error = {"test": "", "phase": "configure", "message": message, "judges": []}
+    with suppress(OSError):  # the error that is told matters more
+        ReportFolder.begin(folder, _unfinished()).finish(
+            _unfinished()
+            | {"finished_at": _now(), "verdict": "fail", "exit_status": status, "errors": [error]}
+        )
+
+
+def _unfinished() -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "started_at": _now(),
+        "finished_at": None,
+        "verdict": UNFINISHED,
+        "exit_status": None,
+        "gates": [],
+        "measurements": [],
+        "errors": [],
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Stopping:
+    """Ends a session after an error that every further test would only repeat."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # A report that is to be rerun is no failure yet.
+        if report.failed and (error := getattr(report, "facenet_stop", "")):
+            self._session.shouldfail = f"facenet: {error.partition(':')[0]}, see above"
+
+
+class ReportedSession:
+    """Collects what tests report, and writes what becomes of it; in the controlling process only.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        The session's. An unfinished report is written at once, where a report was asked for.
+
+    Raises
+    ------
+    pytest.UsageError
+        If the unfinished report cannot be written.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.results = Results()
+        self._broken_files: list[dict[str, Any]] = []
+        self._folder: ReportFolder | None = None
+        self._exitstatus = 0
+        self._ours = False  # whether tests of ours were to run
+        self._reported = False  # whether this session has a verdict
+        run = config.stash.get(RUN, None)
+        if run is None or run.settings.report is None or not runs_tests(config):
+            return
+        try:
+            self._folder = ReportFolder.begin(run.settings.report, _unfinished())
+        except OSError as error:
+            raise pytest.UsageError(
+                f"report folder {run.settings.report} cannot be written ({error.strerror}). Name "
+                "another with --facenet-report."
+            ) from None
+
+    # -- what is reported ------------------------------------------------------------------------
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self) -> Generator[None, object, object]:
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            self._break("collect", "", str(error))
+            raise
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._break("collect", report.nodeid, report.longreprtext)
+
+    def _break(self, phase: str, test: str, message: str) -> None:
+        self._broken_files.append({"test": test, "phase": phase, "message": message, "judges": []})
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # A worker that crashed leaves a report of its own making, which may hide one of ours.
+        crashed = str(report.when) == "???"
+        if not getattr(report, "facenet", crashed):
+            return
+        if report.failed and (error := getattr(report, "facenet_stop", "")):
+            self.results.stopped = self.results.stopped or first_line(error)
+        failure = getattr(report, "facenet_error", "") or report.longreprtext
+        self.results.add(
+            report.nodeid,
+            report.when or "",
+            gates_of(report.user_properties),
+            measurements_of(report.user_properties),
+            failure if report.failed else "",
+            getattr(report, "facenet_judges", ()),
+        )
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        del error
+        output = getattr(node, "workeroutput", {})
+        if (collected := output.get("facenet_collected")) is not None:
+            self.results.collected = bool(self.results.collected) or collected
+        if RUN in self.config.stash:
+            known = self.config.stash[RUN].facts
+            for key, value in output.get("facenet_facts", {}).items():
+                known[key] = {**value, **known.get(key, {})}
+
+    # -- how it ends -----------------------------------------------------------------------------
+
+    # First: JUnit's file is written at the session's end too, and knows only what it was told.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        results = self.results
+        self._exitstatus = int(session.exitstatus)
+        if COLLECTED in self.config.stash:
+            results.collected = self.config.stash[COLLECTED]
+        self._ours = results.touched or bool(results.collected)
+        broken = not has_ended(self._exitstatus)
+        if broken and (self._ours or results.collected is None or self._broken_files):
+            # Whether a test of ours was to run is unknown: an older report must not stand for it.
+            self._reported = self._ours or self._folder is not None
+            results.errors += self._broken_files
+            told = results.stopped or (self._broken_files or [{"message": ""}])[0]["message"]
+            results.stopped = first_line(told) or "the run was interrupted"
+        else:
+            self._reported = self._ours
+        run = self.config.stash.get(RUN, None)
+        if run is not None and self._reported and runs_tests(self.config):
+            self._judge(run, session)
+
+    def _judge(self, run: Run, session: pytest.Session) -> None:
+        from facenet_validate.reporting.summary import (
+            record_sessions,
+            suite_properties,
+            unmet_requirements,
+            verdict_of_run,
+        )
+
+        results = self.results
+        recorded = record_sessions(run, results, self._exitstatus)
+        results.unmet = unmet_requirements(run, results)
+        verdict = verdict_of_run(run, results, self._exitstatus)
+        if (verdict == "fail" or not recorded) and has_ended(self._exitstatus):
+            self._exitstatus = session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
+        xml = self.config.stash.get(xml_key, None)
+        if xml is not None:
+            for name, value in suite_properties(run, results, self._exitstatus).items():
+                xml.add_global_property(name, value)
+
+    def finish(self, session: pytest.Session) -> None:
+        """Write the report, when every other plugin has had its say on the exit status."""
+        self._exitstatus = int(session.exitstatus)
+        if self._folder is None:
+            return
+        try:
+            if not self._reported:
+                self._folder.put_back()
+                return
+            from facenet_validate.reporting.summary import report_document
+
+            run = self.config.stash[RUN]
+            document = report_document(run, self.results, self._exitstatus)
+            self._folder.finish({**_unfinished(), **document})
+        except OSError as error:
+            # The terminal's summary is still to come, and with it every other result.
+            self.results.report_error = f"{self._folder.path}: {error.strerror}"
+            self._exitstatus = session.exitstatus = max(
+                self._exitstatus, int(pytest.ExitCode.TESTS_FAILED)
+            )
+
+    def summarise(self, terminal: pytest.TerminalReporter) -> None:
+        """Print the table of gates and the verdict, where tests of ours were to run."""
+        run = self.config.stash.get(RUN, None)
+        if run is not None and self._ours and runs_tests(self.config):
+            from facenet_validate.reporting.summary import write_summary
+
+            write_summary(terminal, run, self.results, self._exitstatus)
