@@ -12,7 +12,13 @@ from _pytest.junitxml import xml_key
 
 from facenet_validate.reporting.folder import UNFINISHED, ReportFolder
 from facenet_validate.reporting.records import gates_of, measurements_of
-from facenet_validate.reporting.results import SCHEMA, Results, first_line, has_ended
+from facenet_validate.reporting.results import (
+    SCHEMA,
+    Results,
+    broken,
+    first_line,
+    has_ended,
+)
 from facenet_validate.run import RUN, Run, named_report_folder
 
 COLLECTED = pytest.StashKey[bool]()
@@ -38,7 +44,7 @@ def report_usage_error(config: pytest.Config, message: str) -> None:
     if not runs_tests(config) or (folder := named_report_folder(config)) is None:
         return
     status = int(pytest.ExitCode.USAGE_ERROR)
-    error = {"test": "", "phase": "configure", "message": message, "judges": []}
+    error = broken("", "configure", message)
     with suppress(OSError):  # the error that is told matters more
         ReportFolder.begin(folder, _unfinished()).finish(
             _unfinished()
@@ -115,31 +121,30 @@ class ReportedSession:
         try:
             return (yield)
         except pytest.UsageError as error:
-            self._break("collect", "", str(error))
+            self._broken_files.append(broken("", "collect", str(error)))
             raise
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._break("collect", report.nodeid, report.longreprtext)
-
-    def _break(self, phase: str, test: str, message: str) -> None:
-        self._broken_files.append({"test": test, "phase": phase, "message": message, "judges": []})
+            self._broken_files.append(broken(report.nodeid, "collect", report.longreprtext))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # A worker that crashed leaves a report of its own making, which may hide one of ours.
         crashed = str(report.when) == "???"
         if not getattr(report, "facenet", crashed):
             return
-        if report.failed and (error := getattr(report, "facenet_stop", "")):
-            self.results.stopped = self.results.stopped or first_line(error)
-        failure = getattr(report, "facenet_error", "") or report.longreprtext
+        if report.failed and (stop := getattr(report, "facenet_stop", "")):
+            self.results.stopped = self.results.stopped or first_line(stop)
+        error = getattr(report, "facenet_error", "")
+        crash = getattr(report.longrepr, "reprcrash", None)
         self.results.add(
             report.nodeid,
             report.when or "",
             gates_of(report.user_properties),
             measurements_of(report.user_properties),
-            failure if report.failed else "",
+            (error or report.longreprtext) if report.failed else "",
             getattr(report, "facenet_judges", ()),
+            first_line(error or getattr(crash, "message", "")),
         )
 
     @pytest.hookimpl(optionalhook=True)
@@ -163,13 +168,13 @@ class ReportedSession:
         if COLLECTED in self.config.stash:
             results.collected = self.config.stash[COLLECTED]
         self._ours = results.touched or bool(results.collected)
-        broken = not has_ended(self._exitstatus)
-        if broken and (self._ours or results.collected is None or self._broken_files):
+        ended = has_ended(self._exitstatus)
+        if not ended and (self._ours or results.collected is None or self._broken_files):
             # Whether a test of ours was to run is unknown: an older report must not stand for it.
             self._reported = self._ours or self._folder is not None
             results.errors += self._broken_files
-            told = results.stopped or (self._broken_files or [{"message": ""}])[0]["message"]
-            results.stopped = first_line(told) or "the run was interrupted"
+            told = self._broken_files[0]["reason"] if self._broken_files else ""
+            results.stopped = results.stopped or told or "the run was interrupted"
         else:
             self._reported = self._ours
         run = self.config.stash.get(RUN, None)

@@ -68,6 +68,7 @@ class Results:
         measurements: Sequence[tuple[str, Mapping[str, Any]]],
         failure: str,
         judges: Sequence[Mapping[str, Any]] = (),
+        reason: str = "",
     ) -> None:
         """Keep what one phase of a test reported.
 
@@ -82,9 +83,7 @@ class Results:
                 self.measurements.append(measured)
         explained = phase == "call" and any(gate["fails"] for gate in gates)
         if failure and not explained:
-            self.errors.append(
-                {"test": test, "phase": phase, "message": failure, "judges": list(judges)}
-            )
+            self.errors.append(broken(test, phase, failure, judges, reason))
 
     def _keep(self, record: dict[str, Any]) -> None:
         same = (record["test"], record.get("try"), _key(record))
@@ -103,9 +102,9 @@ class Results:
         """
         seen = {_key(gate) for gate in self.gates}
         reasons = {
-            _key(gate): first_line(error["message"])
+            _key(gate): error["reason"]
             for error in reversed(self.errors)
-            for gate in error.get("judges", ())
+            for gate in error["judges"]
         }
         absent = [
             {
@@ -120,6 +119,35 @@ class Results:
             if _key(gate) not in seen
         ]
         return [*self.gates, *absent]
+
+
+def broken(
+    test: str,
+    phase: str,
+    message: str,
+    judges: Sequence[Mapping[str, Any]] = (),
+    reason: str = "",
+) -> dict[str, Any]:
+    """Return the record of what broke before a verdict.
+
+    Parameters
+    ----------
+    test, phase : str
+        Where.
+    message : str
+        The whole message.
+    judges : sequence of mapping
+        The gates that were to be judged there.
+    reason : str
+        The message in a line; its first line by default.
+    """
+    return {
+        "test": test,
+        "phase": phase,
+        "message": message,
+        "reason": reason or first_line(message),
+        "judges": list(judges),
+    }
 
 
 def first_line(message: str) -> str:
