@@ -255,7 +255,9 @@ def test_unreadable_photo_is_named(
     text = result.stdout.str()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert says in text
-    assert text.split("short test summary")[0].count("Person_03_0002") == 1
+    # Once as the test's error, once in the verdict as the reason why no gate was run.
+    assert text.split("short test summary")[0].count("Person_03_0002") == 2
+    result.stdout.fnmatch_lines(["not run, * gates: *Person_03_0002*"])
     assert "Traceback" not in text
     result.stdout.fnmatch_lines(["verdict: FAIL*"])
     result.stdout.no_fnmatch_line("*passed*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,6 @@ from facenet_validate.reporting.verification import verification_lines
 from facenet_validate.run import Run
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
-_BRIEF = 100  # characters of a reason in the table
 
 
 def expected_gates(run: Run) -> list[dict[str, Any]]:
@@ -118,12 +118,14 @@ def write_summary(
         else gate
         for gate in gates
     ]
-    # The error that kept a gate from being judged stands above, whole.
+    # The same holds for the error that kept gates from being judged.
     brief = [
-        {**gate, "detail": _shortened(gate["detail"])} if gate["verdict"] == NOT_RUN else gate
+        {**gate, "detail": "see below"} if gate["verdict"] == NOT_RUN and gate["detail"] else gate
         for gate in shown
     ]
     terminal.write_line(gate_table(brief, width=width, colour=terminal.hasmarkup))
+    for line in _why_not_run(gates):
+        terminal.write_line(line)
     if shown != gates:
         terminal.write_line(f"not evaluated: {cannot_run}; the engine is judged by its build alone")
     for line in _notes(run, results):
@@ -193,8 +195,13 @@ def report_document(run: Run, results: Results, exitstatus: int) -> dict[str, An
     }
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _BRIEF else f"{text[: _BRIEF - 1]}…"
+def _why_not_run(gates: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each reason why gates were not run, with how many it kept."""
+    reasons = Counter(g["detail"] for g in gates if g["verdict"] == NOT_RUN and g["detail"])
+    return [
+        f"not run, {count} {'gate' if count == 1 else 'gates'}: {reason}"
+        for reason, count in reasons.items()
+    ]
 
 
 def _verdicts(gates: list[dict[str, Any]]) -> list[str]:
