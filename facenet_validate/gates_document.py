@@ -6,6 +6,7 @@ ours. So nothing is taken for granted: neither that it is a file, nor that it en
 
 from __future__ import annotations
 
+import errno
 import stat
 import tomllib
 from pathlib import Path
@@ -52,6 +53,20 @@ def is_ours(path: Path) -> bool:
         return False
 
 
+def may_be_there(path: Path) -> bool:
+    """Return whether something is at a path, or the system does not say so.
+
+    A path that cannot be one, as arguments that are no paths make it, holds nothing.
+    """
+    try:
+        path.stat()
+    except ValueError:  # a NUL character
+        return False
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+    return True
+
+
 def _text(path: Path) -> str:
     try:
         # Before it is opened, since opening a pipe waits for its writer.
@@ -80,7 +95,9 @@ def _text(path: Path) -> str:
         raise _wrong(path, "it has NUL characters; restore it from version control")
     for number, line_text in enumerate(text.split("\n"), start=1):
         if len(line_text) > LONGEST_LINE:
-            raise _wrong(path, f"line {number} is longer than {LONGEST_LINE:,} characters; break it")
+            raise _wrong(
+                path, f"line {number} is longer than {LONGEST_LINE:,} characters; break it"
+            )
     return text
 
 
