@@ -32,12 +32,12 @@ def quoted(value: object) -> str:
 
 
 def path_text(path: str | PurePath) -> str:
-    """Return a path as text: bytes that are no UTF-8 and control characters as escapes, cut short.
+    r"""Return a path as text: bytes that are no UTF-8 and control characters as escapes, cut short.
 
     Examples
     --------
-    >>> path_text("caf\\udce9")
-    'caf\\\\xe9'
+    >>> path_text("caf\udce9")
+    'caf\\xe9'
     """
     text = os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -52,7 +52,7 @@ def reason(error: OSError) -> str:
 def refusal(error: OSError) -> str:
     """Return what the system refused and why: the file it named, as far as it named one."""
     if not isinstance(error.filename, str | bytes | PurePath):
-        return reason(error)
+        return str(error) or type(error).__name__
     return f"{path_text(os.fsdecode(error.filename))}: {reason(error)}"
 
 

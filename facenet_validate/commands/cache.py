@@ -16,6 +16,7 @@ from facenet_validate.cache.upkeep import Removal, prunable, remove, remove_free
 from facenet_validate.commands import cache_root, table
 from facenet_validate.digests import file_digest, short
 from facenet_validate.errors import CacheError, SettingsError
+from facenet_validate.output import say
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -53,7 +54,7 @@ def _list(root: Path, found: Sequence[Item]) -> None:
             f"used {_ago(now - item.used)}  {_about(item, alike)}".rstrip()
             for item in group
         ]
-    sys.stdout.write("\n".join([*lines, f"{root}: {_total(found)}"]) + "\n")
+    say("\n".join([*lines, f"{root}: {_total(found)}"]) + "\n")
 
 
 def _explain(found: Sequence[Item], wanted: str | None) -> None:
@@ -76,7 +77,7 @@ def _explain(found: Sequence[Item], wanted: str | None) -> None:
         if prefix:
             others.sort(key=lambda other: len(_changes(other, chosen)))
         lines += _explained(chosen, others[0] if others else None)
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines) + "\n")
 
 
 def _explained(item: Item, other: Item | None) -> list[str]:
@@ -119,15 +120,15 @@ def _verify(root: Path, found: Sequence[Item]) -> None:
     checked = list(verify(found, {"faces": faces, "synthetic": _listed_sums}))
     damaged = [check for check in checked if check.damage]
     for check in damaged:
-        sys.stdout.write(f"DAMAGED  {check.item.path}: {check.damage}\n")
+        say(f"DAMAGED  {check.item.path}: {check.damage}\n")
     passed_by = len(found) - len(checked)
-    sys.stdout.write(
+    say(
         f"{root}: checked {_total([check.item for check in checked])}; {len(damaged)} damaged"
         + (f"; {passed_by} not checked: without digests, or never loaded" if passed_by else "")
         + "\n"
     )
     if damaged:
-        sys.stdout.write("What is damaged is not loaded: the next run that asks makes it anew.\n")
+        say("What is damaged is not loaded: the next run that asks makes it anew.\n")
         sys.exit(1)
 
 
@@ -151,9 +152,7 @@ def _prune(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> 
     going = {removal.item.path for removal in removals}
     staying = [item for item in found if item.path not in going]
     if most is not None and sum(item.size for item in staying) > most:
-        sys.stdout.write(
-            f"{_total(staying)} not removed: used within the hour. --older-than 0m does it.\n"
-        )
+        say(f"{_total(staying)} not removed: used within the hour. --older-than 0m does it.\n")
 
 
 def _clear(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> None:
@@ -178,9 +177,9 @@ def _remove(root: Path, removals: Sequence[Removal], *, dry_run: bool) -> None:
         if said != "in use, kept":
             gone.append(item)
         kind = f"{item.kind}/" if item.kind else ""
-        sys.stdout.write(f"{said}  {kind}{_name(item)}  {_size([item])}  {removal.why}\n")
+        say(f"{said}  {kind}{_name(item)}  {_size([item])}  {removal.why}\n")
     locks = 0 if dry_run else remove_free_locks(root)
-    sys.stdout.write(
+    say(
         f"{root}: {'would free' if dry_run else 'freed'} {_total(gone)}"
         + (f", and {locks} unused locks" if locks else "")
         + "\n"
