@@ -10,51 +10,69 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from facenet_validate import output
 from facenet_validate.commands import COMMANDS
+from facenet_validate.commands.parsing import NamesPath, Parser, refuse_empty
 from facenet_validate.errors import FacenetValidateError, SettingsError
+from facenet_validate.output import say, tell
+from facenet_validate.wording import refusal
 
-# What files, disks and numbers can do beyond what was thought of; anything else is a mistake of
+# What numbers, texts and memory can do beyond what was thought of; anything else is a mistake of
 # ours, whose traceback is wanted.
-_UNFORESEEN = (OSError, ValueError, ArithmeticError, RuntimeError)
+_UNFORESEEN = (ValueError, ArithmeticError, RuntimeError, MemoryError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0, or 2 with one line on standard error; 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        # Before anything is said, be it help.
+        output.prepare()
+        refuse_empty(given)
+        _run(_parser().parse_args(given))
+    except FacenetValidateError as error:
+        return _failed(str(error))
+    except KeyboardInterrupt:
+        tell("facenet-validate: interrupted; what was measured is kept\n")
+        return 130
+    except OSError as error:
+        return _failed(f"{type(error).__name__}: {refusal(error)}")
+    except _UNFORESEEN as error:
+        return _failed(f"{type(error).__name__}: {error}")
+    except Exception as error:
+        # Python would exit with 1, which says that something was found.
+        tell(traceback.format_exc())
+        return _failed(f"{type(error).__name__}: {error}")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
         prog="facenet-validate", description="Validate FaceNet engines: what is not a test run."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     init = commands.add_parser("init", help="copy the suites and gates.toml into a project")
     init.add_argument(
-        "folder", type=Path, nargs="?", default=Path(), help="default: the current folder"
+        "folder", action=NamesPath, nargs="?", default=Path(), help="default: the current folder"
     )
     commands.add_parser("doctor", help="say what would run here and what is missing")
-    table = {command.name: command for command in COMMANDS}
     for command in COMMANDS:
         command.arguments(commands.add_parser(command.name, help=command.help))
-    parsed = parser.parse_args(arguments)
-    try:
-        if parsed.command == "init":
-            _init(parsed.folder)
-        elif parsed.command == "doctor":
-            _doctor()
-        else:
-            table[parsed.command].run(parsed)
-    except FacenetValidateError as error:
-        print(f"facenet-validate: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("facenet-validate: interrupted; what was measured is kept", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if parsed.command != "history":
-            raise
-        # Python would exit with 1, which says that a comparison found a regression.
-        if not isinstance(error, _UNFORESEEN):
-            traceback.print_exc()
-        print(f"facenet-validate: {type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return parser
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    if parsed.command == "init":
+        _init(parsed.folder)
+    elif parsed.command == "doctor":
+        _doctor()
+    else:
+        next(command for command in COMMANDS if command.name == parsed.command).run(parsed)
+
+
+def _failed(why: str) -> int:
+    tell(f"facenet-validate: {why}\n")
+    return 2
 
 
 def project_files() -> list[tuple[Path, Path]]:
@@ -82,14 +100,15 @@ def _init(folder: Path) -> None:
         raise SettingsError(
             f"{existing[0]} exists; nothing was copied. Name another folder, or move it away."
         )
+    said = []
     for source, target in files:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
         except OSError as error:
             raise SettingsError(f"{target}: cannot be written ({error.strerror}).") from None
-        print(f"wrote {target}")
-    print(f"next: cd {folder} && pytest suites/ --precision int8")
+        said.append(f"wrote {target}\n")
+    say("".join(said) + f"next: cd {folder} && pytest suites/ --precision int8\n")
 
 
 def _doctor() -> None:
@@ -100,9 +119,9 @@ def _doctor() -> None:
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
     for name in ("facenet-validate", "onnx", "numpy", "pytest-benchmark"):
-        print(f"{name:18} {metadata.version(name)}")
+        _fact(name, metadata.version(name))
     no_device = why_no_device()
-    print(f"{'CUDA device':18} {no_device or 'usable'}")
+    _fact("CUDA device", no_device or "usable")
     for backend in BACKENDS:
         version = installed_version(backend)
         text = version or f"not installed ({INSTALL[backend]})"
@@ -110,13 +129,16 @@ def _doctor() -> None:
             text += ": its engines cannot be run here"
             if backend == "tensorrt-rtx":
                 text += ", but can be built"
-        print(f"{backend:18} {text}")
+        _fact(backend, text)
     cpu = cpu_identity()
     target, why = choose_target(cpu.flags)
-    print(
-        f"{'cpu':18} {cpu.name}, {cpu.cores} cores" + (f", quota {cpu.quota}" if cpu.quota else "")
-    )
-    print(f"{'INT8 target':18} {target}: {why}; {int8_recipe(target).why}")
-    print(f"{'pretrained model':18} {locate(PRETRAINED)}")
+    quota = f", quota {cpu.quota}" if cpu.quota else ""
+    _fact("cpu", f"{cpu.name}, {cpu.cores} cores{quota}")
+    _fact("INT8 target", f"{target}: {why}; {int8_recipe(target).why}")
+    _fact("pretrained model", str(locate(PRETRAINED)))
     chosen = choose_backend("auto", "default", gpu())
-    print(f"{'pytest suites/':18} would run {chosen.name}: {chosen.why}")
+    _fact("pytest suites/", f"would run {chosen.name}: {chosen.why}")
+
+
+def _fact(subject: str, text: str) -> None:
+    say(f"{subject:18} {text}\n")

@@ -27,6 +27,10 @@ class EngineError(FacenetValidateError):
     """An engine cannot be built, loaded or run, or breaks its contract."""
 
 
+class MeasurementError(FacenetValidateError):
+    """A test hands over a measurement that a report cannot hold."""
+
+
 class CacheError(FacenetValidateError):
     """The cache folder cannot be used."""
 

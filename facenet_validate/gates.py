@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from facenet_validate.errors import BaselineError
+from facenet_validate.gates_document import read_document
 from facenet_validate.models.quantization.recipes import PRECISIONS, TARGETS
+from facenet_validate.wording import nearest, path_text, quoted
 
 SCHEMA = 1
+KEYS = ("schema", "require", "sets", "gates")
+"""What the file has at its top level."""
+
 # Limits that a rule needs above a bound: a loss of nothing can never be shown.
 _ABOVE = {
     "accuracy.paired_drop": 0.0,
@@ -99,33 +103,36 @@ def read_gates(path: Path) -> GatesFile:
     Raises
     ------
     BaselineError
-        If it is missing or malformed, or names a data set, precision, target or gate we do not
+        If it is missing or malformed, or has a key, data set, precision, target or gate we do not
         know: a gate that nobody evaluates must not look like one that passes.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BaselineError(
-            f"gates file {path}: cannot be read ({error.strerror}). Copy the one that comes with "
-            "this package: facenet-validate init ."
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BaselineError(f"gates file {path}: {error}.") from None
-    if document.get("schema") != SCHEMA:
-        raise BaselineError(
-            f"gates file {path}: schema {document.get('schema')!r}; expected {SCHEMA}."
-        )
+    document = read_document(path)
+    # Another schema may have other keys: it is named first.
+    schema = document.get("schema")
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema != SCHEMA:
+        found = "no schema" if schema is None else f"schema {quoted(schema)}"
+        raise _wrong(path, f"{found}; expected {SCHEMA}, a line `schema = {SCHEMA}`.")
+    for key in document:
+        if key not in KEYS:
+            raise _unknown(path, "at the top level", key, KEYS)
     datasets = (*DATASETS, *_own_sets(path, document.get("sets", [])))
-    require = document.get("require", [])
-    if not isinstance(require, list) or any(name not in datasets for name in require):
-        raise _unknown(path, "require", require, datasets)
     tables: dict[tuple[str, str, str], dict[str, float]] = {}
     for dataset, by_precision in _tables(path, "gates", document.get("gates", {}), datasets):
         for precision, by_target in _tables(path, dataset, by_precision, PRECISIONS):
-            for target, suites in _tables(path, precision, by_target, TARGETS):
+            for target, suites in _tables(path, f"{dataset}.{precision}", by_target, TARGETS):
                 where = f"{dataset}.{precision}.{target}"
                 tables[dataset, precision, target] = _limits(path, where, suites)
-    return GatesFile(path, tuple(require), tables)
+    return GatesFile(path, _required(path, document.get("require", []), datasets), tables)
+
+
+def _required(path: Path, names: Any, datasets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the data sets that must be judged, each once."""
+    if not isinstance(names, list):
+        raise _wrong(path, f"require is {quoted(names)}; expected a list, such as ['lfw'].")
+    for name in names:
+        if name not in datasets:
+            raise _unknown(path, "require", name, datasets)
+    return tuple(dict.fromkeys(names))
 
 
 def _own_sets(path: Path, names: Any) -> list[str]:
@@ -134,9 +141,10 @@ def _own_sets(path: Path, names: Any) -> list[str]:
     for name in names if is_list else [names]:
         taken = name in (*DATASETS, ANY)
         if taken or not is_list or not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise BaselineError(
-                f"gates file {path}: sets: {name!r}; expected a list of names of --facenet-pairs "
-                "sets, such as ['staff'], in lower-case letters, digits, - and _."
+            raise _wrong(
+                path,
+                f"sets: {quoted(name)}; expected a list of names of --facenet-pairs sets, such as "
+                "['staff'], in lower-case letters, digits, - and _.",
             )
     return list(names)
 
@@ -145,7 +153,7 @@ def _tables(
     path: Path, where: str, table: Any, allowed: tuple[str, ...]
 ) -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(table, dict):
-        raise BaselineError(f"gates file {path}: {where} is {table!r}; expected a table.")
+        raise _wrong(path, f"{where} is {quoted(table)}; expected a table.")
     for name in table:
         if name not in (ANY, *allowed):
             raise _unknown(path, where, name, (ANY, *allowed))
@@ -153,27 +161,45 @@ def _tables(
 
 
 def _limits(path: Path, where: str, suites: Any) -> dict[str, float]:
+    if not isinstance(suites, dict):
+        raise _wrong(path, f"{where} is {quoted(suites)}; expected a table.")
     limits: dict[str, float] = {}
-    for suite, gates in suites.items() if isinstance(suites, dict) else [(where, suites)]:
+    for suite, gates in suites.items():
         if not isinstance(gates, dict):
-            raise BaselineError(f"gates file {path}: {where}.{suite} is not a table of limits.")
+            raise _wrong(
+                path,
+                f"{where}.{path_text(suite)} is {quoted(gates)}, which is not a table of limits. "
+                "Write a limit as parity.cosine_min = 0.99, without quotation marks.",
+            )
         for gate, limit in gates.items():
             name = f"{suite}.{gate}"
             if name not in GATES:
                 raise _unknown(path, where, name, tuple(GATES))
-            if isinstance(limit, bool) or not isinstance(limit, int | float):
-                raise BaselineError(f"gates file {path}: {where}: {name} = {limit!r}, no number.")
-            lowest = _ABOVE.get(name, -math.inf)
-            if not lowest < limit < math.inf:
-                raise BaselineError(
-                    f"gates file {path}: {where}: {name} = {limit!r}; expected a finite number"
-                    + (f" above {lowest:g}." if name in _ABOVE else ".")
-                )
-            limits[name] = float(limit)
+            limits[name] = _limit(path, f"{where}: {name}", name, limit)
     return limits
 
 
+def _limit(path: Path, where: str, name: str, limit: Any) -> float:
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise _wrong(path, f"{where} = {quoted(limit)}, no number.")
+    try:
+        number = float(limit)
+    except OverflowError:
+        number = math.inf
+    lowest = _ABOVE.get(name, -math.inf)
+    if not lowest < number < math.inf:
+        above = f" above {lowest:g}" if name in _ABOVE else ""
+        raise _wrong(path, f"{where} = {quoted(limit)}; expected a finite number{above}.")
+    return number
+
+
 def _unknown(path: Path, where: str, found: Any, allowed: tuple[str, ...]) -> BaselineError:
-    return BaselineError(
-        f"gates file {path}: {where}: {found!r} is unknown; expected one of {', '.join(allowed)}."
+    return _wrong(
+        path,
+        f"{where}: {quoted(found)} is unknown; expected one of {', '.join(allowed)}."
+        f"{nearest(found, allowed)}",
     )
+
+
+def _wrong(path: Path, what: str) -> BaselineError:
+    return BaselineError(f"gates file {path_text(path)}: {what}")

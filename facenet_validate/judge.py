@@ -94,7 +94,15 @@ class Gates:
         )
 
     def measure(self, name: str, values: Mapping[str, Any]) -> None:
-        """Record a measurement that no gate judges, for the reports."""
+        """Record a measurement that no gate judges, for the reports.
+
+        Numbers and arrays of numpy and paths are made plain; infinity and NaN become text.
+
+        Raises
+        ------
+        MeasurementError
+            If a value is of another kind, such as a time or a set; its key and type are named.
+        """
         subject = self.subject
         values = {"precision": subject.precision, "dataset": subject.dataset, **values}
         self._properties.append(measurement_property(name, values))

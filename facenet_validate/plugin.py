@@ -53,6 +53,7 @@ from facenet_validate.run import RUN, is_active, run_of, validate
 from facenet_validate.session import COLLECTED, ReportedSession, Stopping, report_usage_error
 from facenet_validate.settings import OPTIONS, Option
 from facenet_validate.verdicts import Verdict
+from facenet_validate.wording import refusal
 
 __all__ = [
     "facenet_against_engine",
@@ -98,12 +99,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None, None, None]:
+def pytest_load_initial_conftests(
+    parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    # With those of addopts and PYTEST_ADDOPTS, before pytest takes any away.
+    asked = {argument.partition("=")[0] for argument in args}
     yield
-    # Someone's own project may have a --precision: then ours goes by its long name alone.
+    # Someone's own project may have a --precision: then ours goes by its long name alone. A
+    # conftest that is read later may add one too, so ours is there only where it is asked for.
     taken = {name for group in _groups(parser) for opt in group.options for name in opt.names()}
     for option in OPTIONS:
-        if option.alias is not None and option.alias not in taken:
+        if option.alias in asked - taken:
             _add(parser, option, option.alias)
 
 
@@ -138,6 +144,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except FacenetValidateError as error:
         report_usage_error(config, str(error))
         raise pytest.UsageError(str(error)) from None
+    except OSError as error:
+        raise pytest.UsageError(f"facenet: {refusal(error)}") from None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -153,13 +161,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "facenet_timed_beside",
     }
     parameters = ours & set(metafunc.fixturenames)
-    if not parameters:
+    # Every fixture of ours stands on the run: what is wrong with it is told at collection.
+    if not parameters and "facenet_run" not in metafunc.fixturenames:
         return
     try:
         run = run_of(metafunc.config)
         settings, sets = run.settings, run.set_names
     except FacenetValidateError as error:
         raise pytest.Collector.CollectError(str(error)) from None
+    except OSError as error:
+        raise pytest.Collector.CollectError(f"facenet: {refusal(error)}") from None
     if "facenet_precision" in parameters:
         metafunc.parametrize("facenet_precision", settings.precisions, scope="session")
     if "facenet_batch_size" in parameters:

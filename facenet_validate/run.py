@@ -18,6 +18,7 @@ from facenet_validate.backends import Backend, choose_backend, installed_version
 from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, flags_digest
 from facenet_validate.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
+from facenet_validate.gates_document import is_ours, may_be_there
 from facenet_validate.given import GivenEngine, check_against, read_given, settings_for_given
 from facenet_validate.models.pretrained import PRETRAINED, locate
 from facenet_validate.models.quantization.recipes import (
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from facenet_validate.datasets.lfw import VerificationSet
 
 RUN = pytest.StashKey["Run"]()
+
+GATES_FILE = Path("baselines", "gates.toml")
+"""Where a project keeps its limits."""
 
 
 @dataclass
@@ -251,7 +255,11 @@ class Run:
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Say whether this run is ours: a facenet option was given, or the root has our gates."""
+    """Say whether this run is ours: a facenet option was given, or the root has our gates.
+
+    A variable does not make it ours: it holds for all projects of its user. Nor does a file of
+    somebody else's in the place of our gates.
+    """
     given = gather(
         lambda name: config.getoption(name, None),
         {},
@@ -259,7 +267,7 @@ def is_active(config: pytest.Config) -> bool:
         invocation=config.invocation_params.dir,
         ini_folder=config.rootpath,
     )
-    return bool(given) or (project_root(config) / "baselines" / "gates.toml").is_file()
+    return bool(given) or is_ours(project_root(config) / GATES_FILE)
 
 
 def named_report_folder(config: pytest.Config) -> Path | None:
@@ -283,13 +291,14 @@ def project_root(config: pytest.Config) -> Path:
     """Return the folder whose ``baselines/gates.toml`` holds for the tests asked for.
 
     pytest's own root is no guide: before it knows an option it takes the option's value for a path
-    to tests. So look upwards from the tests and from where pytest was started.
+    to tests. So look upwards from the tests and from where pytest was started. The nearest file
+    counts, also if it cannot be read: one further up might hold other limits.
     """
     started = config.invocation_params.dir
     for argument in [*config.args, "."]:
         path = started / argument.split("::", 1)[0]
         for folder in (path, *path.parents):
-            if (folder / "baselines" / "gates.toml").is_file():
+            if may_be_there(folder / GATES_FILE):
                 return folder
     return config.rootpath
 

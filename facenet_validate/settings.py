@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,8 @@ from facenet_validate.models.quantization.recipes import (
     TARGETS,
     Target,
 )
+from facenet_validate.paths import checked, named_path
+from facenet_validate.wording import quoted
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
@@ -233,7 +234,11 @@ def gather(
     invocation: Path,
     ini_folder: Path,
 ) -> dict[str, Given]:
-    """Collect what was given, by option name: command line, else variable, else ini."""
+    """Collect what was given, by option name: command line, else variable, else ini.
+
+    A variable that is empty counts as not set, since shells export such. An option or ini value
+    that is empty was given, and is refused by `resolve`.
+    """
     given: dict[str, Given] = {}
     for option in OPTIONS:
         value = command_line(option.name)
@@ -244,7 +249,7 @@ def gather(
         elif environment.get(option.variable):
             folder = Path.cwd()
             given[option.name] = Given(environment[option.variable], option.variable, folder)
-        elif ini(option.name):
+        elif ini(option.name) is not None:
             given[option.name] = Given(str(ini(option.name)), f"ini {option.name}", ini_folder)
     return given
 
@@ -262,11 +267,12 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
     Raises
     ------
     SettingsError
-        If a value is not one of those allowed, or two contradict each other.
+        If a value is empty or not one of those allowed, a path is one that the system refuses to
+        look at, or two options contradict each other.
     """
     reader = _Reader(given)
     update = reader.choice("facenet_update_baselines", ("all", "missing", "accept"), None)
-    reason = reader.text("facenet_reason")
+    reason = reader.text("facenet_reason", "why the new speed is right")
     if update == "accept" and not reason:
         raise SettingsError(
             "--facenet-update-baselines accept starts a new epoch and needs --facenet-reason TEXT: "
@@ -301,7 +307,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             'Scope | Literal["auto"]', reader.choice("facenet_scope", SCOPES, "auto") or "auto"
         ),
         self_check=reader.number("facenet_self_check", 1, 1000) or 0,
-        cache=reader.path("facenet_cache") or Path(platformdirs.user_cache_dir("facenet_validate")),
+        cache=reader.path("facenet_cache") or default_cache(),
         rebuild=reader.switch("facenet_rebuild"),
         baselines=reader.path("facenet_baselines") or root / "baselines",
         update_baselines=update,
@@ -312,21 +318,51 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
     )
 
 
+def default_cache() -> Path:
+    """Return the user's cache folder.
+
+    Raises
+    ------
+    SettingsError
+        If the system refuses to look at it.
+    """
+    folder = Path(platformdirs.user_cache_dir("facenet_validate"))
+    return checked(folder, "the user's cache folder, used for want of --facenet-cache")
+
+
 @dataclass(frozen=True)
 class _Reader:
+    """Reads values as they were written; every value passes `text` or `items`."""
+
     given: Mapping[str, Given]
 
     def wrong(self, name: str, expected: str, found: str) -> SettingsError:
-        return SettingsError(f"{self.given[name].origin}: {found!r}; expected {expected}.")
+        return SettingsError(f"{self.given[name].origin}: {quoted(found)}; expected {expected}.")
 
-    def text(self, name: str) -> str | None:
-        return self.given[name].text if name in self.given else None
+    def empty(self, name: str, expected: str, what: str = "") -> SettingsError:
+        return SettingsError(
+            f"{self.given[name].origin}{what} is empty; expected {expected}. Leave the option out, "
+            "or give a value."
+        )
 
-    def items(self, name: str) -> list[str]:
-        return [item.strip() for item in self.given[name].text.split(",") if item.strip()]
+    def text(self, name: str, expected: str) -> str | None:
+        if name not in self.given:
+            return None
+        value = self.given[name].text
+        if not value.strip():
+            raise self.empty(name, expected)
+        return value
+
+    def items(self, name: str, expected: str) -> list[str]:
+        """Return a list's items; one that is empty was a variable that is not set, so no item."""
+        text = self.text(name, expected)
+        items = [] if text is None else [item.strip() for item in text.split(",")]
+        if not all(items):
+            raise self.empty(name, expected, f": {quoted(text)}: an item")
+        return items
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None) -> str | None:
-        value = self.text(name)
+        value = self.text(name, _one_of(allowed))
         if value is None:
             return default
         if value not in allowed:
@@ -336,57 +372,63 @@ class _Reader:
     def choices(
         self, name: str, allowed: tuple[str, ...], default: tuple[str, ...]
     ) -> tuple[str, ...]:
-        if name not in self.given:
-            return default
-        items = self.items(name)
+        items = self.items(name, _one_of(allowed))
         unknown = [item for item in items if item not in allowed]
-        if unknown or not items:
-            raise self.wrong(name, _one_of(allowed), unknown[0] if unknown else "")
-        return tuple(item for item in allowed if item in items)
+        if unknown:
+            raise self.wrong(name, _one_of(allowed), unknown[0])
+        return tuple(item for item in allowed if item in items) or default
 
     def batch_sizes(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-        if name not in self.given:
-            return default
-        items = self.items(name)
-        for item in items:
-            if not (item.isascii() and item.isdigit() and 1 <= int(item) <= 4096):
-                raise self.wrong(name, "batch sizes between 1 and 4096", item)
-        if not items:
-            raise self.wrong(name, "batch sizes between 1 and 4096", "")
-        return tuple(dict.fromkeys(int(item) for item in items))
+        expected = "batch sizes between 1 and 4096"
+        sizes = {item: whole_number(item, 1, 4096) for item in self.items(name, expected)}
+        for item, size in sizes.items():
+            if size is None:
+                raise self.wrong(name, expected, item)
+        return tuple(dict.fromkeys(size for size in sizes.values() if size)) or default
 
     def number(self, name: str, lowest: int, highest: int) -> int | None:
-        value = self.text(name)
+        expected = f"a whole number from {lowest} to {highest}"
+        value = self.text(name, expected)
         if value is None:
             return None
-        if not (value.isascii() and value.isdigit() and lowest <= int(value) <= highest):
-            raise self.wrong(name, f"a whole number from {lowest} to {highest}", value)
-        return int(value)
+        number = whole_number(value, lowest, highest)
+        if number is None:
+            raise self.wrong(name, expected, value)
+        return number
 
     def listed(self, name: str) -> list[str]:
-        return self.items(name) if name in self.given else []
+        return self.items(name, "names, comma-separated")
 
     def path(self, name: str) -> Path | None:
-        return self._absolute(name, self.given[name].text) if name in self.given else None
+        text = self.text(name, "a path")
+        return None if text is None else self._absolute(name, text)
 
     def paths(self, name: str) -> tuple[Path, ...]:
-        found = (self._absolute(name, item) for item in self.listed(name))
-        return tuple(dict.fromkeys(found))
+        items = self.items(name, "paths, comma-separated")
+        return tuple(dict.fromkeys(self._absolute(name, item) for item in items))
 
     def _absolute(self, name: str, text: str) -> Path:
-        try:
-            path = Path(text).expanduser()
-        except RuntimeError:
-            raise self.wrong(name, "a path whose ~user exists", text) from None
-        return Path(os.path.normpath(self.given[name].folder / path))
+        given = self.given[name]
+        return named_path(text, given.origin, given.folder)
 
     def switch(self, name: str) -> bool:
-        if name not in self.given:
+        value = self.text(name, "true or false")
+        if value is None:
             return False
-        value = self.given[name].text.lower()
-        if value not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
-            raise self.wrong(name, "true or false", self.given[name].text)
-        return value in ("true", "1", "yes", "on")
+        if value.lower() not in ("true", "1", "yes", "on", "false", "0", "no", "off"):
+            raise self.wrong(name, "true or false", value)
+        return value.lower() in ("true", "1", "yes", "on")
+
+
+def whole_number(text: str, lowest: int, highest: int) -> int | None:
+    """Return a whole number written in ASCII digits, None if it is none or out of bounds.
+
+    Digits are counted before they are read: Python reads no more than 4,300.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > len(str(highest)):
+        return None
+    number = int(text.lstrip("0") or "0")
+    return number if lowest <= number <= highest else None
 
 
 def _one_of(allowed: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """What lies in a cache folder: entries, the data sets' folders, leftovers.
 
-Only what is known by its form is listed: other files in the folder are somebody else's.
+Only what is known by its form is listed: other files in the folder are somebody else's. What has
+the place of something of ours and is of another kind, or cannot be read, is passed by and told.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from facenet_validate.cache.manifest import MANIFEST, Manifest, brief, flat, read
 from facenet_validate.cache.store import LAYOUT
+from facenet_validate.wording import reason
 
 State = Literal["entry", "folder", "other version", "set aside", "left over"]
 """An entry of `Cache`; a data set's own folder or file; an entry of another layout; a damaged entry
@@ -84,38 +88,69 @@ class Item:
         return {name: texts[name] for name in order}
 
 
-def contents(root: Path) -> tuple[Item, ...]:
-    """Return what is in a cache folder, by kind, the last used first."""
+PassBy = Callable[[Path, str], None]
+"""Is told what is passed by, and why."""
+
+
+def _untold(_path: Path, _why: str) -> None:
+    """Tell nobody."""
+
+
+def contents(root: Path, passed_by: PassBy = _untold) -> tuple[Item, ...]:
+    """Return what is in a cache folder, by kind, the last used first.
+
+    Parameters
+    ----------
+    root : Path
+        The cache folder.
+    passed_by : callable
+        Called with what should be a folder of ours and is none, or cannot be read, and why.
+    """
     items = [*_left_at_the_top(root)]
-    for folder in _folders(root):
+    for folder in _folders(root, passed_by):
         if folder.name == LAYOUT:
-            items += [item for kind in _folders(folder) for item in _of_kind(kind, "entry")]
+            state: State = "entry"
         elif _LAYOUT.fullmatch(folder.name):
-            items += [item for kind in _folders(folder) for item in _of_kind(kind, "other version")]
+            state = "other version"
         else:
-            items += _of_kind(folder, "other version")  # the first layout had no folder
+            # The first layout had no folder.
+            items += _of_kind(folder, "other version", passed_by)
+            continue
+        kinds = _folders(folder, passed_by)
+        items += [item for kind in kinds for item in _of_kind(kind, state, passed_by)]
     return tuple(sorted(items, key=lambda item: (item.state, item.kind, -item.used)))
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _inside(folder) if path.name[0] != "." and path.is_dir()]
+def _folders(folder: Path, passed_by: PassBy) -> list[Path]:
+    found = []
+    for path in _inside(folder, passed_by):
+        # Path.is_dir raises where a folder may not be searched.
+        if os.path.isdir(path):  # noqa: PTH112
+            found += [path] if path.name[0] != "." else []
+        elif path.name == LAYOUT or path.name in KINDS:
+            passed_by(path, "it is no folder")
+    return found
 
 
-def _inside(folder: Path) -> list[Path]:
+def _inside(folder: Path, passed_by: PassBy) -> list[Path]:
     try:
         return sorted(folder.iterdir())
-    except OSError:  # somebody else's, or removed meanwhile
+    except FileNotFoundError:  # removed meanwhile
+        return []
+    except OSError as error:
+        passed_by(folder, reason(error))
         return []
 
 
 def _left_at_the_top(root: Path) -> Iterator[Item]:
-    yield from (_item("", path, "left over") for path in root.glob(".writable-*"))
-    yield from (_item("faces", path, "left over") for path in root.glob("faces/*/*/.writing-*"))
+    for kind, pattern in (("", ".writable-*"), ("faces", "faces/*/*/.writing-*")):
+        with suppress(OSError):  # told where the folder itself is looked into
+            yield from [_item(kind, path, "left over") for path in root.glob(pattern)]
 
 
-def _of_kind(folder: Path, state: State) -> Iterator[Item]:
+def _of_kind(folder: Path, state: State, passed_by: PassBy) -> Iterator[Item]:
     own = folder.name in _FOLDERS and state == "other version"
-    for path in _inside(folder):
+    for path in _inside(folder, passed_by):
         hidden = _HIDDEN.fullmatch(path.name)
         if hidden:
             aside = hidden[1] == "replaced"
@@ -145,9 +180,13 @@ def _item(kind: str, path: Path, state: State) -> Item:
 
 def _tree(path: Path) -> tuple[int, float]:
     """Return the bytes in a file or folder and its newest time of change."""
-    size, newest = 0, _changed(path)
-    if not path.is_symlink() and path.is_file():
-        return path.stat().st_size, newest
+    try:
+        itself = path.lstat()
+    except OSError:  # removed meanwhile
+        return 0, 0.0
+    if stat.S_ISREG(itself.st_mode):
+        return itself.st_size, itself.st_mtime
+    size, newest = 0, itself.st_mtime
     for folder, _, names in os.walk(path):
         for name in names:
             try:

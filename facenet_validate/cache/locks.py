@@ -51,7 +51,7 @@ def locked_if_free(folder: Path) -> Iterator[bool]:
 
 def is_locked(folder: Path) -> bool:
     """Return whether somebody builds or removes an entry now, as far as that can be told."""
-    if not _lock_path(folder).exists():
+    if not os.path.lexists(_lock_path(folder)):
         return False
     lock = FileLock(_lock_path(folder))
     try:

@@ -101,12 +101,17 @@ def check_writable(root: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=root, prefix=".writable-"):
             pass
     except OSError as error:
-        if (root / LAYOUT).is_dir():
+        if _is_folder(root / LAYOUT):
             return
         raise CacheError(
             f"cache folder {root} cannot be written ({error.strerror}). Expected a folder this "
             "user may write to; name another with --facenet-cache or FACENET_CACHE."
         ) from None
+
+
+def _is_folder(path: Path) -> bool:
+    # Path.is_dir raises where the folder may not be searched.
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 @dataclass(frozen=True)
@@ -275,11 +280,29 @@ def _trouble(error: OSError, root: Path) -> str:
         return f"the disk of cache folder {root} is full"
     if error.errno == errno.EFBIG:
         return f"cache folder {root} takes no file this large ({error.strerror})"
+    return _trouble_inside(error, root)
+
+
+def _trouble_inside(error: OSError, root: Path) -> str:
     # A build reads other files too: theirs is another fault.
-    refused = error.errno in (errno.EACCES, errno.EROFS, errno.EPERM)
-    if refused and Path(os.fsdecode(error.filename or "")).is_relative_to(root):
+    if not isinstance(error.filename, str | bytes):
+        return ""
+    path = Path(os.fsdecode(error.filename))
+    if not path.is_relative_to(root):
+        return ""
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"cache folder {root} cannot be written ({error.strerror})"
-    return ""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"cache folder {root}: {_in_the_way(path, root)} is no folder; move it away"
+    return f"cache folder {root} cannot be used: {path} ({error.strerror})"
+
+
+def _in_the_way(path: Path, root: Path) -> Path:
+    """Return what is no folder of those that a path in the cache leads through."""
+    inside = [path, *path.parents]
+    folders = reversed(inside[: inside.index(root) + 1])
+    found = (one for one in folders if os.path.lexists(one) and not _is_folder(one))
+    return next(found, path)
 
 
 def _is_full(root: Path) -> bool:

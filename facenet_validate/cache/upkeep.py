@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -176,10 +177,18 @@ def _delete(path: Path) -> None:
 def remove_free_locks(root: Path) -> int:
     """Remove lock files of entries that are gone and that nobody holds; return how many."""
     removed = 0
-    for path in [*root.glob("*/.*.lock"), *root.glob("v*/*/.*.lock")]:
+    for path in _globbed(root, "*/.*.lock", "v*/*/.*.lock"):
         entry = _LOCK.fullmatch(path.name)
         if entry and not os.path.lexists(path.with_name(entry[1])):
-            with locked_if_free(path.with_name(entry[1])):
+            with suppress(OSError), locked_if_free(path.with_name(entry[1])):
                 pass  # which takes the file with it
-            removed += not path.exists()
+            removed += not os.path.lexists(path)
     return removed
+
+
+def _globbed(root: Path, *patterns: str) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        with suppress(OSError):  # a folder that cannot be read has no lock that could be removed
+            found += root.glob(pattern)
+    return found

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from facenet_validate.commands.parsing import (
+    NamesPath,
+    NamesPaths,
+    decimal,
+    epoch,
+    percentage,
+    positive,
+)
+from facenet_validate.output import tell
+from facenet_validate.paths import named_path
 from facenet_validate.progress import Progress
+from facenet_validate.settings import default_cache
 
 
 @dataclass(frozen=True)
@@ -59,17 +70,17 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
         "-o",
         dest="out",
         metavar="OUT",
-        type=Path,
+        action=NamesPath,
         help="where to write; default: SRC.prepared.onnx in the current folder",
     )
     parser.add_argument(
         "--faces",
         metavar="DIR",
-        type=Path,
+        action=NamesPath,
         help="prove the model on the aligned face photos in this folder, not on drawn ones",
     )
     parser.add_argument(
-        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+        "--cache", metavar="DIR", action=NamesPath, help="default: the plugin's, or FACENET_CACHE"
     )
 
 
@@ -90,22 +101,22 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
         "-o",
         dest="out",
         metavar="OUT",
-        type=Path,
+        action=NamesPath,
         help="where to write; default: SRC.int8-TARGET.onnx or SRC.fp16.onnx",
     )
     photos = parser.add_argument_group("faces to calibrate on; drawn ones by default")
     photos.add_argument(
-        "--calibration", metavar="DIR", type=Path, help="at least 500 aligned faces, 160×160"
+        "--calibration", metavar="DIR", action=NamesPath, help="at least 500 aligned faces, 160×160"
     )
     photos.add_argument(
         "--lfw",
         metavar="DIR",
-        type=Path,
+        action=NamesPath,
         help="a verification set: its photos of people outside the pairs, aligned here",
     )
     recipe = parser.add_argument_group("the recipe")
     recipe.add_argument("--method", choices=METHODS, default="percentile", help="of the ranges")
-    recipe.add_argument("--percentile", type=float, default=99.999, help="default: 99.999")
+    recipe.add_argument("--percentile", type=decimal, default=99.999, help="default: 99.999")
     recipe.add_argument(
         "--keep", metavar="NODE", action="append", default=[], help="leave in floating point"
     )
@@ -116,7 +127,7 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
         help="rank blocks and nodes, spare as few as reach the target",
     )
     search.add_argument(
-        "--cosine", type=float, default=0.9995, help="mean row cosine to reach; default: 0.9995"
+        "--cosine", type=decimal, default=0.9995, help="mean row cosine to reach; default: 0.9995"
     )
     search.add_argument(
         "--paired",
@@ -124,14 +135,14 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
         help="reach the paired accuracy gate on the pairs of --lfw instead",
     )
     parser.add_argument(
-        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+        "--cache", metavar="DIR", action=NamesPath, help="default: the plugin's, or FACENET_CACHE"
     )
 
 
 def _cache(parser: argparse.ArgumentParser) -> None:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
-        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+        "--cache", metavar="DIR", action=NamesPath, help="default: the plugin's, or FACENET_CACHE"
     )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", parents=[folder], help="what is kept, of which size and age")
@@ -167,7 +178,7 @@ def _fetch(parser: argparse.ArgumentParser) -> None:
         help="default: funneled, the nearest to deep-funneled that has a published digest",
     )
     parser.add_argument(
-        "--to", metavar="DIR", type=Path, help="a new folder; default: one in the cache"
+        "--to", metavar="DIR", action=NamesPath, help="a new folder; default: one in the cache"
     )
     parser.add_argument(
         "--mirror",
@@ -175,7 +186,7 @@ def _fetch(parser: argparse.ArgumentParser) -> None:
         help="address below which the files lie by name; also FACENET_LFW_MIRROR",
     )
     parser.add_argument(
-        "--cache", metavar="DIR", type=Path, help="default: the plugin's, or FACENET_CACHE"
+        "--cache", metavar="DIR", action=NamesPath, help="default: the plugin's, or FACENET_CACHE"
     )
 
 
@@ -184,21 +195,20 @@ def _history(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         "--source",
         metavar="PATH",
-        action="append",
-        type=Path,
+        action=NamesPaths,
         default=[],
         help="a .jsonl baseline, a JSON file of pytest-benchmark, a results.json, or a folder that "
         "holds any of them at any depth; repeatable; default: ./baselines and ./.benchmarks",
     )
     asked = chosen.add_argument_group("of these, only")
     asked.add_argument("--precision", choices=("fp32", "fp16", "int8"))
-    asked.add_argument("--batch", metavar="N", type=_positive, help="images in a batch")
+    asked.add_argument("--batch", metavar="N", type=positive, help="images in a batch")
     asked.add_argument("--backend", metavar="NAME", help="onnxruntime, tensorrt, tensorrt-rtx")
     asked.add_argument("--device", metavar="TEXT", help="a part of the device's name")
     asked.add_argument("--since", metavar="DATE", help="recorded then or later: 2026-01-31")
-    asked.add_argument("--epoch", metavar="N", type=int)
+    asked.add_argument("--epoch", metavar="N", type=epoch)
     asked.add_argument(
-        "--limit", metavar="N", type=_positive, help="the newest so many of each series"
+        "--limit", metavar="N", type=positive, help="the newest so many of each series"
     )
     written = argparse.ArgumentParser(add_help=False)
     written.add_argument("--force", action="store_true", help="replace a file that exists")
@@ -222,7 +232,7 @@ def _history(parser: argparse.ArgumentParser) -> None:
     compare.add_argument(
         "--allow",
         metavar="PERCENT",
-        type=_percentage,
+        type=percentage,
         default=3.0,
         help="how much slower B may be; default: 3",
     )
@@ -230,37 +240,20 @@ def _history(parser: argparse.ArgumentParser) -> None:
         "plot", parents=[chosen, written], help="a picture of the series over time"
     )
     plot.add_argument(
-        "-o", dest="out", metavar="FILE", type=Path, required=True, help="ends in .png or .svg"
+        "-o",
+        dest="out",
+        metavar="FILE",
+        action=NamesPath,
+        required=True,
+        help="ends in .png or .svg",
     )
     plot.add_argument("--ratio", action="store_true", help="the speed beside FP32's, not latency")
     export = actions.add_parser(
         "export", parents=[chosen, written], help="the sessions as CSV, a row each"
     )
     export.add_argument(
-        "-o", dest="out", metavar="FILE", type=Path, help="default: standard output"
+        "-o", dest="out", metavar="FILE", action=NamesPath, help="default: standard output"
     )
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number above zero")
-    return number
-
-
-def _percentage(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0.0 < number <= 1000.0:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: expected a percentage above 0, up to 1000, such as 3"
-        )
-    return number
 
 
 COMMANDS = (
@@ -276,16 +269,37 @@ COMMANDS = (
 
 
 def source_path(source: str) -> Path | None:
-    """Return the file of a source, None for the packaged model."""
-    return None if source == "pretrained" else Path(source)
+    """Return the file of a source, None for the packaged model.
+
+    Raises
+    ------
+    SettingsError
+        If it is no path, or the system refuses to look at it.
+    """
+    return None if source == "pretrained" else named_path(source, "SRC")
+
+
+def variable_path(variable: str) -> Path | None:
+    """Return the path in an environment variable; None where it is not set, or empty.
+
+    Raises
+    ------
+    SettingsError
+        If it is no path, or the system refuses to look at it.
+    """
+    text = os.environ.get(variable)
+    return named_path(text, variable) if text else None
 
 
 def cache_root(given: Path | None) -> Path:
-    """Return the cache folder: the one named, else the plugin's default."""
-    import platformdirs
+    """Return the cache folder: the one named, else the plugin's default.
 
-    named = given or os.environ.get("FACENET_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("facenet_validate"))
+    Raises
+    ------
+    SettingsError
+        If the system refuses to look at it.
+    """
+    return given or variable_path("FACENET_CACHE") or default_cache()
 
 
 def progress() -> Progress:
@@ -294,7 +308,7 @@ def progress() -> Progress:
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    tell(f"{line}\n")
 
 
 def table(rows: list[tuple[str, str]]) -> str:

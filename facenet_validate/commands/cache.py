@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
+import stat
 import sys
 import time
 from collections.abc import Sequence
@@ -16,10 +18,14 @@ from facenet_validate.cache.upkeep import Removal, prunable, remove, remove_free
 from facenet_validate.commands import cache_root, table
 from facenet_validate.digests import file_digest, short
 from facenet_validate.errors import CacheError, SettingsError
+from facenet_validate.output import say, tell
+from facenet_validate.wording import path_text
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _ABOUT = 100
+_MOST = 1e18
+"""Seconds or bytes: more than any disk has seen."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,7 +33,11 @@ def run(arguments: argparse.Namespace) -> None:
     root = cache_root(arguments.cache)
     if not root.is_dir():
         raise CacheError(f"{root}: no cache folder. Name one with --cache or FACENET_CACHE.")
-    found = contents(root)
+
+    def passed_by(path: Path, why: str) -> None:
+        tell(f"facenet-validate: {path_text(path)}: passed by, {why}\n")
+
+    found = contents(root, passed_by)
     actions = {
         "list": lambda: _list(root, found),
         "explain": lambda: _explain(found, arguments.entry),
@@ -53,7 +63,7 @@ def _list(root: Path, found: Sequence[Item]) -> None:
             f"used {_ago(now - item.used)}  {_about(item, alike)}".rstrip()
             for item in group
         ]
-    sys.stdout.write("\n".join([*lines, f"{root}: {_total(found)}"]) + "\n")
+    say("\n".join([*lines, f"{root}: {_total(found)}"]) + "\n")
 
 
 def _explain(found: Sequence[Item], wanted: str | None) -> None:
@@ -76,7 +86,7 @@ def _explain(found: Sequence[Item], wanted: str | None) -> None:
         if prefix:
             others.sort(key=lambda other: len(_changes(other, chosen)))
         lines += _explained(chosen, others[0] if others else None)
-    sys.stdout.write("\n".join(lines) + "\n")
+    say("\n".join(lines) + "\n")
 
 
 def _explained(item: Item, other: Item | None) -> list[str]:
@@ -112,35 +122,49 @@ def _verify(root: Path, found: Sequence[Item]) -> None:
 
     def faces(folder: Path) -> str:
         store = FaceStore(folder)
-        names = sorted(path.stem for path in folder.glob("*/*.face"))
-        damaged = [name for name in names if store.get(name) is None]
-        return f"{len(damaged)} of {len(names)} faces, {short(damaged[0])} first" if damaged else ""
+        try:
+            found = sorted(folder.glob("*/*.face"), key=lambda path: path.stem)
+        except OSError as error:
+            return f"cannot be read ({error.strerror})"
+        damaged = [path for path in found if not path.is_file() or store.get(path.stem) is None]
+        if not damaged:
+            return ""
+        return f"{len(damaged)} of {len(found)} faces, {short(damaged[0].stem)} first"
 
     checked = list(verify(found, {"faces": faces, "synthetic": _listed_sums}))
     damaged = [check for check in checked if check.damage]
     for check in damaged:
-        sys.stdout.write(f"DAMAGED  {check.item.path}: {check.damage}\n")
+        say(f"DAMAGED  {check.item.path}: {check.damage}\n")
     passed_by = len(found) - len(checked)
-    sys.stdout.write(
+    say(
         f"{root}: checked {_total([check.item for check in checked])}; {len(damaged)} damaged"
         + (f"; {passed_by} not checked: without digests, or never loaded" if passed_by else "")
         + "\n"
     )
     if damaged:
-        sys.stdout.write("What is damaged is not loaded: the next run that asks makes it anew.\n")
+        say("What is damaged is not loaded: the next run that asks makes it anew.\n")
         sys.exit(1)
 
 
 def _listed_sums(folder: Path) -> str:
     """Return the first file that is not what ``SHA256SUMS`` says."""
     try:
-        for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+        for line in _plain(folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
             digest, _, name = line.partition("  ")
-            if file_digest(folder / name) != digest:
+            if file_digest(_plain(folder / name)) != digest:
                 return f"{name} is not what SHA256SUMS says"
     except OSError as error:
         return f"{error.filename} cannot be read ({error.strerror})"
+    except ValueError:
+        return "SHA256SUMS is no list of digests"
     return ""
+
+
+def _plain(path: Path) -> Path:
+    """Return a path to a regular file; opening a pipe would wait for its writer."""
+    if stat.S_ISREG(path.stat().st_mode):
+        return path
+    raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
 def _prune(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> None:
@@ -151,9 +175,7 @@ def _prune(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> 
     going = {removal.item.path for removal in removals}
     staying = [item for item in found if item.path not in going]
     if most is not None and sum(item.size for item in staying) > most:
-        sys.stdout.write(
-            f"{_total(staying)} not removed: used within the hour. --older-than 0m does it.\n"
-        )
+        say(f"{_total(staying)} not removed: used within the hour. --older-than 0m does it.\n")
 
 
 def _clear(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> None:
@@ -171,20 +193,39 @@ def _clear(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> 
 
 
 def _remove(root: Path, removals: Sequence[Removal], *, dry_run: bool) -> None:
-    gone = []
+    """Remove what can be removed and say what became of each.
+
+    It is said at the end: the full disk that takes no more of a log may be the one to make room on.
+
+    Raises
+    ------
+    CacheError
+        If something could not be removed, after the rest was.
+    """
+    gone: list[Item] = []
+    kept: list[CacheError] = []
+    lines = []
     for removal in removals:
         item = removal.item
-        said = "would remove" if dry_run else "removed" if remove(removal) else "in use, kept"
-        if said != "in use, kept":
+        try:
+            said = "would remove" if dry_run else "removed" if remove(removal) else "in use, kept"
+        except CacheError as error:
+            said = "not removed"
+            kept.append(error)
+        if said in ("would remove", "removed"):
             gone.append(item)
         kind = f"{item.kind}/" if item.kind else ""
-        sys.stdout.write(f"{said}  {kind}{_name(item)}  {_size([item])}  {removal.why}\n")
+        lines.append(f"{said}  {kind}{_name(item)}  {_size([item])}  {removal.why}\n")
     locks = 0 if dry_run else remove_free_locks(root)
-    sys.stdout.write(
-        f"{root}: {'would free' if dry_run else 'freed'} {_total(gone)}"
+    say(
+        "".join(lines)
+        + f"{root}: {'would free' if dry_run else 'freed'} {_total(gone)}"
         + (f", and {locks} unused locks" if locks else "")
         + "\n"
     )
+    if kept:
+        more = f" And {len(kept) - 1} more." if kept[1:] else ""
+        raise CacheError(f"{kept[0]}{more}")
 
 
 def _number(text: str | None, option: str, units: dict[str, float], such_as: str) -> float | None:
@@ -192,8 +233,16 @@ def _number(text: str | None, option: str, units: dict[str, float], such_as: str
         return None
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]?)", text)
     if found is None or found[2] not in units:
-        raise SettingsError(f"{option} {text}: expected a number with a unit, such as {such_as}.")
-    return float(found[1]) * units[found[2]]
+        raise SettingsError(
+            f"{option} {path_text(text)}: expected a number with a unit, such as {such_as}."
+        )
+    number = float(found[1]) * units[found[2]]
+    if number > _MOST:
+        raise SettingsError(
+            f"{option} {path_text(text)}: expected a number that a cache can reach, such as "
+            f"{such_as}."
+        )
+    return number
 
 
 def _name(item: Item) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from facenet_validate.cache import check_writable
 from facenet_validate.commands import cache_root, progress, table
 from facenet_validate.datasets.download import ARCHIVES, LISTS, fetch, lfw_folder
 from facenet_validate.datasets.layout import find_layout
+from facenet_validate.output import say
 
 MIRROR = "FACENET_LFW_MIRROR"
 
@@ -40,4 +40,4 @@ def run(arguments: argparse.Namespace) -> None:
         ("state", "downloaded, digests checked" if new else "was there; every digest checked"),
         ("next", use),
     ]
-    sys.stdout.write(table(rows))
+    say(table(rows))

@@ -20,7 +20,6 @@ from facenet_validate.errors import BaselineError, FacenetValidateError, Setting
 from facenet_validate.history.changes import ChangePoint, available, change_points
 from facenet_validate.history.comparison import compare
 from facenet_validate.history.export import check_free, write_csv, write_whole
-from facenet_validate.history.output import prepare, say, tell
 from facenet_validate.history.plot import MAXIMUM_PANELS, can_draw, draw, picture_format
 from facenet_validate.history.selectors import Selection, names_file, select
 from facenet_validate.history.series import Filter, Series, group
@@ -34,6 +33,7 @@ from facenet_validate.history.text import (
     session_rows,
     table_legend,
 )
+from facenet_validate.output import say, tell
 from facenet_validate.verdicts import Verdict
 
 INSTALL = "pip install 'facenet-validate[history]'"
@@ -68,7 +68,6 @@ def run(arguments: argparse.Namespace) -> None:
         "plot": _plot,
         "export": _export,
     }
-    prepare()
     collecting = gc.isenabled()
     # What is read lives to the end: looking for garbage in it costs a tenth of the time.
     gc.disable()

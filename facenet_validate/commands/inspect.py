@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from facenet_validate.commands import source_path, table
 from facenet_validate.digests import short
 from facenet_validate.errors import ModelError
+from facenet_validate.output import say
 
 if TYPE_CHECKING:
     import onnx
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from facenet_validate.models.sources import source_model
 
     source = source_model(source_path(arguments.source))
-    sys.stdout.write(table(describe(source, arguments.input, arguments.output)))
+    say(table(describe(source, arguments.input, arguments.output)))
 
 
 def describe(

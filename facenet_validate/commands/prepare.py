@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import cache_root, progress, source_path, table
 from facenet_validate.digests import short
 from facenet_validate.errors import DatasetError, SettingsError
+from facenet_validate.output import say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         ("cache", prepared.entry.reason),
         ("wrote", f"{out} (sha256 {short(prepared.entry.digest)})"),
     ]
-    sys.stdout.write(table(rows))
+    say(table(rows))
 
 
 def read_faces(folder: Path) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from facenet_validate.benchmarking.machine import cpu_identity
 from facenet_validate.cache import Cache, check_writable
-from facenet_validate.commands import cache_root, progress, source_path, table
+from facenet_validate.commands import cache_root, progress, source_path, table, variable_path
 from facenet_validate.commands.tuning import cosine_check, paired_check, rankings, record
 from facenet_validate.datasets.calibration import (
     CALIBRATED_ON,
@@ -47,6 +47,7 @@ from facenet_validate.models.quantization.tuning import (
     loss_between,
     tune,
 )
+from facenet_validate.output import say
 from facenet_validate.versions import onnxruntime_version
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.precision == "fp16":
         made = to_fp16(load_onnx(prepared.entry.path))
         _write(out, _described(made, prepared, {"precision": "fp16"}))
-        sys.stdout.write(table([*_facts(prepared), *_wrote(out, model)]))
+        say(table([*_facts(prepared), *_wrote(out, model)]))
         return
-    sys.stdout.write(table(_int8(arguments, target, prepared, cache, out, ranking, model)))
+    say(table(_int8(arguments, target, prepared, cache, out, ranking, model)))
 
 
 def _int8(
@@ -125,7 +126,7 @@ def _int8(
         tuned = _tuned(arguments, calibrated, recipe, faces, few, evaluation, cache, side)
         recipe, made = tuned.recipe, tuned.model
         rows.append(("ranking", str(ranking)))
-        sys.stdout.write(rankings(tuned))
+        say(rankings(tuned))
         _write(ranking, (json.dumps(record(tuned), indent=1) + "\n").encode())
         if not tuned.check.reached:
             raise ModelError(
@@ -177,8 +178,7 @@ def _check_free(files: list[Path]) -> None:
 
 
 def _lfw(arguments: argparse.Namespace) -> Path | None:
-    named = arguments.lfw or os.environ.get("FACENET_LFW")
-    return Path(named) if named else None
+    return arguments.lfw or variable_path("FACENET_LFW")
 
 
 def _evaluation(arguments: argparse.Namespace) -> VerificationSet | None:
@@ -261,7 +261,8 @@ def _write(out: Path, content: bytes) -> None:
     except OSError as error:
         raise SettingsError(f"{out}: cannot be written ({error.strerror}).") from None
     finally:
-        staging.unlink(missing_ok=True)
+        with suppress(OSError):  # a name too long for the one is so for the other
+            staging.unlink(missing_ok=True)
 
 
 def _wrote(out: Path, model: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ resolves.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 import urllib.error
@@ -83,7 +84,8 @@ def lfw_folder(cache_root: Path, photos: str) -> Path:
 def downloaded_lfw(cache_root: Path) -> Path | None:
     """Return the LFW folder in a cache, None where none was downloaded whole."""
     folders = (lfw_folder(cache_root, photos) for photos in ARCHIVES)
-    return next((folder for folder in folders if (folder / SUMS).is_file()), None)
+    # Path.is_file raises where a folder may not be searched.
+    return next((folder for folder in folders if os.path.isfile(folder / SUMS)), None)  # noqa: PTH113
 
 
 def fetch(

@@ -71,7 +71,7 @@ def _draw(folder: Path, progress: Callable[[int, int], None] | None) -> None:
 def _is_whole(folder: Path) -> bool:
     try:
         return (folder / _SUMS).read_text() == _sums(folder)
-    except OSError:
+    except (OSError, ValueError):  # or no text
         return False
 
 

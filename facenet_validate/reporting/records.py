@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from facenet_validate.reporting.plain import plain
 from facenet_validate.verdicts import GateResult, Verdict, worst
 
 GATE = "facenet.gate"
@@ -72,8 +73,15 @@ def gate_property(record: GateRecord) -> tuple[str, str]:
 
 
 def measurement_property(name: str, values: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a measurement that no gate judges as a user property."""
-    return f"{MEASUREMENT}:{name}", json.dumps(dict(values), allow_nan=False)
+    """Return a measurement that no gate judges as a user property.
+
+    Raises
+    ------
+    MeasurementError
+        If a value is none that a report can hold; its key and type are named.
+    """
+    told = plain(values, f"measurement {name}")
+    return f"{MEASUREMENT}:{name}", json.dumps(told, allow_nan=False)
 
 
 def gates_of(properties: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
@@ -98,5 +106,7 @@ def verdict_of(properties: Sequence[tuple[str, Any]]) -> Verdict | None:
 
 
 def _finite(value: float | None) -> float | str | None:
-    """JSON has no infinity or NaN: they are written as text."""
-    return value if value is None or math.isfinite(value) else str(value)
+    """JSON has no infinity or NaN, which are written as text, and no numbers of numpy's."""
+    if value is None or math.isfinite(value):
+        return value if value is None or isinstance(value, int) else float(value)
+    return str(float(value))

@@ -65,13 +65,12 @@ class LossStore:
         self._path = path
         self._measure = measure
         self._losses: dict[Keep, float] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    values = json.loads(line)
-                    self._losses[frozenset(values["keep"])] = float(values["loss"])
-                except (ValueError, KeyError, TypeError):
-                    continue  # a line that was being written when the run ended
+        for line in _lines(path):
+            try:
+                values = json.loads(line)
+                self._losses[frozenset(values["keep"])] = float(values["loss"])
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that was being written when the run ended
         self.known = len(self._losses)
         self.measured = 0
         self._asked: set[Keep] = set()
@@ -105,6 +104,14 @@ class LossStore:
                     "another folder with --cache."
                 ) from None
         return self._losses[keep]
+
+
+def _lines(path: Path) -> list[str]:
+    """Return a file's lines; none of one that cannot be read, which the first write will tell."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def rank(

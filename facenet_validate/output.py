@@ -1,4 +1,4 @@
-"""Standard output and error of a command whose exit code is its answer: neither may spoil it."""
+"""Standard output and error of the commands: neither may spoil what a command did or answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TextIO
 
 from facenet_validate.errors import SettingsError
 
+_STANDARD = (0, 1, 2)
+
 
 def prepare() -> None:
     """Let both streams take any text: what their encoding lacks is written as an escape.
@@ -19,6 +21,7 @@ def prepare() -> None:
     SettingsError
         If standard output is closed.
     """
+    _reserve_numbers()
     if sys.stdout is None:
         raise SettingsError("standard output is closed; send it to /dev/null if it is not wanted.")
     for stream in (sys.stdout, sys.stderr):
@@ -48,10 +51,14 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Write to standard error, if there is one."""
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+    """Write to standard error, if there is one that takes it."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
 
 
 def _discard(stream: TextIO) -> None:
@@ -59,3 +66,18 @@ def _discard(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def _reserve_numbers() -> None:
+    """Open the null device in place of what is closed of input, output and error.
+
+    Else the next file that is opened gets the number, and what a library writes to standard error
+    goes into it.
+    """
+    for number in _STANDARD:
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest free number is taken, which is this one.
+            with contextlib.suppress(OSError):
+                os.open(os.devnull, os.O_RDWR)
