@@ -44,16 +44,15 @@ def describe(
     ModelError
         If the file cannot be read at all.
     """
-    from facenet_validate.models.sources import check_kind, readable
+    from facenet_validate.models.sources import check_kind, model_size, suffix_of
 
     check_kind(source.path)
-    with readable(source.path):
-        size = source.path.stat().st_size / 1e6
+    size, kind = model_size(source.path) / 1e6, suffix_of(source.path)
     rows = [
         ("file", f"{source.path} ({size:.1f} MB, sha256 {short(source.digest)})"),
-        ("kind", _KINDS[source.path.suffix]),
-        *(_onnx_facts(source.path) if source.path.suffix == ".onnx" else []),
-        *(_frozen_facts(source.path, output_name) if source.path.suffix == ".pb" else []),
+        ("kind", _KINDS[kind]),
+        *(_onnx_facts(source.path) if kind == ".onnx" else []),
+        *(_frozen_facts(source.path, output_name) if kind == ".pb" else []),
     ]
     return rows + _outcome(source.path, input_name, output_name)
 
@@ -127,11 +126,9 @@ def _work(path: Path) -> list[tuple[str, str]]:
     """Return the multiply-adds of a graph that has no prepared form, where its shapes are known."""
     from facenet_validate.models.exported.onnx_file import load_onnx
     from facenet_validate.models.network import int8_share, multiply_adds
-    from facenet_validate.models.passes import name_nodes
 
     try:
         model = load_onnx(path)
-        name_nodes(model)
         total, share = sum(multiply_adds(model).values()), int8_share(model)
     except ModelError:
         return []

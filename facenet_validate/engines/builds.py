@@ -15,7 +15,7 @@ from facenet_validate.engines.embedding import Faces
 from facenet_validate.errors import ModelError
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.quantization.recipes import Int8Recipe, Precision, Target, int8_recipe
-from facenet_validate.models.sources import model_digest
+from facenet_validate.models.sources import onnx_digest
 from facenet_validate.versions import graph_tools, platform_text
 
 Progress = Callable[[int, int], None]
@@ -153,7 +153,7 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
     size = check_contract(graph, str(path))
     side = graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     check_fits(path, side, size, model)
-    digest = model_digest(path)
+    digest = onnx_digest(path)
     return Artefact(
         path, digest, path, digest, precision, "built elsewhere", "given by the user", given=True
     )

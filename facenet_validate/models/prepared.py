@@ -20,6 +20,7 @@ from facenet_validate.models.sources import (
     model_digest,
     raw_model,
     source_model,
+    suffix_of,
 )
 from facenet_validate.versions import (
     distribution_version,
@@ -119,7 +120,7 @@ def prepare(
         "converter": f"{CONVERTER_VERSION}, {graph_tools()}",
         "platform": platform_text(),
     }
-    if source.path.suffix in (".pt", ".pth"):
+    if suffix_of(source.path) in (".pt", ".pth"):
         inputs["exporter"] = f"torch {distribution_version('torch') or 'absent'}"
     if input_name is not None:
         inputs["input"] = input_name
@@ -142,7 +143,7 @@ def prepare(
             raw.model,
             source=str(source.path),
             input_name=input_name,
-            output_name=output_name if source.path.suffix == ".onnx" else None,
+            output_name=output_name if suffix_of(source.path) == ".onnx" else None,
         )
         report(2)
         return raw, model, anatomy
@@ -184,7 +185,7 @@ class _Proving:
                 "source model": self.source.digest,
                 "faces": sha256(f"{faces.shape}".encode() + faces.tobytes()).hexdigest(),
                 "proof": str(PROOF_VERSION),
-                "run by": _runtimes(self.source.path.suffix),
+                "run by": _runtimes(suffix_of(self.source.path)),
             }
             entry = self.cache.get_or_build(
                 "proof", inputs, "proof.json", lambda out: self._prove(path, faces, out)

@@ -127,18 +127,58 @@ def readable(path: Path) -> Iterator[None]:
         ) from None
 
 
+def suffix_of(path: Path) -> str:
+    """Return a file's ending in small letters: ``.ONNX`` is ``.onnx``."""
+    return path.suffix.lower()
+
+
 def model_digest(path: Path) -> str:
-    """Return the SHA-256 of a model: its file and, of an ``.onnx``, the weights beside it."""
+    """Return the SHA-256 of a source: its file and, of an ``.onnx``, the weights beside it."""
+    if suffix_of(path) == ".onnx":
+        return onnx_digest(path)
     with readable(path):
-        digest = file_digest(path)
-    if path.suffix != ".onnx":
-        return digest
+        return file_digest(path)
+
+
+def model_size(path: Path) -> int:
+    """Return the bytes of a source: its file and, of an ``.onnx``, the weights beside it."""
+    if suffix_of(path) == ".onnx":
+        return onnx_size(path)
+    with readable(path):
+        return path.stat().st_size
+
+
+def onnx_digest(path: Path) -> str:
+    """Return the SHA-256 of an ONNX graph, whatever its file is called, and of its weights' files.
+
+    Raises
+    ------
+    ModelError
+        If a file cannot be read, or is no ONNX graph.
+    """
     from facenet_validate.models.exported.onnx_file import external_files
 
+    with readable(path):
+        digest = file_digest(path)
     files = external_files(path)
     with readable(path):
         weights = {name: file_digest(file) for name, file in files.items()}
     return inputs_digest({"model": digest, "weights": weights}) if weights else digest
+
+
+def onnx_size(path: Path) -> int:
+    """Return the bytes of an ONNX graph and of each file of its weights, once.
+
+    Raises
+    ------
+    ModelError
+        As `onnx_digest` does.
+    """
+    from facenet_validate.models.exported.onnx_file import external_files
+
+    files = {path.resolve(), *external_files(path).values()}
+    with readable(path):
+        return sum(file.stat().st_size for file in files)
 
 
 def check_kind(path: Path) -> None:
@@ -149,7 +189,7 @@ def check_kind(path: Path) -> None:
     ModelError
         Naming the kinds there are.
     """
-    if path.suffix not in _KINDS:
+    if suffix_of(path) not in _KINDS:
         raise ModelError(
             f"model {path}: unknown kind {path.suffix!r}. Expected a TensorFlow frozen graph "
             "(.pb), an ONNX model (.onnx) or a facenet-pytorch checkpoint (.pt, .pth)."
@@ -165,7 +205,7 @@ def raw_model(path: Path, *, input_name: str | None, output_name: str | None) ->
         If it cannot be read or converted, or a name is given that its kind has no use for.
     """
     check_kind(path)
-    return _KINDS[path.suffix](path, input_name, output_name)
+    return _KINDS[suffix_of(path)](path, input_name, output_name)
 
 
 def _from_onnx(path: Path, input_name: str | None, output_name: str | None) -> RawModel:

@@ -171,8 +171,11 @@ def loaded_shares(layers: Sequence[CompiledLayer], model: PreparedModel) -> dict
     from facenet_validate.models.network import multiply_adds
     from facenet_validate.models.prepared import load_onnx
 
-    counted = multiply_adds(load_onnx(model.entry.path))
-    network = [MultiplyingLayer(name, "", count) for name, count in counted.items()]
+    graph = load_onnx(model.entry.path)
+    called = {node.output[0]: node.name for node in graph.graph.node}
+    network = [
+        MultiplyingLayer(called[layer], "", count) for layer, count in multiply_adds(graph).items()
+    ]
     return _shares(compiled_report(layers, network).multiply_adds_by_type)
 
 

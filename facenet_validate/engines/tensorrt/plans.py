@@ -257,7 +257,12 @@ def kept_plan(path: Path) -> Plan | None:
 
 
 def precision_of(report: NetworkReport) -> Precision:
-    """Return the precision that most of a network's multiply-adds are in."""
-    if report.int8_share > 0.5:
+    """Return the precision whose limits a plan is judged by: what most multiply-adds are in.
+
+    What is quantised to other types, as FP8, goes by INT8's limits: ``build.int8_share`` fails it.
+    """
+    by_type = report.multiply_adds_by_type
+    floating = sum(by_type.get(kind, 0) for kind in ("FLOAT", "HALF", "BF16"))
+    if 2 * floating < sum(by_type.values()):
         return "int8"
     return "fp16" if report.half_share > 0.5 else "fp32"
