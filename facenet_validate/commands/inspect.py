@@ -59,21 +59,39 @@ def describe(
 
 def _outcome(path: Path, input_name: str | None, output_name: str | None) -> list[tuple[str, str]]:
     """Return the anatomy, or why there is none."""
+    from facenet_validate.commands.prepare import engine_to_restore
     from facenet_validate.models.exported.canonical import canonical
-    from facenet_validate.models.sources import raw_model
+    from facenet_validate.models.sources import raw_model, suffix_of
 
+    kind = suffix_of(path)
     try:
+        engine = engine_to_restore(path)
+        if engine is not None:
+            return [
+                *_work(path),
+                ("prepare", _engine_outcome(engine, path, input_name, output_name)),
+            ]
         raw = raw_model(path, input_name=input_name, output_name=output_name)
         _, anatomy = canonical(
             raw.model,
             source=str(path),
             input_name=input_name,
-            output_name=output_name if path.suffix == ".onnx" else None,
+            output_name=output_name if kind == ".onnx" else None,
         )
     except ModelError as refusal:
-        work = _work(path) if path.suffix == ".onnx" else []
+        work = _work(path) if kind == ".onnx" else []
         return [*work, ("prepare", f"would refuse it: {refusal}")]
     return [*anatomy.lines(), ("prepare", "would take it, once it is proven beside the source")]
+
+
+def _engine_outcome(
+    engine: onnx.ModelProto, path: Path, input_name: str | None, output_name: str | None
+) -> str:
+    """Return what `prepare` would make of an engine graph that does not keep the contract."""
+    from facenet_validate.models.engine_edges import restored
+
+    made = restored(engine, source=str(path), input_name=input_name, output_name=output_name)
+    return f"would write it as an engine that keeps the contract: {'; '.join(made.changes)}"
 
 
 def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:

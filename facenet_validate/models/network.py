@@ -32,12 +32,12 @@ _UNCOUNTED = (
 """Standard operators that multiply in ways that are not counted here."""
 
 _COUNTLESS = (
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Gelu", "FastGelu", "QuickGelu",
-    "BiasGelu", "NhwcMaxPool", "FusedBatchNorm",
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Gelu", "FastGelu",
+    "QuickGelu", "BiasGelu", "NhwcMaxPool", "FusedBatchNorm",
 )  # fmt: skip
 """How the names of a runtime's own operators begin that have no weights to multiply with."""
 
-_FLOATING = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+_FLOATING: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,7 @@ def blocks(model: onnx.ModelProto) -> list[Block]:
     block_of = _residual_blocks(model)
     found: list[tuple[int | None, list[onnx.NodeProto]]] = []
     for node in model.graph.node:
-        if not node.output or (
-            node.op_type not in _QUANTIZED and node.output[0] not in block_of
-        ):
+        if not node.output or (node.op_type not in _QUANTIZED and node.output[0] not in block_of):
             continue
         block = block_of.get(node.output[0])
         if not found or found[-1][0] != block:

@@ -14,7 +14,8 @@ from facenet_validate.models.quantization.recipes import Precision
 FP16_VERSION = 2
 
 _QUANTIZED_PREFIXES = (
-    "QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger", "MatMulNBits", "MatMulBnb4",
+    "QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger", "MatMulNBits",
+    "MatMulBnb4",
 )  # fmt: skip
 
 
