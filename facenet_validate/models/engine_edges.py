@@ -38,6 +38,9 @@ TYPES: dict[int, np.dtype[Any]] = {
 SAME = 1e-5
 """Largest difference of two values where both graphs run the same batch."""
 
+SAME_IN_HALF = 5e-3
+"""The same where an edge was FP16: ONNX Runtime leaves out a cast to FP16 and straight back."""
+
 ALONE = 0.05
 """Largest distance of a face's unit embeddings in two batch sizes: quantising may round anew."""
 
@@ -128,7 +131,9 @@ def restored(
     expected = before.rows(images)
     made, changes = _with_edges(model, image, output, expected.shape[1])
     after = _Runner(made, replace(image, layout="NCHW", batch=None), made.graph.output[0], source)
-    _compare(before, after, images, expected, source)
+    edges = {value.type.tensor_type.elem_type for value in (*own_inputs(model.graph), output)}
+    limit = SAME_IN_HALF if TensorProto.FLOAT16 in edges else SAME
+    _compare(before, after, images, expected, limit, source)
     return Restored(
         made,
         changes,
@@ -313,7 +318,8 @@ class _Runner:
             except Exception as error:
                 raise self._failed(error) from None
             wide = np.asarray(values, np.float64).reshape(step, -1)[: len(given) - start]
-            found.append(wide / np.linalg.norm(wide, axis=1, keepdims=True))
+            with np.errstate(invalid="ignore", divide="ignore"):  # a row of zeros becomes NaN
+                found.append(wide / np.linalg.norm(wide, axis=1, keepdims=True))
         return np.concatenate(found)
 
 
@@ -329,6 +335,7 @@ def _compare(
     after: _Runner,
     images: NDArray[np.float32],
     expected: NDArray[np.float64],
+    limit: float,
     source: str,
 ) -> None:
     batch = before._image.batch
@@ -344,7 +351,7 @@ def _compare(
         if batch is None:
             raise
         raise ModelError(fixed) from None
-    if not _largest(same, expected) <= SAME:
+    if not _largest(same, expected) <= limit:
         raise ModelError(
             f"{source}: with the edges of the contract it gives other embeddings (a value differs "
             f"by {_largest(same, expected):.3g}). Expected the same; please report it."

@@ -123,13 +123,23 @@ def tensors_of_graph(model: onnx.ModelProto) -> Tensors:
 
 
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose large weights are inputs: inference needs their shapes alone."""
+    """Return a model whose large weights are inputs: inference needs their shapes alone.
+
+    A file's annotations are taken for what operators of other domains give; of standard ones
+    inference knows better.
+    """
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
     graph = light.graph
     graph.name = "types"
     graph.node.extend(model.graph.node)
     graph.output.extend(model.graph.output)
-    graph.value_info.extend(model.graph.value_info)
+    foreign = {
+        name
+        for node in model.graph.node
+        if node.domain not in ("", "ai.onnx")
+        for name in node.output
+    }
+    graph.value_info.extend(value for value in model.graph.value_info if value.name in foreign)
     weights = {tensor.name for tensor in model.graph.initializer}
     graph.input.extend(value for value in model.graph.input if value.name not in weights)
     for tensor in model.graph.initializer:
