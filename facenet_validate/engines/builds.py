@@ -13,6 +13,7 @@ from facenet_validate.cache import Cache, Entry
 from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.errors import ModelError
+from facenet_validate.models.passes import has_equal_names
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.quantization.recipes import Int8Recipe, Precision, Target, int8_recipe
 from facenet_validate.models.sizes import ModelSizes
@@ -157,9 +158,10 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
     side = own_inputs(graph.graph)[0].type.tensor_type.shape.dim[2].dim_value
     check_fits(path, side, size, model.sizes)
     digest = onnx_digest(path)
-    return Artefact(
-        path, digest, path, digest, precision, "built elsewhere", "given by the user", given=True
-    )
+    recipe = "built elsewhere"
+    if has_equal_names(graph):
+        recipe += "; nodes of equal names, which no runtime loads, got names of their own"
+    return Artefact(path, digest, path, digest, precision, recipe, "given by the user", given=True)
 
 
 def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.closing import Closing
 from facenet_validate.engines.blocks import repetitions
-from facenet_validate.engines.onnxruntime import session_tensor
+from facenet_validate.engines.onnxruntime import opened, session_tensor
 from facenet_validate.engines.protocol import EngineInfo, Scope, Work
 from facenet_validate.errors import EngineError
 
@@ -187,9 +187,7 @@ def cuda_session(
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         settings = {"device_id": str(device_id), **dict(CUDA_OPTIONS)}
     try:
-        session: Any = ort.InferenceSession(
-            str(path), options, providers=[provider], provider_options=[settings]
-        )
+        session: Any = opened(path, options, providers=[provider], provider_options=[settings])
     except Exception as error:
         raise EngineError(
             f"{path}: ONNX Runtime {ort.__version__} cannot load it on {provider}: {error}"

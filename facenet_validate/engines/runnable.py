@@ -61,10 +61,12 @@ def check_runs(path: Path, backend: str, image_size: int, embedding_size: int) -
 def _on_cpu(path: Path, level: Any) -> Any:
     import onnxruntime as ort
 
+    from facenet_validate.engines.onnxruntime import opened
+
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = level
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return opened(path, options, providers=["CPUExecutionProvider"])
 
 
 def _on_cuda(path: Path, level: Any) -> Any:

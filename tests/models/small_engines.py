@@ -18,7 +18,9 @@ LAYERS = ("Conv", "Gemm")
 
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy, to be changed."""
-    return onnx.ModelProto.FromString(model.SerializeToString())
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    return made
 
 
 def with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
@@ -33,12 +35,14 @@ def with_nodes(model: onnx.ModelProto, nodes: list[onnx.NodeProto]) -> onnx.Mode
 def _int8() -> bytes:
     images = np.random.default_rng(0).uniform(-1, 1, (4, 3, SIZE, SIZE)).astype(np.float32)
     calibrated = calibrate(small_facenet(), images, equalized=True)
-    return to_int8(calibrated, int8_recipe("cpu")).SerializeToString()
+    return bytes(to_int8(calibrated, int8_recipe("cpu")).SerializeToString())
 
 
 def int8_engine() -> onnx.ModelProto:
     """Return the INT8 engine graph of the recipe for CPUs."""
-    return onnx.ModelProto.FromString(_int8())
+    made = onnx.ModelProto()
+    made.ParseFromString(_int8())
+    return made
 
 
 def half_engine(*, float_edges: bool = False) -> onnx.ModelProto:
