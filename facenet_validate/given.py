@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenet_validate.errors import SettingsError
+from facenet_validate.errors import ModelError, SettingsError
+from facenet_validate.models.file_kinds import kind_by_content, kind_by_name, missing
 from facenet_validate.models.quantization.recipes import RECIPE_KEY, TARGETS, Precision, Target
 from facenet_validate.settings import Settings
 
 if TYPE_CHECKING:
     import onnx
+
+    from facenet_validate.backends import Backend
+    from facenet_validate.cache import Cache
+
+_EXPECTED = "Expected an ONNX engine (.onnx) or a TensorRT plan."
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class GivenEngine:
         The TensorRT library a plan was built with; None for an ONNX graph.
     version : str
         That library's.
+    image_size, embedding_size : int or None
+        What it reads and gives; None of a plan from elsewhere, which tells it on a device.
     """
 
     path: Path
@@ -39,6 +48,8 @@ class GivenEngine:
     target: Target | None
     backend: str | None
     version: str = ""
+    image_size: int | None = None
+    embedding_size: int | None = None
 
 
 def read_given(path: Path, origin: str) -> GivenEngine:
@@ -54,42 +65,72 @@ def read_given(path: Path, origin: str) -> GivenEngine:
     Raises
     ------
     SettingsError
-        If it is no file.
+        If it is no file, or of another kind.
     ModelError
-        If it is no engine that reads faces and gives embeddings.
+        If it is no engine that reads faces and gives embeddings, or repeats a part of its graph.
     """
     from facenet_validate.engines.tensorrt.validity import is_plan, read_header
-    from facenet_validate.models.prepared import check_contract, load_onnx
+    from facenet_validate.models.endless import check_ends
+    from facenet_validate.models.exported.graph_view import own_inputs
+    from facenet_validate.models.prepared import check_contract
     from facenet_validate.models.quantization.precision import infer_precision
 
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "no such file"
-        raise SettingsError(
-            f"{origin}: {path}: {found}. Expected an ONNX engine or a TensorRT plan."
-        )
+    absent = missing(path)
+    if absent:
+        raise SettingsError(f"{origin}: {path}: {absent}. {_EXPECTED}")
     if is_plan(path):
         from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
 
         header, kept = read_header(path), kept_plan(path)
-        precision = None if kept is None else precision_of(kept.report)
-        return GivenEngine(path, precision, None, header.backend, header.version)
-    model = load_onnx(path)
-    check_contract(model, str(path))
-    return GivenEngine(path, infer_precision(model), _told_target(model), None)
+        if kept is None:
+            return GivenEngine(path, None, None, header.backend, header.version)
+        (faces,), (rows,) = kept.report.inputs, kept.report.outputs
+        return GivenEngine(
+            path,
+            precision_of(kept.report),
+            None,
+            header.backend,
+            header.version,
+            faces.shape[-1],
+            rows.shape[-1],
+        )
+    model = _engine_graph(path, origin)
+    size = check_contract(model, str(path))
+    check_ends(model, str(path))
+    sides = own_inputs(model.graph)[0].type.tensor_type.shape.dim
+    return GivenEngine(
+        path,
+        infer_precision(model),
+        _told_target(model),
+        None,
+        image_size=sides[2].dim_value,
+        embedding_size=size,
+    )
 
 
-def settings_for_given(settings: Settings) -> Settings:
+def _engine_graph(path: Path, origin: str) -> onnx.ModelProto:
+    from facenet_validate.models.prepared import load_onnx
+
+    kind = kind_by_content(path)
+    if kind is None:
+        try:
+            return load_onnx(path)
+        except ModelError:
+            kind = kind_by_name(path)
+            if kind is None:
+                raise
+    raise SettingsError(f"{origin}: {path}: it looks like {kind.what}. {_EXPECTED} {kind.advice}")
+
+
+def settings_for_given(settings: Settings, given: GivenEngine) -> Settings:
     """Return settings whose precision, backend and target are the given engine's own.
 
     Raises
     ------
-    FacenetValidateError
-        If they contradict what was asked for, or the file is no engine.
+    SettingsError
+        If they contradict what was asked for.
     """
-    if settings.engine is None:
-        return settings
     origins = settings.origins
-    given = read_given(settings.engine, origins["facenet_engine"])
     asked = origins.get("facenet_precision")
     if given.precision is not None and asked and settings.precisions != (given.precision,):
         raise SettingsError(
@@ -105,6 +146,45 @@ def settings_for_given(settings: Settings) -> Settings:
     if given.precision is not None:
         settings = replace(settings, precisions=(given.precision,))
     return _with_target(_with_backend(settings, given), given)
+
+
+def check_runnable(
+    engines: Sequence[GivenEngine], model: Path | None, cache: Cache, backend: Backend
+) -> None:
+    """Check that given engines fit the model they are compared with, and run on the backend.
+
+    A plan tells its sizes, and runs, on a device only, unless it lies in our cache.
+
+    Parameters
+    ----------
+    model : Path or None
+        The source model; None for the packaged one.
+
+    Raises
+    ------
+    FacenetValidateError
+        Naming the engine, and what it lacks.
+    """
+    from facenet_validate.engines.builds import check_fits
+    from facenet_validate.engines.runnable import check_runs
+    from facenet_validate.models.sizes import model_sizes
+
+    told = [
+        (engine, engine.image_size, engine.embedding_size)
+        for engine in engines
+        if engine.image_size is not None and engine.embedding_size is not None
+    ]
+    if not told:
+        return
+    try:
+        sizes = model_sizes(model, cache)
+    except ModelError:
+        sizes = None  # what is wrong with the model is told where it is prepared
+    for engine, side, size in told:
+        if sizes is not None:
+            check_fits(engine.path, side, size, sizes)
+        if engine.backend is None and not (backend.builds_plans or backend.unavailable):
+            check_runs(engine.path, backend.name, side, size)
 
 
 def check_against(against: GivenEngine, backend: str) -> None:

@@ -19,7 +19,13 @@ from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, fla
 from facenet_validate.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.gates import GatesFile, read_gates
 from facenet_validate.gates_document import is_ours, may_be_there
-from facenet_validate.given import GivenEngine, check_against, read_given, settings_for_given
+from facenet_validate.given import (
+    GivenEngine,
+    check_against,
+    check_runnable,
+    read_given,
+    settings_for_given,
+)
 from facenet_validate.models.pretrained import PRETRAINED, locate
 from facenet_validate.models.quantization.recipes import (
     MINIMUM_CALIBRATION_IMAGES,
@@ -63,6 +69,8 @@ class Run:
         What was found and built, for the reports.
     measured : list of Measured
         The timed sessions, which are stored at the end if that was asked for.
+    engine : GivenEngine or None
+        The engine to validate, where one was given.
     against : GivenEngine or None
         The further engine to compare with.
     pairs : int
@@ -77,6 +85,7 @@ class Run:
     started: float = field(default_factory=time.time)
     facts: dict[str, Any] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
+    engine: GivenEngine | None = None
     against: GivenEngine | None = None
     pairs: int = 0
 
@@ -232,8 +241,12 @@ class Run:
         if found < wanted:
             raise DatasetError(
                 f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
-                f"calibrated on at least {wanted}. Put photos of other people beside the set's, or "
-                f"accept fewer with --facenet-calibration-images {max(found, 1)}."
+                f"calibrated on at least {wanted}. Put photos of other people beside the set's"
+                + (
+                    f", or accept fewer with --facenet-calibration-images {found}."
+                    if found
+                    else ", in the folder of its photos: none can be left out of the pairs."
+                )
             )
 
     def aligned(
@@ -326,8 +339,11 @@ def _make_run(config: pytest.Config) -> Run:
         ini_folder=ini_folder,
     )
     settings = resolve(given, root=project_root(config))
-    settings = settings_for_given(_with_downloaded(settings))
-    against = None
+    settings = _with_downloaded(settings)
+    engine = against = None
+    if settings.engine is not None:
+        engine = read_given(settings.engine, settings.origins["facenet_engine"])
+        settings = settings_for_given(settings, engine)
     if settings.against is not None:
         against = read_given(settings.against, settings.origins["facenet_against"])
     run = Run(
@@ -336,6 +352,7 @@ def _make_run(config: pytest.Config) -> Run:
         read_gates(settings.baselines / "gates.toml"),
         lambda: _progress(config),
         parallel=hasattr(config, "workerinput"),
+        engine=engine,
         against=against,
     )
     target, why = run.chosen_target
@@ -375,20 +392,18 @@ def validate(run: Run) -> None:
     FacenetValidateError
         Naming what is wrong.
     """
-    from facenet_validate.cache import check_writable
+    from facenet_validate.cache import Cache, check_writable
     from facenet_validate.datasets.layout import find_layout
     from facenet_validate.engines.tensorrt.library import find_library
     from facenet_validate.engines.tensorrt.validity import explain_plan, is_plan
+    from facenet_validate.models.sources import check_kind
     from facenet_validate.reporting.results import check_report_folder
 
     settings = run.settings
     if settings.model is None:
         locate(PRETRAINED)
-    elif not settings.model.is_file():
-        raise SettingsError(
-            f"{settings.origins['facenet_model']}: {settings.model}: no such file. Expected a "
-            "frozen graph (.pb), an ONNX model (.onnx) or a checkpoint (.pt)."
-        )
+    else:
+        check_kind(settings.model, f"{settings.origins['facenet_model']}:")
     if settings.engine is not None and is_plan(settings.engine):
         explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
     if settings.lfw is not None:
@@ -403,6 +418,8 @@ def validate(run: Run) -> None:
     check_writable(settings.cache)
     if settings.report is not None:
         check_report_folder(settings.report)
+    given = [engine for engine in (run.engine, run.against) if engine is not None]
+    check_runnable(given, settings.model, Cache(settings.cache), run.backend)
 
 
 def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:

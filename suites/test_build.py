@@ -5,6 +5,7 @@ from collections.abc import Callable
 from facenet_validate.engines.built import BuildFacts
 from facenet_validate.judge import Gates
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.quantization.recipes import PRECISIONS
 from facenet_validate.verdicts import GateResult, not_evaluated
 
 
@@ -35,6 +36,8 @@ def test_build(
             of = f"of the multiply-adds, by {build.source}"
             if build.compiled:
                 of += f"; {compiled:.6g} by the compiled layers"
+            others = {kind: part for kind, part in build.shares.items() if kind not in PRECISIONS}
+            of += "".join(f"; {part:.1%} in {kind}" for kind, part in others.items() if part)
             # A typed graph may still be compiled in another precision, where nothing is fused.
             found = min(parsed, compiled) if build.compiled else parsed
             return facenet_gates.at_least(gate, found, of)

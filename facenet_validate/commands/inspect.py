@@ -44,37 +44,54 @@ def describe(
     ModelError
         If the file cannot be read at all.
     """
-    from facenet_validate.models.sources import check_kind, readable
+    from facenet_validate.models.sources import check_kind, model_size, suffix_of
 
     check_kind(source.path)
-    with readable(source.path):
-        size = source.path.stat().st_size / 1e6
+    size, kind = model_size(source.path) / 1e6, suffix_of(source.path)
     rows = [
         ("file", f"{source.path} ({size:.1f} MB, sha256 {short(source.digest)})"),
-        ("kind", _KINDS[source.path.suffix]),
-        *(_onnx_facts(source.path) if source.path.suffix == ".onnx" else []),
-        *(_frozen_facts(source.path, output_name) if source.path.suffix == ".pb" else []),
+        ("kind", _KINDS[kind]),
+        *(_onnx_facts(source.path) if kind == ".onnx" else []),
+        *(_frozen_facts(source.path, output_name) if kind == ".pb" else []),
     ]
     return rows + _outcome(source.path, input_name, output_name)
 
 
 def _outcome(path: Path, input_name: str | None, output_name: str | None) -> list[tuple[str, str]]:
     """Return the anatomy, or why there is none."""
+    from facenet_validate.commands.prepare import engine_to_restore
     from facenet_validate.models.exported.canonical import canonical
-    from facenet_validate.models.sources import raw_model
+    from facenet_validate.models.sources import raw_model, suffix_of
 
+    kind = suffix_of(path)
     try:
+        engine = engine_to_restore(path)
+        if engine is not None:
+            return [
+                *_work(path),
+                ("prepare", _engine_outcome(engine, path, input_name, output_name)),
+            ]
         raw = raw_model(path, input_name=input_name, output_name=output_name)
         _, anatomy = canonical(
             raw.model,
             source=str(path),
             input_name=input_name,
-            output_name=output_name if path.suffix == ".onnx" else None,
+            output_name=output_name if kind == ".onnx" else None,
         )
     except ModelError as refusal:
-        work = _work(path) if path.suffix == ".onnx" else []
+        work = _work(path) if kind == ".onnx" else []
         return [*work, ("prepare", f"would refuse it: {refusal}")]
     return [*anatomy.lines(), ("prepare", "would take it, once it is proven beside the source")]
+
+
+def _engine_outcome(
+    engine: onnx.ModelProto, path: Path, input_name: str | None, output_name: str | None
+) -> str:
+    """Return what `prepare` would make of an engine graph that does not keep the contract."""
+    from facenet_validate.models.engine_edges import restored
+
+    made = restored(engine, source=str(path), input_name=input_name, output_name=output_name)
+    return f"would write it as an engine that keeps the contract: {'; '.join(made.changes)}"
 
 
 def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:
@@ -127,11 +144,9 @@ def _work(path: Path) -> list[tuple[str, str]]:
     """Return the multiply-adds of a graph that has no prepared form, where its shapes are known."""
     from facenet_validate.models.exported.onnx_file import load_onnx
     from facenet_validate.models.network import int8_share, multiply_adds
-    from facenet_validate.models.passes import name_nodes
 
     try:
         model = load_onnx(path)
-        name_nodes(model)
         total, share = sum(multiply_adds(model).values()), int8_share(model)
     except ModelError:
         return []

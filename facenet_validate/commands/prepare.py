@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import cache_root, progress, source_path, table
 from facenet_validate.digests import short
 from facenet_validate.errors import DatasetError, SettingsError
+from facenet_validate.models.file_kinds import missing
+from facenet_validate.models.sources import SourceModel, suffix_of
 from facenet_validate.output import say
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
 MOST_FACES = 64
@@ -29,12 +34,17 @@ def run(arguments: argparse.Namespace) -> None:
 
     path = source_path(arguments.source)
     source = source_model(path)
-    out = arguments.out or Path(f"{Path(source.name).stem if path else source.name}.prepared.onnx")
+    engine = None if path is None else engine_to_restore(path)
+    stem = Path(source.name).stem if path else source.name
+    out = arguments.out or Path(f"{stem}.{'prepared' if engine is None else 'engine'}.onnx")
     if out.exists():
         raise SettingsError(f"{out} exists; nothing was written. Name another file with -o.")
     root = cache_root(arguments.cache)
     check_writable(root)
     faces = None if arguments.faces is None else read_faces(arguments.faces)
+    if engine is not None:
+        say(table(_restored(engine, source, arguments, faces, out)))
+        return
     with progress().stage(f"preparing {source.name}") as report:
         prepared = prepare(
             source,
@@ -55,6 +65,54 @@ def run(arguments: argparse.Namespace) -> None:
     say(table(rows))
 
 
+def engine_to_restore(path: Path) -> onnx.ModelProto | None:
+    """Return an engine graph whose edges are not the contract's; None of everything else.
+
+    Raises
+    ------
+    ModelError
+        If an ONNX file cannot be read.
+    """
+    if suffix_of(path) != ".onnx":
+        return None
+    from facenet_validate.models.engine_edges import is_engine, keeps_contract
+    from facenet_validate.models.prepared import load_onnx
+
+    model = load_onnx(path)
+    return model if is_engine(model) and not keeps_contract(model) else None
+
+
+def _restored(
+    engine: onnx.ModelProto,
+    source: SourceModel,
+    arguments: argparse.Namespace,
+    faces: NDArray[np.uint8] | None,
+    out: Path,
+) -> list[tuple[str, str]]:
+    """Write an engine graph with the contract's edges; return what to say of it."""
+    from facenet_validate.models.engine_edges import restored
+    from facenet_validate.models.quantization.precision import infer_precision
+
+    with progress().stage(f"restoring the edges of {source.name}"):
+        made = restored(
+            engine,
+            source=str(source.path),
+            input_name=arguments.input,
+            output_name=arguments.output,
+            faces=faces,
+        )
+    content: bytes = made.model.SerializeToString(deterministic=True)
+    _write(io.BytesIO(content), out)
+    return [
+        ("source", f"{source.name} (sha256 {short(source.digest)})"),
+        ("engine", f"{infer_precision(engine)} already; only its edges were changed"),
+        *(("changed", change) for change in made.changes),
+        ("proof", made.proof),
+        ("wrote", f"{out} (sha256 {short(sha256(content).hexdigest())})"),
+        ("validate it", f"pytest suites/ --facenet-engine {out}"),
+    ]
+
+
 def read_faces(folder: Path) -> NDArray[np.uint8]:
     """Return the aligned faces in a folder, (N, 160, 160, 3) RGB: the first 64 by name.
 
@@ -68,6 +126,11 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
     from facenet_validate.datasets.images import decode_image
     from facenet_validate.models.proof import FACES
 
+    if not folder.is_dir():
+        found = missing(folder).replace("no such file", "no such folder") or "it is a file"
+        raise DatasetError(
+            f"--faces {folder}: {found}. Expected a folder of aligned face photos (.jpg, .png)."
+        )
     suffixes = (".jpg", ".jpeg", ".png")
     try:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)[:MOST_FACES]
@@ -88,10 +151,19 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
 
 
 def _copy(model: Path, out: Path) -> None:
+    try:
+        data = model.open("rb")
+    except OSError as error:
+        raise SettingsError(f"{model}: cannot be read ({error.strerror}). Run again.") from None
+    with data:
+        _write(data, out)
+
+
+def _write(data: IO[bytes], out: Path) -> None:
     """Write a file that was not there, whole or, interrupted by whatever, not at all."""
     partial = out.with_name(f".{out.name}.{uuid4().hex}")
     try:
-        with model.open("rb") as data, partial.open("xb") as file:
+        with partial.open("xb") as file:
             shutil.copyfileobj(data, file)
         if out.exists():
             raise SettingsError(f"{out} exists; nothing was written. Name another file with -o.")

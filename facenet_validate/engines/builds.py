@@ -13,9 +13,11 @@ from facenet_validate.cache import Cache, Entry
 from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.errors import ModelError
+from facenet_validate.models.passes import has_equal_names
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
 from facenet_validate.models.quantization.recipes import Int8Recipe, Precision, Target, int8_recipe
-from facenet_validate.models.sources import model_digest
+from facenet_validate.models.sizes import ModelSizes
+from facenet_validate.models.sources import onnx_digest
 from facenet_validate.versions import graph_tools, platform_text
 
 Progress = Callable[[int, int], None]
@@ -149,17 +151,20 @@ def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Ar
         If its input or output is not the contract's, or its embeddings have another size than
         those of the model it is compared with.
     """
+    from facenet_validate.models.exported.graph_view import own_inputs
+
     graph = load_onnx(path)
     size = check_contract(graph, str(path))
-    side = graph.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    check_fits(path, side, size, model)
-    digest = model_digest(path)
-    return Artefact(
-        path, digest, path, digest, precision, "built elsewhere", "given by the user", given=True
-    )
+    side = own_inputs(graph.graph)[0].type.tensor_type.shape.dim[2].dim_value
+    check_fits(path, side, size, model.sizes)
+    digest = onnx_digest(path)
+    recipe = "built elsewhere"
+    if has_equal_names(graph):
+        recipe += "; nodes of equal names, which no runtime loads, got names of their own"
+    return Artefact(path, digest, path, digest, precision, recipe, "given by the user", given=True)
 
 
-def check_fits(path: Path, side: int, size: int, model: PreparedModel) -> None:
+def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:
     """Check that an engine reads and gives what the model it is compared with does.
 
     Raises
@@ -169,13 +174,13 @@ def check_fits(path: Path, side: int, size: int, model: PreparedModel) -> None:
     """
     if side != model.image_size:
         raise ModelError(
-            f"engine {path}: reads faces of {side} pixels, but {model.source.name}, which it is "
+            f"engine {path}: reads faces of {side} pixels, but {model.name}, which it is "
             f"compared with, reads {model.image_size}. Name its own FP32 model with "
             "--facenet-model."
         )
     if size != model.embedding_size:
         raise ModelError(
-            f"engine {path}: embeddings of {size} values, but {model.source.name}, which it is "
+            f"engine {path}: embeddings of {size} values, but {model.name}, which it is "
             f"compared with, gives {model.embedding_size}. A different training? Name its own "
             "FP32 model with --facenet-model."
         )

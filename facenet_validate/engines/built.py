@@ -14,6 +14,7 @@ from facenet_validate.engines.builds import Artefact, fp16_graph
 from facenet_validate.errors import ModelError
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import PreparedModel, load_onnx
+from facenet_validate.models.sources import onnx_size
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class BuildFacts:
     layers : mapping
         Type → number of layers.
     size : int
-        Bytes of what is loaded.
+        Bytes of what is loaded, weights in files of their own among them.
     profiles : int or None
         How often it may hold the network: once for each optimisation profile; None if unknown.
     compiled : mapping
@@ -66,7 +67,7 @@ def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
     except onnx.checker.ValidationError as error:
         problems = (str(error).strip().splitlines()[0],)
     try:
-        shares: Mapping[str, float] = {str(k): v for k, v in precision_shares(graph).items()}
+        shares: Mapping[str, float] = precision_shares(graph)
     except ModelError:  # a runtime's own operators hide the sizes behind them
         shares = {}
     remade, differing = remade_inputs(artefact, model)
@@ -75,7 +76,7 @@ def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
         problems,
         shares,
         dict(Counter(node.op_type for node in graph.graph.node).most_common()),
-        artefact.path.stat().st_size,
+        onnx_size(artefact.path),
         remade=remade,
         differing=differing,
     )

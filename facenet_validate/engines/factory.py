@@ -193,7 +193,7 @@ class EngineFactory:
         try:
             # Of a plan that was given this is known only now.
             side, size = int(engine.input.shape[2]), int(engine.output.shape[1])
-            check_fits(artefact.path, side, size, self.model)
+            check_fits(artefact.path, side, size, self.model.sizes)
         except ModelError:
             engine.close()
             raise

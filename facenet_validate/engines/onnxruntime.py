@@ -16,6 +16,8 @@ from facenet_validate.closing import Closing
 from facenet_validate.engines.blocks import repetitions
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.errors import EngineError
+from facenet_validate.models.passes import name_nodes
+from facenet_validate.models.prepared import load_onnx
 from facenet_validate.models.quantization.recipes import Precision, Target
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
@@ -65,9 +67,7 @@ class OnnxRuntimeEngine(Closing):
         emulated = precision == "int8" and target == "tensorrt"
         options, pinned = session_options(threads, emulated=emulated)
         try:
-            self._session: Any = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = opened(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
             raise EngineError(
                 f"{path}: ONNX Runtime {ort.__version__} cannot load it: {error}"
@@ -132,6 +132,21 @@ class OnnxRuntimeEngine(Closing):
     def close(self) -> None:
         """Release the session and its threads."""
         self._session = None
+
+
+def opened(path: Path, options: ort.SessionOptions, **providers: Any) -> Any:
+    """Return a session of a file; of one with equal node names, with names of their own.
+
+    ONNX allows equal names and ONNX Runtime does not. They mean nothing to what is computed.
+    """
+    try:
+        return ort.InferenceSession(str(path), options, **providers)
+    except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
+        if "same node name" not in str(error):
+            raise
+    model = load_onnx(path)
+    name_nodes(model)
+    return ort.InferenceSession(model.SerializeToString(), options, **providers)
 
 
 def session_options(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.closing import Closing
 from facenet_validate.engines.blocks import repetitions
-from facenet_validate.engines.onnxruntime import session_tensor
+from facenet_validate.engines.onnxruntime import opened, session_tensor
 from facenet_validate.engines.protocol import EngineInfo, Scope, Work
 from facenet_validate.errors import EngineError
 
@@ -55,7 +55,7 @@ class OnnxRuntimeCudaEngine(Closing):
     ) -> None:
         self._provider = provider
         self._place = device_type, device_id
-        self._session: Any = _session(path, provider, device_id)
+        self._session: Any = cuda_session(path, provider, device_id)
         self.input = session_tensor(self._session.get_inputs(), "input", path)
         self.output = session_tensor(self._session.get_outputs(), "output", path)
         self.info = info
@@ -147,7 +147,25 @@ class OnnxRuntimeCudaEngine(Closing):
         return block
 
 
-def _session(path: Path, provider: str, device_id: int) -> Any:
+def cuda_session(
+    path: Path,
+    provider: str = "CUDAExecutionProvider",
+    device_id: int = 0,
+    *,
+    level: ort.GraphOptimizationLevel | None = None,
+) -> Any:
+    """Return a session on a provider of a device's memory, on that provider alone.
+
+    Parameters
+    ----------
+    level : ort.GraphOptimizationLevel, optional
+        How much is optimised; ONNX Runtime's default if not given.
+
+    Raises
+    ------
+    EngineError
+        If the provider is not installed or does not start, or ONNX Runtime does not take the file.
+    """
     installed = ort.get_available_providers()
     if provider not in installed:
         raise EngineError(
@@ -160,6 +178,8 @@ def _session(path: Path, provider: str, device_id: int) -> Any:
         ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if level is not None:
+        options.graph_optimization_level = level
     options.add_session_config_entry("session.force_spinning_stop", "1")
     settings: dict[str, str] = {}
     if provider == "CUDAExecutionProvider":
@@ -167,9 +187,7 @@ def _session(path: Path, provider: str, device_id: int) -> Any:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         settings = {"device_id": str(device_id), **dict(CUDA_OPTIONS)}
     try:
-        session: Any = ort.InferenceSession(
-            str(path), options, providers=[provider], provider_options=[settings]
-        )
+        session: Any = opened(path, options, providers=[provider], provider_options=[settings])
     except Exception as error:
         raise EngineError(
             f"{path}: ONNX Runtime {ort.__version__} cannot load it on {provider}: {error}"

@@ -1,21 +1,43 @@
-"""What a FaceNet graph consists of: blocks, multiply-adds, and which of them are in INT8."""
+"""What a FaceNet graph consists of: blocks, multiply-adds, and which of them are in INT8.
+
+Layers are known by their first output: node names may be missing or equal, a tensor's may not.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from math import prod
 
-import numpy as np
 import onnx
 from onnx import TensorProto
 
 from facenet_validate.errors import ModelError
-from facenet_validate.models.quantization.recipes import Precision
+from facenet_validate.models.operands import EIGHT_BITS, Tensors, tensors_of_graph, type_text
+from facenet_validate.models.passes import described
 
-_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger")
-_DENSE = ("MatMul", "Gemm", "QLinearMatMul", "MatMulInteger")
+_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
+_DENSE = (
+    "MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "FusedMatMul", "FusedGemm", "QGemm",
+    "MatMulIntegerToFloat",
+)  # fmt: skip
+_WEIGHTS_FOURTH = ("QLinearConv", "QLinearMatMul", "QGemm")
+"""Operators whose data are followed by a scale and a zero point."""
+
+_INTEGER = (*_WEIGHTS_FOURTH, "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 _QUANTIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
-_INTEGER = ("QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger")
-_CARRIERS = ("DequantizeLinear", "QuantizeLinear", "Cast", "Transpose", "Identity")
+_UNCOUNTED = (
+    "ConvTranspose", "DeformConv", "Einsum", "RNN", "GRU", "LSTM", "Attention", "Loop", "Scan",
+)  # fmt: skip
+"""Standard operators that multiply in ways that are not counted here."""
+
+_COUNTLESS = (
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Gelu", "FastGelu",
+    "QuickGelu", "BiasGelu", "NhwcMaxPool", "FusedBatchNorm",
+)  # fmt: skip
+"""How the names of a runtime's own operators begin that have no weights to multiply with."""
+
+_FLOATING: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +49,8 @@ class Block:
     name : str
         ``stem``, ``residual 01`` …, ``reduction 01`` …, ``pool``.
     nodes : tuple of str
-        Names of its convolutions, pools, concatenations and residual addition, in graph order.
+        First outputs of its convolutions, pools, concatenations and residual addition, in graph
+        order.
     """
 
     name: str
@@ -35,58 +58,104 @@ class Block:
 
 
 def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the multiply-adds an image of every convolution and dense layer, by node name.
+    """Return the multiply-adds an image of every convolution and dense layer, by first output.
 
     Raises
     ------
     ModelError
         If the size of a layer's output cannot be inferred, as behind a runtime's own operators.
     """
-    shapes = _shapes(model)
-    weights = _WeightShapes(model)
+    return _counted(model, tensors_of_graph(model))
+
+
+def _counted(model: onnx.ModelProto, tensors: Tensors) -> dict[str, int]:
     counted = {}
     for node in model.graph.node:
         if node.op_type not in (*_CONVOLUTIONS, *_DENSE):
             continue
-        weight = weights.of(node.input[3] if node.op_type.startswith("QLinear") else node.input[1])
-        if not weight:
-            continue
-        places: list[int] = []
-        if node.op_type in _CONVOLUTIONS:
-            places = shapes.get(node.output[0], [])[2:]
-            if len(places) != 2 or not all(places):
+        weight = tensors.shapes.get(_operands(node)[1], ())
+        if not weight or not all(weight):
+            if node.op_type in _CONVOLUTIONS:
                 raise ModelError(
-                    f"the size of what {node.op_type} {node.output[0]!r} gives is not known, so "
-                    "its multiply-adds cannot be counted."
+                    f"the size of the weights of {described(node)} is not known, so its "
+                    "multiply-adds cannot be counted."
                 )
-        counted[node.name] = int(np.prod(weight, dtype=np.int64) * np.prod(places, dtype=np.int64))
+            continue  # a product of two activations
+        made = tensors.shapes.get(node.output[0], ())
+        # What of an image the same weights are used on: the places of a convolution, or rows.
+        last = any(a.name == "channels_last" and a.i for a in node.attribute)
+        places = made[2:] if node.op_type in _CONVOLUTIONS and not last else made[1:-1]
+        if node.op_type in _CONVOLUTIONS and (len(places) != 2 or not all(places)):
+            raise ModelError(
+                f"the size of what {node.op_type} {node.output[0]!r} gives is not known, so "
+                "its multiply-adds cannot be counted."
+            )
+        counted[node.output[0]] = prod(weight) * prod(side or 1 for side in places)
     return counted
 
 
-def precision_shares(model: onnx.ModelProto) -> dict[Precision, float]:
+def _operands(node: onnx.NodeProto) -> tuple[str, str]:
+    """Return the tensors of data and weights of a layer."""
+    return node.input[0], node.input[3 if node.op_type in _WEIGHTS_FOURTH else 1]
+
+
+def precision_shares(model: onnx.ModelProto) -> dict[str, float]:
     """Return the share of multiply-adds in each precision, 0 to 1.
 
-    Raises as `multiply_adds` does.
+    A layer is ``int8`` where its data and its weights are both stored in INT8 or UINT8: it is an
+    integer operator that reads them so, or both come out of ``DequantizeLinear`` that read them so,
+    which a backend fuses into integer kernels. Where both are stored in other types, it is counted
+    by these: ``UINT16×INT8``. Otherwise it computes in the type of its weights: ``fp32``, ``fp16``,
+    or a type's name. What is not told is ``unknown``.
 
-    A layer is INT8 where it is an integer operator, or where both its data and its weights come out
-    of ``DequantizeLinear``: what a backend fuses into integer kernels. Otherwise its weights' type
-    is its precision.
+    Returns
+    -------
+    dict
+        Precision or types → share; ``fp32``, ``fp16`` and ``int8`` are always there.
+
+    Raises
+    ------
+    ModelError
+        As `multiply_adds` does, and where an operator multiplies in a way that is not counted.
     """
-    producers = {name: node.op_type for node in model.graph.node for name in node.output}
-    halves = {t.name for t in model.graph.initializer if t.data_type == TensorProto.FLOAT16}
-    counted = multiply_adds(model)
-    sums: dict[Precision, int] = {"fp32": 0, "fp16": 0, "int8": 0}
+    _check_countable(model)
+    tensors = tensors_of_graph(model)
+    counted = _counted(model, tensors)
+    sums: Counter[str] = Counter()
     for node in model.graph.node:
-        if node.name not in counted:
-            continue
-        if node.op_type in _INTEGER or all(
-            producers.get(name) == "DequantizeLinear" for name in node.input[:2]
-        ):
-            sums["int8"] += counted[node.name]
-        else:
-            sums["fp16" if node.input[1] in halves else "fp32"] += counted[node.name]
+        if node.output and node.output[0] in counted:
+            sums[_computed_in(node, tensors)] += counted[node.output[0]]
     total = max(sum(counted.values()), 1)
-    return {precision: count / total for precision, count in sums.items()}
+    shares = {precision: sums[precision] / total for precision in ("fp32", "fp16", "int8")}
+    return shares | {kind: count / total for kind, count in sums.items()}
+
+
+def _computed_in(node: onnx.NodeProto, tensors: Tensors) -> str:
+    operands = _operands(node)
+    if node.op_type in _INTEGER:
+        stored: list[int | None] = [tensors.type_of(name) for name in operands]
+    else:
+        stored = [tensors.dequantized_from(name) for name in operands]
+    told = [kind for kind in stored if kind is not None]
+    if len(told) == len(operands):
+        if all(kind in EIGHT_BITS for kind in told):
+            return "int8"
+        return "×".join(map(type_text, told))
+    kind = tensors.type_of(operands[1])
+    return _FLOATING.get(kind, type_text(kind))
+
+
+def _check_countable(model: onnx.ModelProto) -> None:
+    """Check that no operator hides multiply-adds, or a share would be one of the rest alone."""
+    for node in model.graph.node:
+        branches = any(a.HasField("g") or a.graphs for a in node.attribute)
+        foreign = node.domain not in ("", "ai.onnx")
+        known = node.op_type in (*_CONVOLUTIONS, *_DENSE) or node.op_type.startswith(_COUNTLESS)
+        if branches or node.op_type in _UNCOUNTED or (foreign and not known):
+            raise ModelError(
+                f"what {described(node)} multiplies cannot be counted, so the shares of the "
+                "precisions are not known."
+            )
 
 
 def int8_share(model: onnx.ModelProto) -> float:
@@ -106,9 +175,9 @@ def blocks(model: onnx.ModelProto) -> list[Block]:
     block_of = _residual_blocks(model)
     found: list[tuple[int | None, list[onnx.NodeProto]]] = []
     for node in model.graph.node:
-        if node.op_type not in _QUANTIZED and node.name not in block_of:
+        if not node.output or (node.op_type not in _QUANTIZED and node.output[0] not in block_of):
             continue
-        block = block_of.get(node.name)
+        block = block_of.get(node.output[0])
         if not found or found[-1][0] != block:
             found.append((block, []))
         found[-1][1].append(node)
@@ -116,14 +185,14 @@ def blocks(model: onnx.ModelProto) -> list[Block]:
 
 
 def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the number of the ``Add`` that closes the block of each node in one."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    order = {node.name: index for index, node in enumerate(model.graph.node)}
+    """Return the number of the ``Add`` that closes the block of each layer in one."""
+    producers = {name: node for node in model.graph.node for name in node.output if name}
+    order = {n: index for index, node in enumerate(model.graph.node) for n in node.output if n}
     block_of: dict[str, int] = {}
     for node in model.graph.node:
         if node.op_type != "Add" or any(name not in producers for name in node.input):
             continue
-        skip, branch = sorted(node.input, key=lambda name: order[producers[name].name])
+        skip, branch = sorted(node.input, key=lambda name: order[name])
         seen: set[str] = set()
         waiting = [branch]
         while waiting:
@@ -135,9 +204,10 @@ def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
                 waiting += [n for n in producers[name].input if n in producers]
         inside = [producers[name] for name in seen - {skip}]
         # Two branches that are only added are no block around a skip.
-        if skip in seen and not any(made.name in block_of for made in inside):
-            block_of[node.name] = order[node.name]
-            block_of |= {m.name: order[node.name] for m in inside if m.op_type in _QUANTIZED}
+        if skip in seen and not any(made.output[0] in block_of for made in inside):
+            number = order[node.output[0]]
+            block_of[node.output[0]] = number
+            block_of |= {m.output[0]: number for m in inside if m.op_type in _QUANTIZED}
     return block_of
 
 
@@ -152,32 +222,5 @@ def _named(found: list[tuple[int | None, list[onnx.NodeProto]]]) -> list[Block]:
         else:
             name = f"reduction {others:02}" if others else "stem"
             others += 1
-        named.append(Block(name, tuple(node.name for node in nodes)))
+        named.append(Block(name, tuple(node.output[0] for node in nodes)))
     return named
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
-    inferred = onnx.shape_inference.infer_shapes(model)
-    values = [*inferred.graph.value_info, *inferred.graph.output, *inferred.graph.input]
-    return {
-        value.name: [int(dim.dim_value) for dim in value.type.tensor_type.shape.dim]
-        for value in values
-    }
-
-
-class _WeightShapes:
-    """Shapes of weights, looked up through the operators that carry them unchanged."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-        self._carriers = {
-            name: node.input[0]
-            for node in model.graph.node
-            if node.op_type in _CARRIERS
-            for name in node.output
-        }
-
-    def of(self, name: str) -> list[int]:
-        while name in self._carriers and name not in self._shapes:
-            name = self._carriers[name]
-        return self._shapes.get(name, [])

@@ -166,10 +166,18 @@ def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return list(model.graph.node[starts[-1] :]) if starts else []
 
 
+def has_equal_names(model: onnx.ModelProto) -> bool:
+    """Say whether two nodes have one name: legal ONNX that no runtime here loads."""
+    names = [node.name for node in model.graph.node if node.name]
+    return len(set(names)) < len(names)
+
+
 def name_nodes(model: onnx.ModelProto) -> None:
     """Give every node a name of its own, in place: recipes exclude nodes by name."""
     known: set[str] = set()
     for index, node in enumerate(model.graph.node):
         if not node.name or node.name in known:
             node.name = f"{node.op_type}_{index}"
+            while node.name in known:
+                node.name += "_"
         known.add(node.name)

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.digests import file_digest, short
 from facenet_validate.errors import ModelError
+from facenet_validate.models.sizes import ModelSizes
 from facenet_validate.models.sources import (
     RawModel,
     SourceModel,
@@ -20,6 +21,7 @@ from facenet_validate.models.sources import (
     model_digest,
     raw_model,
     source_model,
+    suffix_of,
 )
 from facenet_validate.versions import (
     distribution_version,
@@ -84,6 +86,29 @@ class PreparedModel:
     proof: Proof
     anatomy: tuple[tuple[str, str], ...]
 
+    @property
+    def sizes(self) -> ModelSizes:
+        """What it reads and gives."""
+        return ModelSizes(self.source.name, self.image_size, self.embedding_size)
+
+
+def prepared_inputs(
+    source: SourceModel, input_name: str | None, output_name: str | None
+) -> dict[str, Any]:
+    """Return what a prepared model depends on."""
+    inputs = {
+        "source model": source.digest,
+        "converter": f"{CONVERTER_VERSION}, {graph_tools()}",
+        "platform": platform_text(),
+    }
+    if suffix_of(source.path) in (".pt", ".pth"):
+        inputs["exporter"] = f"torch {distribution_version('torch') or 'absent'}"
+    if input_name is not None:
+        inputs["input"] = input_name
+    if output_name is not None:
+        inputs["output"] = output_name
+    return inputs
+
 
 def prepare(
     source: SourceModel,
@@ -114,17 +139,7 @@ def prepare(
         prepared model gives other embeddings than the source.
     """
     check_kind(source.path)
-    inputs = {
-        "source model": source.digest,
-        "converter": f"{CONVERTER_VERSION}, {graph_tools()}",
-        "platform": platform_text(),
-    }
-    if source.path.suffix in (".pt", ".pth"):
-        inputs["exporter"] = f"torch {distribution_version('torch') or 'absent'}"
-    if input_name is not None:
-        inputs["input"] = input_name
-    if output_name is not None:
-        inputs["output"] = output_name
+    inputs = prepared_inputs(source, input_name, output_name)
 
     def report(done: int) -> None:
         if progress is not None:
@@ -142,7 +157,7 @@ def prepare(
             raw.model,
             source=str(source.path),
             input_name=input_name,
-            output_name=output_name if source.path.suffix == ".onnx" else None,
+            output_name=output_name if suffix_of(source.path) == ".onnx" else None,
         )
         report(2)
         return raw, model, anatomy
@@ -184,7 +199,7 @@ class _Proving:
                 "source model": self.source.digest,
                 "faces": sha256(f"{faces.shape}".encode() + faces.tobytes()).hexdigest(),
                 "proof": str(PROOF_VERSION),
-                "run by": _runtimes(self.source.path.suffix),
+                "run by": _runtimes(suffix_of(self.source.path)),
             }
             entry = self.cache.get_or_build(
                 "proof", inputs, "proof.json", lambda out: self._prove(path, faces, out)
@@ -263,26 +278,33 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
         type_name,
     )
 
+    how_to = f"write it that way: facenet-validate prepare {source} -o NEW.onnx."
     inputs = own_inputs(model.graph)
     for role, values in (("input", inputs), ("output", list(model.graph.output))):
         if len(values) != 1:
             names = ", ".join(value.name for value in values)
             raise ModelError(f"{source}: {len(values)} {role}s ({names}); expected one.")
-        if values[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
-            kind = type_name(values[0].type.tensor_type.elem_type)
-            raise ModelError(f"{source}: {role} {values[0].name!r} is {kind}; expected FLOAT.")
+        kind = values[0].type.tensor_type.elem_type
+        if kind != onnx.TensorProto.FLOAT:
+            how = "Export it with FLOAT ones: faces as (x − 127.5) / 128, embeddings as they are."
+            if kind in (onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
+                how = "Export it with FLOAT ones (keep_io_types=True where it is made FP16), or "
+                how += how_to
+            raise ModelError(
+                f"{source}: {role} {values[0].name!r} is {type_name(kind)}; expected FLOAT. {how}"
+            )
     shape = declared_shape(inputs[0])
     planes = len(shape) == 4 and shape[1] == 3 and not isinstance(shape[0], int)
     if not planes or shape[2] != shape[3] or not isinstance(shape[2], int):
         raise ModelError(
             f"{source}: input {inputs[0].name!r} has shape {shape_text(shape)}; expected "
             "[N, 3, H, H], such as [N, 3, 160, 160], with a dynamic N: RGB faces in planes. Export "
-            "the model that way; facenet-validate prepare does."
+            f"it that way, or {how_to}"
         )
     output = declared_shape(model.graph.output[0])
     if len(output) != 2 or not isinstance(output[1], int):
         raise ModelError(
             f"{source}: output {model.graph.output[0].name!r} has shape {shape_text(output)}; "
-            "expected [N, D]: one embedding a face."
+            f"expected [N, D]: one embedding a face. Export it that way, or {how_to}"
         )
     return output[1]

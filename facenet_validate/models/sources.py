@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING
 
 from facenet_validate.digests import file_digest, inputs_digest, short
 from facenet_validate.errors import ModelError
+from facenet_validate.models.file_kinds import (
+    kind_by_content,
+    kind_by_name,
+    kind_of,
+    missing,
+)
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
 
 if TYPE_CHECKING:
@@ -18,6 +24,11 @@ if TYPE_CHECKING:
 
     from facenet_validate.models.exported.anatomy import Anatomy
     from facenet_validate.models.proof import Runner
+
+EXPECTED = (
+    "Expected a TensorFlow frozen graph (.pb), an ONNX model (.onnx) or a facenet-pytorch "
+    "checkpoint (.pt, .pth)."
+)
 
 SIZE_LIMIT = 2**31 - 1
 """Bytes a protobuf message can have: what a source file and a prepared model are bounded by."""
@@ -64,7 +75,7 @@ def source_model(path: Path | None) -> SourceModel:
     Raises
     ------
     ModelError
-        If the file is missing, or the pretrained file is not the one we know.
+        If the file is missing or of no known kind, or the pretrained file is not the one we know.
     """
     if path is None:
         path = locate(PRETRAINED)
@@ -76,11 +87,7 @@ def source_model(path: Path | None) -> SourceModel:
                 "your model with --facenet-model."
             )
         return SourceModel(path, PRETRAINED_NAME, digest)
-    if not path.is_file():
-        raise ModelError(
-            f"model {path}: no such file. Expected a frozen graph (.pb), an ONNX model (.onnx) or "
-            "a facenet-pytorch checkpoint (.pt)."
-        )
+    check_kind(path)
     check_file_size(path)
     return SourceModel(path, path.name, model_digest(path))
 
@@ -127,32 +134,87 @@ def readable(path: Path) -> Iterator[None]:
         ) from None
 
 
+def suffix_of(path: Path) -> str:
+    """Return a file's ending in small letters: ``.ONNX`` is ``.onnx``."""
+    return path.suffix.lower()
+
+
 def model_digest(path: Path) -> str:
-    """Return the SHA-256 of a model: its file and, of an ``.onnx``, the weights beside it."""
+    """Return the SHA-256 of a source: its file and, of an ``.onnx``, the weights beside it."""
+    if suffix_of(path) == ".onnx":
+        return onnx_digest(path)
     with readable(path):
-        digest = file_digest(path)
-    if path.suffix != ".onnx":
-        return digest
+        return file_digest(path)
+
+
+def model_size(path: Path) -> int:
+    """Return the bytes of a source: its file and, of an ``.onnx``, the weights beside it."""
+    if suffix_of(path) == ".onnx":
+        return onnx_size(path)
+    with readable(path):
+        return path.stat().st_size
+
+
+def onnx_digest(path: Path) -> str:
+    """Return the SHA-256 of an ONNX graph, whatever its file is called, and of its weights' files.
+
+    Raises
+    ------
+    ModelError
+        If a file cannot be read, or is no ONNX graph.
+    """
     from facenet_validate.models.exported.onnx_file import external_files
 
+    with readable(path):
+        digest = file_digest(path)
     files = external_files(path)
     with readable(path):
         weights = {name: file_digest(file) for name, file in files.items()}
     return inputs_digest({"model": digest, "weights": weights}) if weights else digest
 
 
-def check_kind(path: Path) -> None:
-    """Check that a source is of a kind that can be converted.
+def onnx_size(path: Path) -> int:
+    """Return the bytes of an ONNX graph and of each file of its weights, once.
 
     Raises
     ------
     ModelError
-        Naming the kinds there are.
+        As `onnx_digest` does.
     """
-    if path.suffix not in _KINDS:
+    from facenet_validate.models.exported.onnx_file import external_files
+
+    files = {path.resolve(), *external_files(path).values()}
+    with readable(path):
+        return sum(file.stat().st_size for file in files)
+
+
+def check_kind(path: Path, origin: str = "model") -> None:
+    """Check that a source is of a kind that can be converted.
+
+    Parameters
+    ----------
+    origin : str
+        What to call it in an error, such as ``--facenet-model:``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it is another kind's by its ending or its first bytes.
+    """
+    absent = missing(path)
+    if absent:
+        raise ModelError(f"{origin} {path}: {absent}. {EXPECTED}")
+    by_content, kind = kind_by_content(path), kind_of(path)
+    if suffix_of(path) not in _KINDS:
+        looks = f" It looks like {kind.what}." if kind else ""
+        advice = f" {kind.advice}" if kind else ""
         raise ModelError(
-            f"model {path}: unknown kind {path.suffix!r}. Expected a TensorFlow frozen graph "
-            "(.pb), an ONNX model (.onnx) or a facenet-pytorch checkpoint (.pt, .pth)."
+            f"{origin} {path}: unknown kind {path.suffix!r}.{looks} {EXPECTED}{advice}"
+        )
+    if by_content is not None and by_content is not kind_by_name(path):
+        raise ModelError(
+            f"{origin} {path}: it is called {path.suffix} but looks like {by_content.what}. "
+            f"{EXPECTED} {by_content.advice}"
         )
 
 
@@ -165,7 +227,7 @@ def raw_model(path: Path, *, input_name: str | None, output_name: str | None) ->
         If it cannot be read or converted, or a name is given that its kind has no use for.
     """
     check_kind(path)
-    return _KINDS[path.suffix](path, input_name, output_name)
+    return _KINDS[suffix_of(path)](path, input_name, output_name)
 
 
 def _from_onnx(path: Path, input_name: str | None, output_name: str | None) -> RawModel:

@@ -121,7 +121,7 @@ def plan_facts(artefact: Artefact, model: PreparedModel, backend: BackendName) -
     A given plan tells nothing before a device has loaded it, unless it lies in a cache.
     """
     from facenet_validate.engines.tensorrt.build import parsed_report
-    from facenet_validate.engines.tensorrt.plans import kept_plan
+    from facenet_validate.engines.tensorrt.plans import kept_plan, parser_bytes
 
     plan = kept_plan(artefact.path)
     if plan is None:
@@ -129,7 +129,8 @@ def plan_facts(artefact: Artefact, model: PreparedModel, backend: BackendName) -
         return BuildFacts("a plan built elsewhere", None, {}, {}, size, profiles=None)
     if artefact.path == artefact.graph:
         return _kept_facts(plan)
-    again = parsed_report(_library(backend), artefact.graph.read_bytes())
+    graph = parser_bytes(artefact.graph, artefact.graph_digest)
+    again = parsed_report(_library(backend), graph)
     remade, differing = remade_inputs(artefact, model)
     return replace(
         _kept_facts(plan),
@@ -171,8 +172,11 @@ def loaded_shares(layers: Sequence[CompiledLayer], model: PreparedModel) -> dict
     from facenet_validate.models.network import multiply_adds
     from facenet_validate.models.prepared import load_onnx
 
-    counted = multiply_adds(load_onnx(model.entry.path))
-    network = [MultiplyingLayer(name, "", count) for name, count in counted.items()]
+    graph = load_onnx(model.entry.path)
+    called = {node.output[0]: node.name for node in graph.graph.node}
+    network = [
+        MultiplyingLayer(called[layer], "", count) for layer, count in multiply_adds(graph).items()
+    ]
     return _shares(compiled_report(layers, network).multiply_adds_by_type)
 
 

@@ -23,6 +23,9 @@ _TYPES = {
     "FLOAT": ("float", "fp32"),
     "BF16": ("bf16", "bfloat16"),
     "FP8": ("fp8",),
+    "FP4": ("fp4",),
+    "INT4": ("int4",),
+    "UINT8": ("uint8",),
 }
 _LINE = re.compile(
     r"^Name: (?P<name>.*?), LayerType: (?P<kind>[^,]*), Inputs: \[(?P<inputs>.*?)\], "

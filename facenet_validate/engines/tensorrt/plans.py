@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +99,7 @@ def cached_plan(
     def build(path: Path) -> None:
         timings = _Timings(cache, library, options, inputs["gpu"])
         known = timings.read()
-        graph = onnx_path.read_bytes()
-        if sha256(graph).hexdigest() != onnx_digest:
-            raise EngineError(
-                f"{onnx_path} changed while the plan was to be built: its digest is not "
-                f"{short(onnx_digest)} any more. Run again."
-            )
+        graph = parser_bytes(onnx_path, onnx_digest)
         built = build_plan(library, graph, options, timing_cache=known, progress=progress)
         path.write_bytes(built.plan)
         path.with_name(LOG).write_text(built.log)
@@ -113,6 +107,37 @@ def cached_plan(
         timings.write(built.timing_cache, known)
 
     return _plan(cache.get_or_build("plan", inputs, PLAN, build))
+
+
+def parser_bytes(path: Path, digest: str) -> bytes:
+    """Return a graph as a parser takes it that reads no other files and no equal node names.
+
+    Parameters
+    ----------
+    digest : str
+        `onnx_digest` of the graph, when it was found.
+
+    Raises
+    ------
+    EngineError
+        If the file, or one of its weights', changed since.
+    """
+    from facenet_validate.models.exported.onnx_file import external_files, load_onnx
+    from facenet_validate.models.passes import has_equal_names, name_nodes
+    from facenet_validate.models.sources import onnx_digest
+
+    content = path.read_bytes()
+    found = onnx_digest(path)
+    if found != digest:
+        raise EngineError(
+            f"{path} changed while the plan was to be built: its digest is not {short(digest)} any "
+            "more. Run again."
+        )
+    model = load_onnx(path)
+    if not external_files(path) and not has_equal_names(model):
+        return content
+    name_nodes(model)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _plan(entry: Entry) -> Plan:
@@ -257,7 +282,12 @@ def kept_plan(path: Path) -> Plan | None:
 
 
 def precision_of(report: NetworkReport) -> Precision:
-    """Return the precision that most of a network's multiply-adds are in."""
-    if report.int8_share > 0.5:
+    """Return the precision whose limits a plan is judged by: what most multiply-adds are in.
+
+    What is quantised to other types, as FP8, goes by INT8's limits: ``build.int8_share`` fails it.
+    """
+    by_type = report.multiply_adds_by_type
+    floating = sum(by_type.get(kind, 0) for kind in ("FLOAT", "HALF", "BF16"))
+    if 2 * floating < sum(by_type.values()):
         return "int8"
     return "fp16" if report.half_share > 0.5 else "fp32"

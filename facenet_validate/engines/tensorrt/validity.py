@@ -16,6 +16,7 @@ from facenet_validate.engines.tensorrt.library import NAMES, Library
 from facenet_validate.engines.tensorrt.log import listening
 from facenet_validate.engines.tensorrt.plans import kept_manifest
 from facenet_validate.errors import EngineError
+from facenet_validate.models.file_kinds import kind_by_content
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -103,7 +104,13 @@ def read_header(path: Path) -> PlanHeader:
     except OSError as error:
         raise EngineError(f"plan {path} cannot be read ({error.strerror}).") from None
     backend = _TAGS.get(head[:4])
-    if backend is None or len(head) < _HEADER:
+    if backend is not None and len(head) < _HEADER:
+        raise EngineError(
+            f"{path} is no TensorRT plan: it has {size} bytes, and the header of a plan of "
+            f"{NAMES[backend]}, as which it begins, has {_HEADER}. It was copied in part: copy it "
+            "again."
+        )
+    if backend is None:
         raise EngineError(
             f"{path} is no TensorRT plan: it has {size} bytes and begins with {head[:4]!r}, not "
             f"with {b'ftrt'!r} (TensorRT) or {b'vtrt'!r} (TensorRT for RTX){_resembles(path, head)}"
@@ -123,9 +130,10 @@ def read_header(path: Path) -> PlanHeader:
 def _resembles(path: Path, head: bytes) -> str:
     if not head:
         return ": it is empty"
-    if path.suffix == ".onnx" or head[:1] == b"\x08":
+    if path.suffix.lower() == ".onnx" or head[:1] == b"\x08":
         return ". It looks like an ONNX graph, which must be called .onnx"
-    return ""
+    kind = kind_by_content(path)
+    return "" if kind is None else f". It looks like {kind.what}"
 
 
 def _same_version(of_plan: str, installed: str) -> bool:
@@ -184,4 +192,4 @@ def is_plan(path: Path) -> bool:
             tag = file.read(4)
     except OSError as error:
         raise EngineError(f"{path} cannot be read ({error.strerror}).") from None
-    return tag in _TAGS or path.suffix in _SUFFIXES
+    return tag in _TAGS or path.suffix.lower() in _SUFFIXES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx
 from onnx import TensorProto
@@ -19,6 +18,7 @@ from facenet_validate.models.exported.graph_view import (
     type_name,
 )
 from facenet_validate.models.exported.head import refuse_classifier
+from facenet_validate.models.exported.image_layout import Layout, image_layout, is_open
 from facenet_validate.models.exported.normalisation import Norm, find_norm
 
 IMAGE_SIZE = 160
@@ -47,7 +47,7 @@ class ImageInput:
     """
 
     name: str
-    layout: Literal["NCHW", "NHWC"]
+    layout: Layout
     batch: int | None
     size: int
     why: str
@@ -145,8 +145,21 @@ class Anatomy:
         return f"to another length than 1, spelled {spelled}; replaced by the L2 norm"
 
 
-def find_image(graph: onnx.GraphProto, *, source: str, name: str | None) -> ImageInput:
+def find_image(
+    graph: onnx.GraphProto,
+    *,
+    source: str,
+    name: str | None,
+    types: tuple[int, ...] = (TensorProto.FLOAT,),
+) -> ImageInput:
     """Return the input that faces go into: rank 4, 3 channels, read by a convolution in the end.
+
+    Sides that are open are told by that convolution, and by what FaceNet reads.
+
+    Parameters
+    ----------
+    types : tuple of int
+        ``TensorProto.DataType`` that faces may be given in.
 
     Raises
     ------
@@ -156,7 +169,7 @@ def find_image(graph: onnx.GraphProto, *, source: str, name: str | None) -> Imag
     inputs = own_inputs(graph)
     listed = "; ".join(f"{v.name} {shape_text(declared_shape(v))}" for v in inputs) or "none"
     if name is None:
-        found = [v for v in inputs if 3 in _channel_axes(v) and _reaches_conv(graph, v.name)]
+        found = [v for v in inputs if image_layout(graph, v) and _reaches_conv(graph, v.name)]
     else:
         found = [value for value in inputs if value.name == name]
     if len(found) != 1:
@@ -168,23 +181,28 @@ def find_image(graph: onnx.GraphProto, *, source: str, name: str | None) -> Imag
             "that convolutions read; name it: facenet-validate prepare SRC --input NAME."
         )
     value = found[0]
-    shape = declared_shape(value)
-    if 3 not in _channel_axes(value):
+    shape, layout = declared_shape(value), image_layout(graph, value)
+    if layout is None:
         raise ModelError(
             f"{source}: input {value.name!r} has shape {shape_text(shape)}; expected "
-            "[N, 3, H, W] or [N, H, W, 3]."
+            "[N, 3, H, W] or [N, H, W, 3], and where the sides are open a first convolution of 3 "
+            "channels."
         )
-    if value.type.tensor_type.elem_type != TensorProto.FLOAT:
-        kind = type_name(value.type.tensor_type.elem_type)
+    kind = value.type.tensor_type.elem_type
+    if kind not in types:
         raise ModelError(
-            f"{source}: input {value.name!r} is {kind}; expected FLOAT: faces as (x − 127.5) / 128."
+            f"{source}: input {value.name!r} is {type_name(kind)}; expected FLOAT: faces as "
+            "(x − 127.5) / 128."
         )
-    layout: Literal["NCHW", "NHWC"] = "NCHW" if shape[1] == 3 else "NHWC"
+    shape = shape or ["?"] * 4
     size, dynamic = _image_size(shape[2:] if layout == "NCHW" else shape[1:3], value.name, source)
-    why = f"float32 {shape_text(shape)}, " + (
+    stored = "float32" if kind == TensorProto.FLOAT else type_name(kind)
+    why = f"{stored} {shape_text(shape)}, " + (
         "the only input" if len(inputs) == 1 else "named with --input" if name else "the one of "
         f"{len(inputs)} inputs that is an image"
     )  # fmt: skip
+    if is_open(shape[1 if layout == "NCHW" else 3]):
+        why += "; its first convolution reads 3 channels"
     if dynamic:
         why += f"; its size is open, {IMAGE_SIZE} is FaceNet's"
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
@@ -205,11 +223,6 @@ def check_batch(batch: int | None, source: str) -> None:
             f"{source}: its batch is fixed at {batch:,}; expected at most {MOST_BATCH:,}. Export "
             "the model with a dynamic batch."
         )
-
-
-def _channel_axes(value: onnx.ValueInfoProto) -> list[int | str]:
-    shape = declared_shape(value)
-    return [shape[1], shape[3]] if len(shape) == 4 else []
 
 
 def _image_size(sides: list[int | str], name: str, source: str) -> tuple[int, bool]:

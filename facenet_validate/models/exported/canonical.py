@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.endless import check_ends
 from facenet_validate.models.exported.anatomy import (
     Anatomy,
     Embedding,
@@ -91,7 +92,7 @@ def _canonical(
     raw = _modern(model, source)
     batch_norms = sum(node.op_type == "BatchNormalization" for node in raw.graph.node)
     image = find_image(raw.graph, source=source, name=input_name)
-    image = _not_training(raw.graph, _with_inner_batch(raw.graph, image, source))
+    image = _not_training(raw.graph, with_inner_batch(raw.graph, image, source))
     # At a concrete batch all shape arithmetic folds. Not one: dimensions of one fold away too.
     batch = image.batch or 2
     planes = _feed(raw.graph, image, batch)
@@ -122,6 +123,7 @@ def _canonical(
 def _check_operators(model: onnx.ModelProto, source: str) -> None:
     from facenet_validate.models.quantization.precision import infer_precision
 
+    check_ends(model, source)
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             raise ModelError(
@@ -211,7 +213,7 @@ def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
     return found
 
 
-def _with_inner_batch(graph: onnx.GraphProto, image: ImageInput, source: str) -> ImageInput:
+def with_inner_batch(graph: onnx.GraphProto, image: ImageInput, source: str) -> ImageInput:
     """Return the image with the batch that a graph, dynamic by its input, is fixed at inside."""
     if image.batch is not None:
         return image

@@ -13,6 +13,11 @@ from facenet_validate.models.quantization.recipes import Precision
 
 FP16_VERSION = 2
 
+_QUANTIZED_PREFIXES = (
+    "QLinear", "QGemm", "QAttention", "DynamicQuantize", "MatMulInteger", "MatMulNBits",
+    "MatMulBnb4",
+)  # fmt: skip
+
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the typed FP16 graph; input, output and the embedding tail stay float32."""
@@ -30,10 +35,11 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def infer_precision(model: onnx.ModelProto) -> Precision:
-    """Return the precision a graph is typed in.
+    """Return the precision whose limits a graph is judged by.
 
-    Any quantising or integer operator makes it INT8; otherwise FP16 weights, constants or casts
-    make it FP16; otherwise it is FP32.
+    Any quantising or integer operator makes it INT8, whatever it quantises to: a graph in 16, 4 or
+    FP8 bits is judged as the INT8 engine that it was to be, and ``build.int8_share`` fails it.
+    Otherwise FP16 weights, constants or casts make it FP16; otherwise it is FP32.
     """
     if any(_is_quantized(node.op_type) for node in model.graph.node):
         return "int8"
@@ -52,7 +58,7 @@ def infer_precision(model: onnx.ModelProto) -> Precision:
 
 
 def _is_quantized(operator: str) -> bool:
-    return operator.startswith("QLinear") or operator.endswith(
+    return operator.startswith(_QUANTIZED_PREFIXES) or operator.endswith(
         ("Integer", "QuantizeLinear", "DequantizeLinear")
     )
 

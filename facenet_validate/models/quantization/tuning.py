@@ -140,9 +140,11 @@ def tune(
         return loss_between(reference, emulated_embeddings(model, images))
 
     store_of_losses = LossStore(store, measure)
-    costs = multiply_adds(calibrated.model)
+    # Recipes name nodes; those of a prepared model have names of their own.
+    called = {node.output[0]: node.name for node in calibrated.model.graph.node}
+    costs = {called[layer]: cost for layer, cost in multiply_adds(calibrated.model).items()}
     parts = [
-        Block(block.name, tuple(name for name in block.nodes if name not in always))
+        Block(block.name, tuple(n for layer in block.nodes if (n := called[layer]) not in always))
         for block in blocks(calibrated.model)
     ]
     everything = frozenset(name for part in parts for name in part.nodes)

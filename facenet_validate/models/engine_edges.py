@@ -1,0 +1,369 @@
+"""An engine graph whose edges do not keep the contract → the same engine with edges that do.
+
+The network between them is not touched: precision, scales and operators stay as they were built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from facenet_validate.errors import ModelError
+from facenet_validate.models.exported.anatomy import ImageInput, find_image
+from facenet_validate.models.exported.assembly import INPUT_NAME, OUTPUT_NAME
+from facenet_validate.models.exported.canonical import with_inner_batch
+from facenet_validate.models.exported.graph_view import (
+    GraphView,
+    declared_shape,
+    own_inputs,
+    shape_text,
+    type_name,
+)
+from facenet_validate.models.exported.onnx_extent import inner_graphs
+from facenet_validate.models.quantization.precision import infer_precision
+
+TYPES: dict[int, np.dtype[Any]] = {
+    TensorProto.FLOAT: np.dtype(np.float32),
+    TensorProto.FLOAT16: np.dtype(np.float16),
+    TensorProto.DOUBLE: np.dtype(np.float64),
+}
+"""Types of faces and embeddings that a ``Cast`` brings to float32 without another scale."""
+
+SAME = 1e-5
+"""Largest difference of two values where both graphs run the same batch."""
+
+SAME_IN_HALF = 5e-3
+"""The same where an edge was FP16: ONNX Runtime leaves out a cast to FP16 and straight back."""
+
+ALONE = 0.05
+"""Largest distance of a face's unit embeddings in two batch sizes: quantising may round anew."""
+
+_BATCHES = (1, 3)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """An engine graph with the edges of the contract.
+
+    Attributes
+    ----------
+    model : onnx.ModelProto
+        ``input`` float32 ``[N, 3, H, H]`` → ``embeddings`` float32 ``[N, D]``.
+    changes : tuple of str
+        What was changed, for people.
+    proof : str
+        What shows that it computes the same.
+    """
+
+    model: onnx.ModelProto
+    changes: tuple[str, ...]
+    proof: str
+
+
+def is_engine(model: onnx.ModelProto) -> bool:
+    """Say whether a graph is an engine's: quantised, FP16, or fed or giving other than float32."""
+    edges = [*own_inputs(model.graph), *model.graph.output]
+    others = (TensorProto.FLOAT16, TensorProto.DOUBLE)
+    return any(v.type.tensor_type.elem_type in others for v in edges) or (
+        infer_precision(model) != "fp32"
+    )
+
+
+def keeps_contract(model: onnx.ModelProto) -> bool:
+    """Say whether a graph's edges are the contract's, their names among it."""
+    from facenet_validate.models.prepared import check_contract
+
+    try:
+        check_contract(model, "")
+    except ModelError:
+        return False
+    names = [own_inputs(model.graph)[0].name, model.graph.output[0].name]
+    return names == [INPUT_NAME, OUTPUT_NAME]
+
+
+def restored(
+    model: onnx.ModelProto,
+    *,
+    source: str,
+    input_name: str | None = None,
+    output_name: str | None = None,
+    faces: NDArray[np.uint8] | None = None,
+) -> Restored:
+    """Return an engine graph with a dynamic batch, float32 faces in planes and rows of embeddings.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        As `load_onnx` gives it. It is not changed.
+    source : str
+        What to call it in an error.
+    input_name, output_name : str, optional
+        The image input and the output that is the embedding, where there is a choice.
+    faces : ndarray of shape (N, 160, 160, 3), uint8, optional
+        Aligned faces to compare the two on; drawn ones by default.
+
+    Raises
+    ------
+    ModelError
+        If image or embedding cannot be told, the graph does not run, or the batch is fixed inside
+        it: then the rows differ from those of the graph as it was.
+    """
+    from facenet_validate.datasets.images import standardize
+    from facenet_validate.models.proof import drawn_faces
+
+    image = find_image(model.graph, source=source, name=input_name, types=tuple(TYPES))
+    image = with_inner_batch(model.graph, image, source)
+    if len(own_inputs(model.graph)) > 1:
+        names = ", ".join(value.name for value in own_inputs(model.graph))
+        raise ModelError(
+            f"{source}: {len(own_inputs(model.graph))} inputs ({names}); expected the image alone. "
+            "Export the engine for inference."
+        )
+    output = _output(model, source, output_name)
+    images = standardize(drawn_faces() if faces is None else faces, image.size)
+    before = _Runner(model, image, output, source)
+    expected = before.rows(images)
+    made, changes = _with_edges(model, image, output, expected.shape[1])
+    after = _Runner(made, replace(image, layout="NCHW", batch=None), made.graph.output[0], source)
+    edges = {value.type.tensor_type.elem_type for value in (*own_inputs(model.graph), output)}
+    limit = SAME_IN_HALF if TensorProto.FLOAT16 in edges else SAME
+    _compare(before, after, images, expected, limit, source)
+    return Restored(
+        made,
+        changes,
+        f"the same embeddings as the graph as it was, of {len(images)} faces, in batches of "
+        f"{_BATCHES[0]} and {_BATCHES[1]} too",
+    )
+
+
+def _output(model: onnx.ModelProto, source: str, name: str | None) -> onnx.ValueInfoProto:
+    outputs = list(model.graph.output)
+    listed = "; ".join(f"{v.name} {shape_text(declared_shape(v))}" for v in outputs)
+    found = [value for value in outputs if name in (None, value.name)]
+    if len(found) != 1:
+        what = f"{len(outputs)} outputs" if name is None else f"no output {name!r}"
+        raise ModelError(
+            f"{source}: {what}; its outputs are: {listed}. Expected one that is the embedding: "
+            "name it with --output NAME."
+        )
+    kind = found[0].type.tensor_type.elem_type
+    if kind not in TYPES:
+        raise ModelError(
+            f"{source}: output {found[0].name!r} is {type_name(kind)}; expected FLOAT or FLOAT16. "
+            "Export the engine with its embeddings in floating point."
+        )
+    chosen: onnx.ValueInfoProto = found[0]
+    return chosen
+
+
+# -- the graph ----------------------------------------------------------------------------------
+
+
+def _with_edges(
+    model: onnx.ModelProto, image: ImageInput, output: onnx.ValueInfoProto, size: int
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    value = next(v for v in own_inputs(graph) if v.name == image.name)
+    changes = []
+    if image.batch is not None:
+        changes.append(f"batch fixed at {image.batch} → dynamic")
+        _open_batch(graph, image.name, image.batch)
+    # What is called as the edges will be gets another name first.
+    for name in (INPUT_NAME, OUTPUT_NAME):
+        _rename(graph, name, f"{name}/inner")
+    faces, rows = (f"{n}/inner" if n in (INPUT_NAME, OUTPUT_NAME) else n
+                   for n in (image.name, output.name))  # fmt: skip
+    first: list[tuple[str, dict[str, Any]]] = []
+    last: list[tuple[str, dict[str, Any]]] = []
+    told, given = value.type.tensor_type.elem_type, output.type.tensor_type.elem_type
+    known = INPUT_NAME
+    if image.layout == "NHWC":
+        changes.append("interleaved pixels (NHWC) → planes")
+        first.append(("Transpose", {"perm": [0, 2, 3, 1]}))
+    if told != TensorProto.FLOAT:
+        changes.append(f"input {type_name(told)} → FLOAT, cast inside")
+        first.append(("Cast", {"to": told}))
+    if given != TensorProto.FLOAT:
+        changes.append(f"output {type_name(given)} → FLOAT, cast inside")
+        last.append(("Cast", {"to": int(TensorProto.FLOAT)}))
+    if len(declared_shape(output)) != 2:
+        changes.append("output → rows")
+        last.append(("Flatten", {"axis": 1}))
+    before = _chain(known, faces, first, INPUT_NAME)
+    after = _chain(rows, OUTPUT_NAME, last, OUTPUT_NAME)
+    if not before:
+        _rename(graph, faces, INPUT_NAME)
+    if not after:
+        _rename(graph, rows, OUTPUT_NAME)
+    nodes = [*before, *graph.node, *after]
+    copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copied)
+    weights = {tensor.name for tensor in graph.initializer}
+    kept = [v for v in graph.input if v.name in weights]
+    shape: list[str | int] = ["N", 3, image.size, image.size]
+    inputs = [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, shape), *kept]
+    outputs = [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", size])]
+    del graph.input[:], graph.output[:]
+    graph.input.extend(inputs)
+    graph.output.extend(outputs)
+    annotated = [v for v in graph.value_info if v.name not in (INPUT_NAME, OUTPUT_NAME)]
+    del graph.value_info[:]
+    graph.value_info.extend(annotated)
+    if not changes:
+        changes.append(f"named {INPUT_NAME} and {OUTPUT_NAME}, its sides stated")
+    return made, tuple(changes)
+
+
+def _chain(
+    read: str, made: str, steps: list[tuple[str, dict[str, Any]]], prefix: str
+) -> list[onnx.NodeProto]:
+    nodes = []
+    for place, (operator, attributes) in enumerate(steps):
+        name = f"{prefix}/{operator}"
+        result = made if place == len(steps) - 1 else f"{name}/made"
+        nodes.append(helper.make_node(operator, [read], [result], name=name, **attributes))
+        read = result
+    return nodes
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Rename a tensor wherever it is read, made or annotated, in inner graphs too."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new
+        for attribute in node.attribute:
+            for inner in inner_graphs(attribute):
+                _rename(inner, old, new)
+    for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
+        if value.name == old:
+            value.name = new
+
+
+def _open_batch(graph: onnx.GraphProto, image: str, batch: int) -> None:
+    """Let reshapes and annotations of what the image reaches take any batch, in place."""
+    live = GraphView(graph, {}, image).live
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    for node in graph.node:
+        if node.op_type != "Reshape" or node.input[0] not in live or node.input[1] not in constants:
+            continue
+        target = numpy_helper.to_array(constants[node.input[1]]).copy()
+        if target.ndim != 1 or not len(target) or target[0] != batch:
+            continue
+        # Zero keeps the side that is read; where another side is left open it is the only way.
+        target[0] = 0 if -1 in target[1:] else -1
+        node.input[1] = f"{node.output[0]}/shape"
+        graph.initializer.append(numpy_helper.from_array(target, node.input[1]))
+    for value in graph.value_info:
+        sides = value.type.tensor_type.shape.dim
+        if value.name in live and sides and sides[0].dim_value == batch:
+            sides[0].dim_param = "N"
+
+
+# -- the comparison -----------------------------------------------------------------------------
+
+
+class _Runner:
+    """A graph on ONNX Runtime's CPU provider, fed as it wants to be."""
+
+    def __init__(
+        self, model: onnx.ModelProto, image: ImageInput, output: onnx.ValueInfoProto, source: str
+    ) -> None:
+        import onnxruntime as ort
+
+        self._image, self._output, self._source = image, output.name, source
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            self._session: Any = ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime has one class an error code
+            raise self._failed(error) from None
+        (value,) = self._session.get_inputs()
+        self._name = value.name
+        self._type = next(
+            kind for kind in TYPES.values() if value.type == _SESSION_TYPES[kind.name]
+        )
+
+    def _failed(self, error: Exception) -> ModelError:
+        return ModelError(
+            f"{self._source}: onnxruntime cannot run it: "
+            f"{str(error).strip().splitlines()[0][:300]}. Expected an engine that it runs: export "
+            "it again."
+        )
+
+    def rows(self, images: NDArray[np.float32], batch: int | None = None) -> NDArray[np.float64]:
+        """Return embeddings of length 1, in full batches: the fixed one, else ``batch`` or all."""
+        step = self._image.batch or batch or len(images)
+        given = images if self._image.layout == "NCHW" else images.transpose(0, 2, 3, 1)
+        found = []
+        for start in range(0, len(given), step):
+            part = np.resize(given[start : start + step], (step, *given.shape[1:]))
+            try:
+                (values,) = self._session.run([self._output], {self._name: part.astype(self._type)})
+            except Exception as error:
+                raise self._failed(error) from None
+            wide = np.asarray(values, np.float64).reshape(step, -1)[: len(given) - start]
+            with np.errstate(invalid="ignore", divide="ignore"):  # a row of zeros becomes NaN
+                found.append(wide / np.linalg.norm(wide, axis=1, keepdims=True))
+        return np.concatenate(found)
+
+
+_SESSION_TYPES = {
+    "float32": "tensor(float)",
+    "float16": "tensor(float16)",
+    "float64": "tensor(double)",
+}
+
+
+def _compare(
+    before: _Runner,
+    after: _Runner,
+    images: NDArray[np.float32],
+    expected: NDArray[np.float64],
+    limit: float,
+    source: str,
+) -> None:
+    batch = before._image.batch
+    fixed = (
+        f"{source}: its batch is fixed inside the graph, where it cannot be opened. Export the "
+        "engine with a dynamic batch: with dynamic_axes={'input': {0: 'N'}}, for torch.onnx.export."
+    )
+    whole = np.resize(images, (max(batch or 0, len(images)), *images.shape[1:]))
+    try:
+        same = after.rows(whole, batch)[: len(images)]
+        others = [after.rows(images, size)[: len(images)] for size in _sizes(len(images))]
+    except ModelError:
+        if batch is None:
+            raise
+        raise ModelError(fixed) from None
+    if not _largest(same, expected) <= limit:
+        raise ModelError(
+            f"{source}: with the edges of the contract it gives other embeddings (a value differs "
+            f"by {_largest(same, expected):.3g}). Expected the same; please report it."
+        )
+    for rows in others:
+        if not np.linalg.norm(rows - expected, axis=1).max() <= ALONE:
+            raise ModelError(fixed)
+
+
+def _sizes(count: int) -> Iterable[int]:
+    return (size for size in _BATCHES if size <= count)
+
+
+def _largest(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(np.abs(a - b).max()) if a.shape == b.shape else float("inf")
