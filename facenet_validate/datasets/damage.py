@@ -1,0 +1,117 @@
+"""JPEGs whose data are damaged although the file is whole: a hole, a flipped bit.
+
+OpenCV decodes them to grey rubble without a word. The decoder below it, libjpeg-turbo, warns of
+them; simplejpeg is a way to hear it. The pixels are not taken from there.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import simplejpeg
+
+from facenet_validate.datasets.headers import (
+    FRAMES,
+    START_OF_SCAN,
+    jpeg_frame,
+    jpeg_segments,
+)
+
+_WARNINGS = ("Corrupt JPEG data", "Premature end of JPEG file", "Inconsistent progression")
+"""How libjpeg's warnings of damage begin.
+
+Other errors are left to OpenCV: it reads layouts that simplejpeg does not.
+"""
+
+_COLOURS = {1: "GRAY", 3: "GRAY", 4: "CMYK"}
+"""The cheapest that simplejpeg decodes to, by the number of components."""
+
+_QUANTISATION = 0xDB
+_TABLE_HEAD = 4
+"""Bytes of a segment before its first table: marker and length."""
+
+_TABLES = frozenset({0xC4, 0xCC, _QUANTISATION, 0xDC, 0xDD})
+"""Huffman tables, arithmetic conditions, quantisation tables, number of lines, restart interval."""
+
+_SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
+_SPARED = (0, 1, 2)
+
+
+def jpeg_damage(data: bytes) -> str:
+    """Return what is wrong with the tables and scans of a whole JPEG; empty if nothing.
+
+    Not every damage is seen: the decoder may fall into step again and end where it should. How
+    much is, is told in ``docs/datasets.md``.
+
+    Parameters
+    ----------
+    data : bytes
+        The encoded file, from its first marker to its end-of-image marker at least.
+    """
+    frame = jpeg_frame(data)
+    colours = None if frame is None else _COLOURS.get(frame[9])
+    if colours is None:
+        return ""
+    if _has_empty_table(data):
+        return "a zero in a quantisation table"
+    warning = _warning(data, colours)
+    # It may be of the header or of padding, which do no harm, and hide what comes after it.
+    if warning and any(not _warning(_bare(data, spared), colours) for spared in _SPARED):
+        return ""
+    return warning
+
+
+def _has_empty_table(data: bytes) -> bool:
+    """Say whether a quantisation table has a zero, of which libjpeg does not warn."""
+    for segment in jpeg_segments(data):
+        position = segment.start + _TABLE_HEAD
+        while segment.marker == _QUANTISATION and position < segment.stop:
+            width = 2 if data[position] >> 4 else 1
+            table = data[position + 1 : position + 1 + 64 * width]
+            if b"\0" in table and any(
+                not any(table[value : value + width]) for value in range(0, len(table), width)
+            ):
+                return True
+            position += 1 + 64 * width
+    return False
+
+
+def _warning(data: bytes, colours: str) -> str:
+    try:
+        # An eighth of the size: all codes are read, and hardly a pixel is computed.
+        simplejpeg.decode_jpeg(
+            data, colours, fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8
+        )
+    except ValueError as error:
+        text = str(error)
+        return text if text.startswith(_WARNINGS) else ""
+    return ""
+
+
+def _bare(data: bytes, spared: int) -> bytes:
+    """Return a JPEG of the same scans without what does not belong to the picture.
+
+    That is: padding between segments, comments and metadata, and zeros between the data of a scan
+    and the marker after them. Of these a few are spared, in case they are the scan's last bytes.
+    """
+    parts = [data[:2]]
+    sequential = False
+    for segment, after in pairwise(jpeg_segments(data)):
+        body = data[segment.start : segment.stop]
+        if segment.marker == START_OF_SCAN:
+            parts += [_scan_header(body) if sequential else body]
+            parts += [_without_padding(data[segment.stop : after.start], spared)]
+        elif segment.marker in _TABLES | FRAMES:
+            sequential = sequential or segment.marker in _SEQUENTIAL
+            parts.append(body)
+    return b"".join([*parts, b"\xff\xd9"])
+
+
+def _scan_header(body: bytes) -> bytes:
+    """Return a sequential scan's header with the spectral range that decoders assume."""
+    return body[:-3] + b"\x00\x3f\x00"
+
+
+def _without_padding(scan: bytes, spared: int) -> bytes:
+    kept = scan.rstrip(b"\0")
+    return kept + bytes(min(spared, len(scan) - len(kept)))
