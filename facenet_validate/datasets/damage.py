@@ -34,7 +34,8 @@ _TABLES = frozenset({0xC4, 0xCC, _QUANTISATION, 0xDC, 0xDD})
 """Huffman tables, arithmetic conditions, quantisation tables, number of lines, restart interval."""
 
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
-_SPARED = (0, 1, 2)
+_SPARED = (0, 1)
+"""Zeros that the last bytes of a scan may be: none, or the one that is stuffed behind FF."""
 
 
 def jpeg_damage(data: bytes) -> str:
@@ -54,11 +55,12 @@ def jpeg_damage(data: bytes) -> str:
         return ""
     if _has_empty_table(data):
         return "a zero in a quantisation table"
-    warning = _warning(data, colours)
-    # It may be of the header or of padding, which do no harm, and hide what comes after it.
-    if warning and any(not _warning(_bare(data, spared), colours) for spared in _SPARED):
+    if not _complaint(data, colours):
         return ""
-    return warning
+    # It may be of the header or of padding, which do no harm, and hides what comes after it.
+    found = [_complaint(_bare(data, spared), colours) for spared in _SPARED]
+    damages = [text if text.startswith(_WARNINGS) else "" for text in found]
+    return damages[0] if all(damages) else ""
 
 
 def _has_empty_table(data: bytes) -> bool:
@@ -76,15 +78,14 @@ def _has_empty_table(data: bytes) -> bool:
     return False
 
 
-def _warning(data: bytes, colours: str) -> str:
+def _complaint(data: bytes, colours: str) -> str:
     try:
         # An eighth of the size: all codes are read, and hardly a pixel is computed.
         simplejpeg.decode_jpeg(
             data, colours, fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8
         )
     except ValueError as error:
-        text = str(error)
-        return text if text.startswith(_WARNINGS) else ""
+        return str(error)
     return ""
 
 
