@@ -16,6 +16,7 @@ from facenet_validate.datasets.headers import (
     jpeg_frame,
     jpeg_segments,
 )
+from facenet_validate.datasets.jpeg_tables import HUFFMAN, QUANTISATION, table_damage
 
 _WARNINGS = ("Corrupt JPEG data", "Premature end of JPEG file", "Inconsistent progression")
 """How libjpeg's warnings of damage begin.
@@ -26,11 +27,7 @@ Other errors are left to OpenCV: it reads layouts that simplejpeg does not.
 _COLOURS = {1: "GRAY", 3: "GRAY", 4: "CMYK"}
 """The cheapest that simplejpeg decodes to, by the number of components."""
 
-_QUANTISATION = 0xDB
-_TABLE_HEAD = 4
-"""Bytes of a segment before its first table: marker and length."""
-
-_TABLES = frozenset({0xC4, 0xCC, _QUANTISATION, 0xDC, 0xDD})
+_TABLES = frozenset({HUFFMAN, 0xCC, QUANTISATION, 0xDC, 0xDD})
 """Huffman tables, arithmetic conditions, quantisation tables, number of lines, restart interval."""
 
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
@@ -53,29 +50,14 @@ def jpeg_damage(data: bytes) -> str:
     colours = None if frame is None else _COLOURS.get(frame[9])
     if colours is None:
         return ""
-    if _has_empty_table(data):
-        return "a zero in a quantisation table"
+    if tables := table_damage(data):
+        return tables
     if not _complaint(data, colours):
         return ""
     # It may be of the header or of padding, which do no harm, and hides what comes after it.
     found = [_complaint(_bare(data, spared), colours) for spared in _SPARED]
     damages = [text if text.startswith(_WARNINGS) else "" for text in found]
     return damages[0] if all(damages) else ""
-
-
-def _has_empty_table(data: bytes) -> bool:
-    """Say whether a quantisation table has a zero, of which libjpeg does not warn."""
-    for segment in jpeg_segments(data):
-        position = segment.start + _TABLE_HEAD
-        while segment.marker == _QUANTISATION and position < segment.stop:
-            width = 2 if data[position] >> 4 else 1
-            table = data[position + 1 : position + 1 + 64 * width]
-            if b"\0" in table and any(
-                not any(table[value : value + width]) for value in range(0, len(table), width)
-            ):
-                return True
-            position += 1 + 64 * width
-    return False
 
 
 def _complaint(data: bytes, colours: str) -> str:

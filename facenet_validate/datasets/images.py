@@ -107,7 +107,7 @@ def _check_size(data: bytes, name: str) -> None:
 
 def megapixels(width: int, height: int) -> str:
     """Return a photo's number of pixels for people."""
-    return f"{width * height / 1e6:.1f} megapixels"
+    return f"{width * height / 1e6:.2f} megapixels"
 
 
 def _undecodable(name: str, kind: str, size: int, reason: str) -> DatasetError:
