@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
+    from facenet_validate.datasets.photos import Kind
 
 RUN = pytest.StashKey["Run"]()
 
@@ -239,32 +240,39 @@ class Run:
         asked = "facenet_calibration_images" in self.settings.origins
         wanted = self.settings.calibration_images if asked else MINIMUM_CALIBRATION_IMAGES
         if found < wanted:
+            fewer = f", or accept fewer with --facenet-calibration-images {found}" if found else ""
             raise DatasetError(
                 f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
                 f"calibrated on at least {wanted}. Put photos of other people beside the set's"
-                + (
-                    f", or accept fewer with --facenet-calibration-images {found}."
-                    if found
-                    else ", in the folder of its photos: none can be left out of the pairs."
-                )
+                f"{fewer}."
             )
 
     def aligned(
-        self, cache: Cache, names: Sequence[str], paths: Sequence[Path], title: str
+        self,
+        cache: Cache,
+        names: Sequence[str],
+        paths: Sequence[Path],
+        title: str,
+        beside: Kind | None = None,
     ) -> AlignedFaces:
         """Return photos as aligned faces; those that are 160×160 already as they are.
 
         Raises
         ------
         DatasetError
-            If one cannot be read.
+            If one cannot be read; or some are 160×160 and others, those beside them included, are
+            not.
         """
-        from facenet_validate.datasets.faces import align_photos, faces_as_they_are, is_aligned
+        from facenet_validate.datasets.faces import faces_of
 
-        if is_aligned(paths[0]):
-            return faces_as_they_are(names, paths)
-        with self.progress.stage(title) as report:
-            return align_photos(names, paths, cache, workers=self.threads, progress=report)
+        return faces_of(
+            names,
+            paths,
+            cache,
+            workers=self.threads,
+            stage=lambda: self.progress.stage(title),
+            beside=beside,
+        )
 
 
 def is_active(config: pytest.Config) -> bool:

@@ -119,11 +119,12 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
     Raises
     ------
     DatasetError
-        If there are fewer than four, or one is no photo of 160×160.
+        If there is no such folder, there are fewer than four, or one is no photo of 160×160.
     """
     import numpy as np
 
-    from facenet_validate.datasets.images import decode_image
+    from facenet_validate.datasets.faces import as_they_are
+    from facenet_validate.datasets.photos import kind_of, look_at, photos_below
     from facenet_validate.models.proof import FACES
 
     if not folder.is_dir():
@@ -131,23 +132,19 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
         raise DatasetError(
             f"--faces {folder}: {found}. Expected a folder of aligned face photos (.jpg, .png)."
         )
-    suffixes = (".jpg", ".jpeg", ".png")
-    try:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes)[:MOST_FACES]
-        faces = [decode_image(path.read_bytes(), name=str(path)) for path in paths]
-    except OSError as error:
-        raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}).") from None
-    if len(faces) < FACES:
+    paths = photos_below(folder)[:MOST_FACES]
+    if len(paths) < FACES:
         raise DatasetError(
-            f"{folder}: {len(faces)} photos (.jpg, .png); expected at least {FACES} aligned faces."
+            f"{folder}: {len(paths)} photos (.jpg, .png); expected at least {FACES} aligned faces."
         )
-    for path, face in zip(paths, faces, strict=True):
-        if face.shape != (160, 160, 3):
-            height, width = face.shape[:2]
-            raise DatasetError(
-                f"{path}: {width}×{height} pixels; expected an aligned face of 160×160."
-            )
-    return np.stack(faces)
+    names = [str(path) for path in paths]
+    photos = look_at(names, paths)
+    if not kind_of(names, photos.sizes).aligned:
+        width, height = photos.sizes[0]
+        raise DatasetError(
+            f"{paths[0]}: {width}×{height} pixels; expected an aligned face of 160×160."
+        )
+    return as_they_are(photos).load(np.arange(len(paths)))
 
 
 def _copy(model: Path, out: Path) -> None:

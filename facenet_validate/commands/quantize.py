@@ -28,6 +28,7 @@ from facenet_validate.datasets.calibration import (
 from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.notes import note_lines
 from facenet_validate.digests import inputs_digest, short
 from facenet_validate.errors import ModelError, SettingsError
 from facenet_validate.models.network import int8_share
@@ -122,6 +123,9 @@ def _int8(
     rows = [*_facts(prepared), ("calibration", faces.text)]
     if evaluation is None:
         rows.append(("overlap", "not checked: no evaluation set named by --lfw or FACENET_LFW"))
+    else:
+        rows += [("data set", text) for text in note_lines(evaluation.notes.facts())]
+    rows += [("note", text) for text in faces.notes]
     if arguments.tune:
         tuned = _tuned(arguments, calibrated, recipe, faces, few, evaluation, cache, side)
         recipe, made = tuned.recipe, tuned.model

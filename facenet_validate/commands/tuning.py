@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,12 +16,7 @@ from facenet_validate.benchmarking.machine import cpu_identity
 from facenet_validate.cache import Cache
 from facenet_validate.commands import progress
 from facenet_validate.datasets.calibration import CalibrationFaces
-from facenet_validate.datasets.faces import (
-    AlignedFaces,
-    align_photos,
-    faces_as_they_are,
-    is_aligned,
-)
+from facenet_validate.datasets.faces import AlignedFaces, faces_of
 from facenet_validate.datasets.lfw import VerificationSet
 from facenet_validate.digests import file_digest
 from facenet_validate.engines.embedding import embed
@@ -62,10 +58,8 @@ def paired_check(
     pairs = evaluation
     workers = cpu_identity().cores
     with progress().stage("aligning evaluation photos") as report:
-        faces = (
-            faces_as_they_are(pairs.names, pairs.paths)
-            if is_aligned(pairs.paths[0])
-            else align_photos(pairs.names, pairs.paths, cache, workers=workers, progress=report)
+        faces = faces_of(
+            pairs.names, pairs.paths, cache, workers=workers, stage=lambda: nullcontext(report)
         )
     rows = np.arange(len(faces.names))
     reference = _embeddings(calibrated.model, faces, rows, "embedding with FP32")

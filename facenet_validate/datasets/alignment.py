@@ -24,12 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.framing import Box, Framing
-from facenet_validate.datasets.images import decode_image
+from facenet_validate.datasets.images import decode_image, megapixels
 from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
 from facenet_validate.errors import DatasetError
 
 ALIGNER_ID = "mtcnn-margin32-160-2"
 """Changes whenever a pixel of an aligned face may change: stored faces are keyed by it."""
+
+LARGE_ID = f"{ALIGNER_ID}-reduced-16"
+"""The same where a photo of the set is so large that it is reduced before it is searched."""
 
 SIZE = 160
 MARGIN = 16
@@ -176,7 +179,20 @@ def _in_flight(
 def _align(photo: Photo, mtcnn: Mtcnn) -> tuple[str, AlignedFace]:
     name, data = photo
     image = decode_image(data, name=name)
-    return name, align_face(image, mtcnn.detect(image))
+    try:
+        detections = mtcnn.detect(image)
+    except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
+        height, width, _ = image.shape
+        raise DatasetError(
+            f"{name}: no face could be looked for in its {width}×{height} pixels, "
+            f"{megapixels(width, height)} ({type(error).__name__}: {_first_line(error)}). Most "
+            "often memory is short: free some, or reduce the photo."
+        ) from error
+    return name, align_face(image, detections)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 class _WorkerProcess(SpawnProcess):

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.cache import Cache
+from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.faces import (
     AlignedFaces,
-    align_photos,
+    as_they_are,
     check_no_picture_shared,
     faces_as_they_are,
-    is_aligned,
+    faces_of,
 )
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import ENDINGS, VerificationSet, load_set
-from facenet_validate.datasets.pairs import person_of
+from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.notes import FileNotes, note_lines
+from facenet_validate.datasets.pairs import composed, person_of
+from facenet_validate.datasets.people import named_people
+from facenet_validate.datasets.photos import (
+    kind_by_headers,
+    kind_of,
+    look_at,
+    photos_below,
+)
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.errors import DatasetError
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
@@ -43,6 +53,8 @@ class CalibrationFaces:
         What the check is made of, for people.
     drawn : bool
         Whether they are the project's drawn faces.
+    notes : tuple of str
+        What is odd about the files of a folder, for people.
     """
 
     faces: AlignedFaces
@@ -50,6 +62,7 @@ class CalibrationFaces:
     text: str
     check_text: str
     drawn: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def drawn_faces(cache: Cache, progress: Progress | None = None) -> CalibrationFaces:
@@ -72,12 +85,16 @@ def faces_outside(
     Raises
     ------
     DatasetError
-        If there are fewer than 500.
+        If there are fewer than 500, or some photos of the set are aligned and others are not.
     """
     names, paths = evaluation.calibration_names, evaluation.calibration_paths
-    _check_count(len(paths), f"photos of people outside the pairs of {evaluation.title}")
-    faces = _aligned(names, paths, cache, workers, progress)
-    return _split(faces, f"photos of people outside the pairs of {evaluation.title}")
+    what = f"photos of people outside the pairs of {evaluation.title}"
+    _check_count(len(paths), what)
+    beside = kind_by_headers(evaluation.names, evaluation.paths)
+    faces = faces_of(
+        names, paths, cache, workers=workers, stage=lambda: nullcontext(progress), beside=beside
+    )
+    return _split(faces, what)
 
 
 def faces_in(
@@ -100,41 +117,65 @@ def faces_in(
         If there are fewer than 500, they are not 160×160, or one shows a person or is a picture of
         the evaluation pairs.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: no such folder. Expected aligned faces, 160×160.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
+    every = photos_below(folder)
+    if evaluation is not None:
+        _check_strangers(folder, every, {composed(person_of(name)) for name in evaluation.names})
+    paths, notes = _without_copies(folder, every)
     _check_count(len(paths), f"faces in {folder}")
-    if not is_aligned(paths[0]):
+    names = [str(path.relative_to(folder).with_suffix("")) for path in paths]
+    photos = look_at(names, paths)
+    if not kind_of([str(path) for path in paths], photos.sizes).aligned:
         raise DatasetError(
             f"{paths[0]}: not 160×160 pixels. INT8 is calibrated on aligned faces: what the engine "
             "will read. Align the photos, or name a folder in LFW's layout with --lfw: its photos "
             "are aligned here."
         )
-    faces = faces_as_they_are([str(p.relative_to(folder).with_suffix("")) for p in paths], paths)
+    faces = as_they_are(photos)
     if evaluation is not None:
-        people = {person_of(name) for name in evaluation.names}
-        for path in paths:
-            seen = {person_of(path.stem), path.parent.name} & people
-            if seen:
-                raise DatasetError(
-                    f"{path}: shows {seen.pop()}, who is in the evaluation pairs. An engine must "
-                    "not be calibrated on whom it is judged by; remove these photos."
-                )
-        others = _aligned(evaluation.names, evaluation.paths, cache, workers, progress)
+        others = faces_of(
+            evaluation.names,
+            evaluation.paths,
+            cache,
+            workers=workers,
+            stage=lambda: nullcontext(progress),
+        )
         check_no_picture_shared(faces, others)
-    return _split(faces, f"faces in {folder}")
+    return _split(faces, f"faces in {folder}", notes=note_lines(notes.facts()))
 
 
-def _aligned(
-    names: Sequence[str],
-    paths: Sequence[Path],
-    cache: Cache,
-    workers: int,
-    progress: Progress | None,
-) -> AlignedFaces:
-    if is_aligned(paths[0]):
-        return faces_as_they_are(names, paths)
-    return align_photos(names, paths, cache, workers=workers, progress=progress)
+def _check_strangers(folder: Path, paths: Sequence[Path], people: Set[str]) -> None:
+    for path in paths:
+        folders = (folder.resolve().name, *path.relative_to(folder).parts[:-1])
+        seen = (named_people(path.stem) | {composed(name) for name in folders}) & people
+        if seen:
+            raise DatasetError(
+                f"{path}: shows {min(seen)}, who is in the evaluation pairs. An engine must "
+                "not be calibrated on whom it is judged by; remove these photos."
+            )
+
+
+def _without_copies(folder: Path, paths: Sequence[Path]) -> tuple[list[Path], FileNotes]:
+    """Return photos without the copies of another one of the same person, and what was found."""
+    copies: set[Path] = set()
+    two_people: list[str] = []
+    for group in equal_files(paths):
+        first: dict[str, Path] = {}
+        for path in group:
+            if first.setdefault(_person(folder, path), path) is not path:
+                copies.add(path)
+        if len(first) > 1:
+            two_people.append(" = ".join(str(path.relative_to(folder)) for path in first.values()))
+    notes = FileNotes(
+        copies=tuple(str(path.relative_to(folder)) for path in paths if path in copies),
+        two_people=tuple(two_people),
+    )
+    return [path for path in paths if path not in copies], notes
+
+
+def _person(folder: Path, path: Path) -> str:
+    """Return whom a photo shows: by its folder, or, where it has none, by LFW's way of naming."""
+    parents = path.relative_to(folder).parts[:-1]
+    return composed(parents[-1] if parents else person_of(path.stem))
 
 
 def _check_count(found: int, what: str) -> None:
@@ -145,7 +186,9 @@ def _check_count(found: int, what: str) -> None:
         )
 
 
-def _split(faces: AlignedFaces, what: str, *, drawn: bool = False) -> CalibrationFaces:
+def _split(
+    faces: AlignedFaces, what: str, *, drawn: bool = False, notes: Sequence[str] = ()
+) -> CalibrationFaces:
     found = len(faces.names)
     count = min(found, CALIBRATED_ON)
     rows = [*range(count, found), *range(count)][:CHECKED_ON]
@@ -156,4 +199,5 @@ def _split(faces: AlignedFaces, what: str, *, drawn: bool = False) -> Calibratio
         f"{count} {what}",
         f"{len(rows)} faces, {others} of them not calibrated on",
         drawn,
+        tuple(notes),
     )

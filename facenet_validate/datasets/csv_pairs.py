@@ -7,13 +7,16 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.datasets.copies import copy_pairs, equal_files
+from facenet_validate.datasets.csv_photos import PhotoFinder, RowError
 from facenet_validate.datasets.lfw import VerificationSet
 from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
+from facenet_validate.datasets.notes import FileNotes
 from facenet_validate.digests import file_digest
 from facenet_validate.errors import DatasetError
 
@@ -93,11 +96,12 @@ def load_csv(path: Path) -> VerificationSet:
         raise bad_lines(WHAT, path, [Fault(rows[pair].line, text) for pair in joined])
     folds = _given_folds(path, rows, same) if has_folds else _dealt(same)
     root = Path(os.path.realpath(path.parent))
+    paths = tuple(root / photo for photo in names)
     return VerificationSet(
         name=name,
         title=f"the pairs of {path}",
         names=tuple(names),
-        paths=tuple(root / photo for photo in names),
+        paths=paths,
         identities=identities,
         left=left,
         right=right,
@@ -107,6 +111,28 @@ def load_csv(path: Path) -> VerificationSet:
         calibration_names=(),
         calibration_paths=(),
         pairs_digest=file_digest(path),
+        notes=_notes(names, paths, identities, left[same], right[same]),
+    )
+
+
+def _notes(
+    names: Sequence[str],
+    paths: Sequence[Path],
+    identities: NDArray[np.intp],
+    left: NDArray[np.intp],
+    right: NDArray[np.intp],
+) -> FileNotes:
+    """Return which photos are copies: of two people by the pairs, or both of a genuine pair."""
+    groups = equal_files(paths)
+    row_of = {path: row for row, path in enumerate(paths)}
+    rows = [[row_of[path] for path in group] for group in groups]
+    return FileNotes(
+        two_people=tuple(
+            " = ".join(names[row] for row in group)
+            for group in rows
+            if len({int(identities[row]) for row in group}) > 1
+        ),
+        copy_pairs=copy_pairs(groups, names, paths, left, right),
     )
 
 
@@ -151,7 +177,7 @@ def _fields(line: str) -> list[str] | None:
 
 def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
     """Return the rows, all of them good and no pair twice; empty lines are passed over."""
-    photos = _Photos(path.parent)
+    photos = PhotoFinder(path.parent)
     rows: list[_Row] = []
     faults: list[Fault] = []
     first: dict[frozenset[str], _Row] = {}
@@ -162,17 +188,13 @@ def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
             row = _row(number, line, photos, has_folds=has_folds)
             before = first.setdefault(row.photos, row)
             if before is not row:
-                raise _RowError(_again(before, row))
+                raise RowError(_again(before, row))
             rows.append(row)
-        except _RowError as wrong:
+        except RowError as wrong:
             faults.append(Fault(number, str(wrong)))
     if faults:
         raise bad_lines(WHAT, path, faults)
     return rows
-
-
-class _RowError(Exception):
-    """What is wrong with a row."""
 
 
 def _again(before: _Row, row: _Row) -> str:
@@ -185,66 +207,33 @@ def _again(before: _Row, row: _Row) -> str:
     )
 
 
-def _row(number: int, line: str, photos: _Photos, *, has_folds: bool) -> _Row:
+def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Row:
     fields = _fields(line)
     if fields is None:
-        raise _RowError(
+        raise RowError(
             f"{shown(line)} is no row of CSV: a quotation mark without its partner, or a field "
             "without an end."
         )
     expected = len(_HEADER) + has_folds
     if len(fields) != expected:
-        raise _RowError(
+        raise RowError(
             f"{len(fields)} fields; the header has {expected}. Fields are parted by commas, and "
             'names with commas stand in "quotation marks".'
         )
     same = _SAME.get(fields[2].lower())
     if same is None:
-        raise _RowError(f"same is {shown(fields[2])}; expected 1, true or yes, or 0, false or no.")
+        raise RowError(f"same is {shown(fields[2])}; expected 1, true or yes, or 0, false or no.")
     fold = _fold(fields[3]) if has_folds else None
     left, right = (photos.find(field) for field in fields[:2])
     if left == right:
-        raise _RowError("a pair of a photo with itself.")
+        raise RowError("a pair of a photo with itself.")
     return _Row(number, left, right, same, fold)
 
 
 def _fold(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise _RowError(f"fold is {shown(text)}; expected a whole number.")
+        raise RowError(f"fold is {shown(text)}; expected a whole number.")
     return int(text)
-
-
-class _Photos:
-    """The files below a folder, each looked up once and named by its path without links."""
-
-    def __init__(self, folder: Path) -> None:
-        self._root = os.path.realpath(folder)
-        self._known: dict[str, str] = {}
-
-    def find(self, given: str) -> str:
-        if given not in self._known:
-            self._known[given] = self._look(given)
-        return self._known[given]
-
-    def _look(self, given: str) -> str:
-        path = PurePosixPath(given)
-        if path.is_absolute() or ".." in path.parts:
-            raise _RowError(
-                f"{shown(given)} leaves the folder of the CSV; expected a path below it."
-            )
-        if not given or "\0" in given:
-            raise _RowError(f"{shown(given)} is not the name of a photo.")
-        try:
-            real = Path(os.path.realpath(f"{self._root}/{path}", strict=True))
-            if real.is_relative_to(self._root) and real.is_file():
-                return real.relative_to(self._root).as_posix()
-        except OSError as error:
-            hint = " Write paths with /." if "\\" in given else ""
-            raise _RowError(
-                f"{shown(given)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
-            ) from None
-        kind = "not a file" if real.is_relative_to(self._root) else "a link that leaves the folder"
-        raise _RowError(f"{shown(given)} is {kind}.")
 
 
 def _identities(photos: int, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -1,105 +1,30 @@
-"""Aligned faces of a verification set, aligned once and kept.
-
-A stored face is one file: a line of JSON with the crop, the boxes of all faces found and the digest
-of what follows, then a lossless PNG. It is written beside its place and renamed, so it is whole or
-absent; one whose digest is wrong, or which lacks the boxes, is aligned again.
-"""
+"""Aligned faces of a verification set: photos taken as they are, or aligned once and kept."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.framing import Box, Framing
-from facenet_validate.datasets.images import decode_image, encode_png
+from facenet_validate.datasets.face_store import FaceStore, StoredFace
+from facenet_validate.datasets.framing import Framing
+from facenet_validate.datasets.images import check_image, decode_image, encode_png
+from facenet_validate.datasets.photos import SIZE, Kind, Photos, kind_of, look_at, read_photo
 from facenet_validate.digests import inputs_digest
 from facenet_validate.errors import CacheError, DatasetError
 from facenet_validate.versions import onnxruntime_version
 
-SIZE = 160
+__all__ = ["SIZE", "AlignedFaces", "FaceStore", "StoredFace", "align_photos", "faces_of"]
+
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class StoredFace:
-    """An encoded face and where it was cut from."""
-
-    png: bytes
-    framing: Framing
-
-
-@dataclass(frozen=True)
-class FaceStore:
-    """Aligned faces on disk, by the photo's digest, for one aligner.
-
-    Attributes
-    ----------
-    folder : Path
-        ``<cache>/faces/<aligner>``.
-    """
-
-    folder: Path
-
-    def get(self, photo_digest: str) -> StoredFace | None:
-        """Return a face, or None if it is absent or damaged."""
-        try:
-            header, _, png = self._path(photo_digest).read_bytes().partition(b"\n")
-            values = json.loads(header)
-            whole = hashlib.sha256(png).hexdigest() == values["sha256"]
-            if whole and values["photo"] == photo_digest:
-                boxes = tuple(_box(box) for box in values["boxes"])
-                return StoredFace(png, Framing(_box(values["crop"]), boxes))
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        return None
-
-    def put(self, photo_digest: str, face: StoredFace) -> None:
-        """Keep a face.
-
-        Raises
-        ------
-        CacheError
-            If it cannot be written.
-        """
-        values = {
-            "photo": photo_digest,
-            "sha256": hashlib.sha256(face.png).hexdigest(),
-            "crop": face.framing.crop,
-            "boxes": face.framing.boxes,
-        }
-        header = json.dumps(values)
-        path = self._path(photo_digest)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".writing-{uuid4().hex}")
-            try:
-                temporary.write_bytes(header.encode() + b"\n" + face.png)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise CacheError(
-                f"aligned face {path} cannot be written ({error.strerror}). Free space or name "
-                "another folder with --facenet-cache."
-            ) from None
-
-    def _path(self, photo_digest: str) -> Path:
-        return self.folder / photo_digest[:2] / f"{photo_digest}.face"
-
-
-def _box(values: Sequence[float]) -> Box:
-    x1, y1, x2, y2 = values
-    return float(x1), float(y1), float(x2), float(y2)
+Stage = Callable[[], AbstractContextManager[Progress | None]]
 
 
 @dataclass(frozen=True)
@@ -128,6 +53,11 @@ class AlignedFaces:
     framings: tuple[Framing, ...] = ()
     photo_digests: tuple[str, ...] = ()
     aligner: str = "none"
+
+    @property
+    def kind(self) -> Kind:
+        """Whether these photos are taken as they are, for photos of the same set."""
+        return Kind(self.aligner == "none", self.names)
 
     @property
     def undetected(self) -> tuple[str, ...]:
@@ -176,19 +106,55 @@ class AlignedFaces:
         return faces
 
 
-def is_aligned(photo: Path) -> bool:
-    """Return whether a photo is already a 160×160 face."""
-    return decode_image(_read(photo), name=photo.stem).shape[:2] == (SIZE, SIZE)
+def faces_of(
+    names: Sequence[str],
+    paths: Sequence[Path],
+    cache: Cache,
+    *,
+    workers: int,
+    stage: Stage = nullcontext,
+    beside: Kind | None = None,
+) -> AlignedFaces:
+    """Return photos as aligned faces: as they are if all are 160×160, aligned if none is.
+
+    Parameters
+    ----------
+    names, paths : sequences
+        The photos.
+    cache : Cache
+        Where aligned faces are kept.
+    workers : int
+        Processes that align.
+    stage : callable
+        Entered while photos are aligned; gives what is told of the progress.
+    beside : Kind, optional
+        Other photos of the same set, which have to be of the same kind.
+
+    Raises
+    ------
+    DatasetError
+        If some are 160×160 and others are not, with how many, the first named; or a photo cannot
+        be read or decoded.
+    """
+    photos = look_at(names, paths)
+    if kind_of(names, photos.sizes, beside).aligned:
+        return as_they_are(photos)
+    with stage() as report:
+        return _align_photos(photos, cache, workers, report)
 
 
 def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFaces:
-    """Return faces of photos that are already aligned."""
-    digests = _digests(paths)
+    """Return faces of photos that are known to be aligned."""
+    return as_they_are(look_at(names, paths))
+
+
+def as_they_are(photos: Photos) -> AlignedFaces:
+    """Return faces of photos that are known to be aligned, already looked at."""
     return AlignedFaces(
-        tuple(names),
-        _set_digest("none", names, digests),
-        lambda row: _read(paths[row]),
-        photo_digests=tuple(digests),
+        photos.names,
+        _set_digest("none", photos.names, photos.digests),
+        lambda row: read_photo(photos.paths[row]),
+        photo_digests=photos.digests,
     )
 
 
@@ -216,20 +182,26 @@ def align_photos(
     DatasetError
         If a photo cannot be read or decoded; it is named.
     """
-    from facenet_validate.datasets.alignment import ALIGNER_ID
+    photos = look_at(names, paths)
+    return _align_photos(photos, cache, workers, progress)
 
-    runtime = onnxruntime_version()
-    aligner = f"{ALIGNER_ID}-opencv-{cv2.__version__}-onnxruntime-{runtime}"
+
+def _align_photos(
+    photos: Photos, cache: Cache, workers: int, progress: Progress | None
+) -> AlignedFaces:
+    names, digests = photos.names, photos.digests
+    aligner = _aligner(photos)
     store = FaceStore(cache.root / "faces" / aligner)
-    digests = _digests(paths)
     found: dict[str, Framing] = {}
     todo: dict[str, Path] = {}
-    for digest, path in zip(digests, paths, strict=True):
+    for digest, path in zip(digests, photos.paths, strict=True):
         known = None if cache.rebuild else store.get(digest)
         if known is None:
             todo[digest] = path
-        else:
-            found[digest] = known.framing
+            continue
+        if not known.checked:
+            check_image(read_photo(path), name=str(path))
+        found[digest] = known.framing
     if todo:
         for done, (digest, face) in enumerate(_align(todo, workers), start=1):
             store.put(digest, face)
@@ -247,13 +219,23 @@ def align_photos(
         return face.png
 
     return AlignedFaces(
-        tuple(names),
+        names,
         _set_digest(aligner, names, digests),
         read,
         framings=tuple(found[digest] for digest in digests),
-        photo_digests=tuple(digests),
+        photo_digests=digests,
         aligner=aligner,
     )
+
+
+def _aligner(photos: Photos) -> str:
+    """Return what aligns a set; another name where photos are large enough to be reduced first."""
+    from facenet_validate.datasets.alignment import ALIGNER_ID, LARGE_ID
+    from facenet_validate.datasets.mtcnn import MOST_PIXELS
+
+    large = any(width * height > MOST_PIXELS for width, height in photos.sizes)
+    aligner = LARGE_ID if large else ALIGNER_ID
+    return f"{aligner}-opencv-{cv2.__version__}-onnxruntime-{onnxruntime_version()}"
 
 
 def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFace]]:
@@ -261,21 +243,9 @@ def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFac
     from facenet_validate.datasets.mtcnn import installed_networks
 
     by_name = {str(path): digest for digest, path in todo.items()}
-    photos = ((str(path), _read(path)) for path in todo.values())
+    photos = ((str(path), read_photo(path)) for path in todo.values())
     for name, face in align_all(photos, installed_networks(), workers):
         yield by_name[name], StoredFace(encode_png(face.pixels), face.framing)
-
-
-def _digests(paths: Sequence[Path]) -> list[str]:
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(lambda path: hashlib.sha256(_read(path)).hexdigest(), paths))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
 
 
 def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import re
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.datasets.damage import jpeg_damage
+from facenet_validate.datasets.headers import (
+    JPEG_START,
+    PNG_START,
+    image_size,
+    is_complete_jpeg,
+    is_complete_png,
+)
 from facenet_validate.errors import DatasetError
 
 PREPROCESSING = "rgb, (x - 127.5) / 128, planes"
 """What `standardize` does; part of every cache key that depends on it."""
 
-_JPEG_START = b"\xff\xd8\xff"
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_END = 0xD9
-# In a scan's data a marker is FF followed by neither a stuffed zero, a restart nor more padding.
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
+MOST_PIXELS = 256_000_000
+"""Of a photo. No camera has as many; a header that says so is damaged or means harm."""
 
 
 def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """Decode a JPEG or PNG.
+    """Decode a JPEG or PNG after :func:`check_image`.
 
     Parameters
     ----------
@@ -38,17 +41,42 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     Raises
     ------
     DatasetError
-        If the data are empty, neither JPEG nor PNG, truncated, or cannot be decoded. OpenCV itself
-        decodes a truncated JPEG to grey rubble with a warning on standard error at most.
+        If the data are empty, neither JPEG nor PNG, truncated, damaged, of more than 256
+        megapixels, or cannot be decoded. OpenCV itself decodes a truncated or damaged JPEG to grey
+        rubble with a warning on standard error at most; of a damaged PNG it says so.
+    """
+    kind = check_image(data, name=name)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise _undecodable(name, kind, len(data), f": {error.err}") from error
+    if decoded is None:
+        raise _undecodable(name, kind, len(data), "")
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded).astype(np.uint8, copy=False)
+
+
+def check_image(data: bytes, *, name: str) -> str:
+    """Check what can be checked of a JPEG or PNG without decoding it to pixels.
+
+    Returns
+    -------
+    str
+        ``JPEG`` or ``PNG``.
+
+    Raises
+    ------
+    DatasetError
+        If the data are empty, neither JPEG nor PNG, truncated, a damaged JPEG, or of more than 256
+        megapixels.
     """
     if not data:
         raise DatasetError(
             f"{name} is empty (0 bytes); expected a JPEG or PNG. Copy or download it again."
         )
-    if data.startswith(_JPEG_START):
-        kind, complete = "JPEG", _is_complete_jpeg(data)
-    elif data.startswith(_PNG_START):
-        kind, complete = "PNG", _is_complete_png(data)
+    if data.startswith(JPEG_START):
+        kind, complete = "JPEG", is_complete_jpeg(data)
+    elif data.startswith(PNG_START):
+        kind, complete = "PNG", is_complete_png(data)
     else:
         raise DatasetError(
             f"{name} is not an image this reads: it starts with {data[:4]!r}; expected a JPEG or "
@@ -59,13 +87,27 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
             f"{name} is a truncated {kind}: its {len(data)} bytes stop before the end-of-image "
             "marker. Copy or download it again."
         )
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise _undecodable(name, kind, len(data), f": {error.err}") from error
-    if decoded is None:
-        raise _undecodable(name, kind, len(data), "")
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded).astype(np.uint8, copy=False)
+    _check_size(data, name)
+    if kind == "JPEG" and (damage := jpeg_damage(data)):
+        raise DatasetError(
+            f"{name} is a damaged JPEG ({len(data)} bytes; {damage}): a part of the picture would "
+            "be made up. Copy or download it again."
+        )
+    return kind
+
+
+def _check_size(data: bytes, name: str) -> None:
+    width, height = image_size(data) or (0, 0)
+    if width * height > MOST_PIXELS:
+        raise DatasetError(
+            f"{name} has {width}×{height} pixels, {megapixels(width, height)}; expected at most "
+            f"{MOST_PIXELS / 1e6:.0f} megapixels. Reduce it, or take it out of the data set."
+        )
+
+
+def megapixels(width: int, height: int) -> str:
+    """Return a photo's number of pixels for people."""
+    return f"{width * height / 1e6:.2f} megapixels"
 
 
 def _undecodable(name: str, kind: str, size: int, reason: str) -> DatasetError:
@@ -73,32 +115,6 @@ def _undecodable(name: str, kind: str, size: int, reason: str) -> DatasetError:
         f"{name} starts like a {kind} ({size} bytes) but cannot be decoded{reason}. It is damaged: "
         "copy or download it again."
     )
-
-
-def _is_complete_jpeg(data: bytes) -> bool:
-    """Say whether the end-of-image marker follows the scans; what comes after it does not matter.
-
-    The segments are walked because a thumbnail in the header has an end marker of its own.
-    """
-    position = 2
-    while (found := _NEXT_MARKER.search(data, position)) is not None:
-        marker, position = data[found.end() - 1], found.end()
-        if marker == _JPEG_END:
-            return True
-        # Every other marker heads a segment whose length counts itself; a scan's data follow it.
-        position += int.from_bytes(data[position : position + 2], "big")
-    return False
-
-
-def _is_complete_png(data: bytes) -> bool:
-    """Say whether the chunk list reaches ``IEND``."""
-    position = len(_PNG_START)
-    while position + 12 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind, position = data[position + 4 : position + 8], position + 12 + length
-        if kind == b"IEND":
-            return position <= len(data)
-    return False
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:

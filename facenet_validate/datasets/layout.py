@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from facenet_validate.datasets.pairs import PairsFile, read_pairs
+from facenet_validate.datasets.pairs import PairsFile, composed, read_pairs
 from facenet_validate.errors import DatasetError
 
 PHOTO_FOLDERS = ("lfw-deepfunneled", "lfw_funneled", "lfw", ".")
@@ -38,6 +38,15 @@ def find_layout(folder: Path) -> LfwLayout:
     DatasetError
         If the folder, its ``pairs.txt`` or its photos are not found.
     """
+    try:
+        return _find_layout(folder)
+    except OSError as error:
+        raise DatasetError(
+            f"LFW folder {folder}: {error.filename or folder} cannot be read ({error.strerror})."
+        ) from None
+
+
+def _find_layout(folder: Path) -> LfwLayout:
     if not folder.is_dir():
         raise DatasetError(
             f"LFW folder {folder}: no such folder. Expected a folder with pairs.txt and the "
@@ -54,10 +63,19 @@ def find_layout(folder: Path) -> LfwLayout:
     pairs = read_pairs(pairs_path)
     first = pairs.pairs[0].left
     for name in PHOTO_FOLDERS:
-        if (folder / name / first.person).is_dir():
+        if _has_person(folder / name, first.person):
             return LfwLayout(pairs_path, (folder / name).resolve(), pairs)
     tried = ", ".join(str(folder / name) for name in PHOTO_FOLDERS)
     raise DatasetError(
         f"LFW folder {folder}: no photos of {first.person}, the first person of {pairs_path.name}. "
         f"Looked for a folder of that name in {tried}."
     )
+
+
+def _has_person(photos: Path, person: str) -> bool:
+    """Say whether a folder has a person's, in whatever Unicode form its name is."""
+    if (photos / person).is_dir():
+        return True
+    if person.isascii() or not photos.is_dir():
+        return False
+    return any(composed(found.name) == person and found.is_dir() for found in photos.iterdir())

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.datasets.alike import Alike, people_shown
+from facenet_validate.datasets.copies import copy_pairs
 from facenet_validate.datasets.layout import LfwLayout
-from facenet_validate.datasets.pairs import Pair, PhotoRef, person_of
+from facenet_validate.datasets.notes import FileNotes
+from facenet_validate.datasets.pairs import Pair, PhotoRef
+from facenet_validate.datasets.people import Photo, read_folder
+from facenet_validate.datasets.photos import ENDINGS
 from facenet_validate.digests import file_digest
 from facenet_validate.errors import DatasetError
 from facenet_validate.metrics.pairs import PairList
-
-ENDINGS = (".jpg", ".jpeg", ".png")
 
 _ERRATA = {
     # Listed as errata on LFW's site; positions in its pairs.txt, View 2.
@@ -56,6 +59,8 @@ class VerificationSet:
         Photos of people who are in no pair, for calibration.
     pairs_digest : str
         SHA-256 of the pairs file.
+    notes : FileNotes
+        What is odd about the files.
     """
 
     name: str
@@ -71,6 +76,7 @@ class VerificationSet:
     calibration_names: tuple[str, ...]
     calibration_paths: tuple[Path, ...]
     pairs_digest: str
+    notes: FileNotes = field(default_factory=FileNotes)
 
     @property
     def people(self) -> int:
@@ -85,7 +91,7 @@ class VerificationSet:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Every photo of the people in a set's pairs, for comparing all with all.
+    """Every photo of the people in a set's pairs, copies once, for comparing all with all.
 
     Attributes
     ----------
@@ -101,7 +107,12 @@ class Gallery:
 
 
 def load_set(
-    layout: LfwLayout, *, name: str, title: str, calibration_images: int = 512
+    layout: LfwLayout,
+    *,
+    name: str,
+    title: str,
+    calibration_images: int = 512,
+    others: Sequence[VerificationSet] = (),
 ) -> VerificationSet:
     """Resolve every pair to files, and choose calibration photos of other people.
 
@@ -109,12 +120,24 @@ def load_set(
     that the choice is arbitrary, fixed, and the same on every machine; further photos of the same
     people follow until there are ``calibration_images``.
 
+    Parameters
+    ----------
+    layout : LfwLayout
+        Where photos and pairs are.
+    name, title : str
+        See `VerificationSet`.
+    calibration_images : int
+        Photos to choose, if there are as many.
+    others : sequence of VerificationSet
+        Further sets that the same engines are judged by: whom they show is not calibrated on.
+
     Raises
     ------
     DatasetError
-        If a photo of a pair is missing, or no other people are there to calibrate on.
+        If the folder cannot be read, or a photo of a pair is missing.
     """
-    photos = _photos(layout.photos)
+    folder = read_folder(layout.photos)
+    photos = folder.photos
     references = sorted(
         {p for pair in layout.pairs.pairs for p in (pair.left, pair.right)}, key=_by_stem
     )
@@ -127,30 +150,49 @@ def load_set(
         )
     rows = {ref.stem: index for index, ref in enumerate(references)}
     people = _numbered(ref.person for ref in references)
-    calibration = _calibration_names(sorted(photos), people.keys(), calibration_images)
+    alike = Alike.among(folder, others)
+    judged = alike.joined(people.keys() | people_shown(folder, others))
+    copies = alike.copies(rows.keys())
+    candidates = [
+        photo for stem, photo in photos.items() if photo.person not in judged and stem not in copies
+    ]
+    calibration = _calibration_names(candidates, people.keys(), calibration_images)
     pairs = layout.pairs.pairs
+    left, right = _rows(pairs, "left", rows), _rows(pairs, "right", rows)
+    same = np.array([pair.same for pair in pairs], np.bool_)
+    paths = tuple(photos[stem].path for stem in rows)
     digest = _digest(layout.pairs_path)
     return VerificationSet(
         name=name,
         title=title,
         names=tuple(rows),
-        paths=tuple(photos[stem] for stem in rows),
+        paths=paths,
         identities=np.array([people[ref.person] for ref in references], np.intp),
-        left=_rows(pairs, "left", rows),
-        right=_rows(pairs, "right", rows),
-        same=np.array([pair.same for pair in pairs], np.bool_),
+        left=left,
+        right=right,
+        same=same,
         folds=np.array([pair.fold for pair in pairs], np.intp),
         suspect=np.array(_ERRATA.get(digest, ()), np.intp),
         calibration_names=calibration,
-        calibration_paths=tuple(photos[stem] for stem in calibration),
+        calibration_paths=tuple(photos[stem].path for stem in calibration),
         pairs_digest=digest,
+        notes=FileNotes(
+            left_out=folder.left_out,
+            copies=copies,
+            two_people=alike.two_people(),
+            copy_pairs=copy_pairs(alike.groups, tuple(rows), paths, left[same], right[same]),
+            not_calibrated_on=tuple(
+                sorted({photo.person for photo in photos.values()} & judged - people.keys())
+            ),
+        ),
     )
 
 
 def gallery(layout: LfwLayout, dataset: VerificationSet) -> Gallery:
     """Return every photo of the people in a set's pairs, not only those that are in pairs.
 
-    The people to calibrate on stay outside. In LFW these are 11,684 photos of 4,281 people.
+    Copies of another photo of the same person count once. The people to calibrate on stay outside.
+    In LFW these are 11,684 photos of 4,281 people; none is a copy.
 
     Parameters
     ----------
@@ -164,15 +206,18 @@ def gallery(layout: LfwLayout, dataset: VerificationSet) -> Gallery:
     DatasetError
         If the photos' folder cannot be read.
     """
-    people = _numbered(person_of(name) for name in dataset.names)
-    photos = {
-        name: path for name, path in _photos(layout.photos).items() if person_of(name) in people
-    }
-    names = tuple(sorted(photos))
+    folder = read_folder(layout.photos)
+    people = _numbered(folder.photos[name].person for name in dataset.names)
+    copies = set(dataset.notes.copies)
+    photos = [
+        photo
+        for stem, photo in folder.photos.items()
+        if photo.person in people and stem not in copies
+    ]
     return Gallery(
-        names=names,
-        paths=tuple(photos[name] for name in names),
-        identities=np.array([people[person_of(name)] for name in names], np.intp),
+        names=tuple(photo.stem for photo in photos),
+        paths=tuple(photo.path for photo in photos),
+        identities=np.array([people[photo.person] for photo in photos], np.intp),
     )
 
 
@@ -195,36 +240,19 @@ def _rows(pairs: tuple[Pair, ...], side: str, rows: dict[str, int]) -> NDArray[n
     return np.array([rows[getattr(pair, side).stem] for pair in pairs], np.intp)
 
 
-def _photos(folder: Path) -> dict[str, Path]:
-    """Return every photo by its stem; of equal stems the first in alphabetical order."""
-    found: dict[str, Path] = {}
-    try:
-        for person in sorted(folder.iterdir()):
-            if person.is_dir():
-                for photo in sorted(person.iterdir()):
-                    if photo.suffix.lower() in ENDINGS:
-                        found.setdefault(photo.stem, photo)
-    except OSError as error:
-        raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}).") from None
-    return found
-
-
 def _calibration_names(
-    stems: list[str], evaluation_people: Set[str], count: int
+    photos: Iterable[Photo], evaluation_people: Set[str], count: int
 ) -> tuple[str, ...]:
     by_person: dict[str, list[str]] = {}
-    for stem in stems:
-        person = person_of(stem)
-        if person not in evaluation_people:
-            by_person.setdefault(person, []).append(stem)
+    for photo in photos:
+        by_person.setdefault(photo.person, []).append(photo.stem)
+    overlap = by_person.keys() & evaluation_people
+    if overlap:
+        raise DatasetError(f"calibration shows people of the evaluation pairs: {sorted(overlap)}.")
     order = sorted(by_person, key=lambda person: hashlib.sha256(person.encode()).digest())
     chosen: list[str] = []
     depth = 0
     while len(chosen) < count and any(len(p) > depth for p in by_person.values()):
         chosen += [by_person[person][depth] for person in order if len(by_person[person]) > depth]
         depth += 1
-    chosen = chosen[:count]
-    overlap = {person_of(stem) for stem in chosen} & evaluation_people
-    if overlap:
-        raise DatasetError(f"calibration shows people of the evaluation pairs: {sorted(overlap)}.")
-    return tuple(chosen)
+    return tuple(chosen[:count])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ WHAT = "pairs file"
 
 @dataclass(frozen=True)
 class PhotoRef:
-    """A photo as a pairs file names it: person and one-based number."""
+    """A photo as a pairs file names it: person, in Unicode's NFC, and one-based number."""
 
     person: str
     number: int
@@ -27,6 +28,11 @@ class PhotoRef:
 def person_of(stem: str) -> str:
     """Return the person of a photo named as LFW names it."""
     return stem.rsplit("_", 1)[0]
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's NFC: by it people compare. Archives of macOS have it in NFD."""
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ _IMPOSTOR = "an impostor pair 'name i name j' of two different people"
 
 def _pair(line: str, fold: int) -> Pair | None:
     """Return the pair a line means, None if it is neither kind."""
-    match line.split():
+    match composed(line).split():
         case [person, i, j] if _is_name(person) and _is_number(i) and _is_number(j):
             left, right = PhotoRef(person, int(i)), PhotoRef(person, int(j))
             return Pair(left, right, True, fold) if left != right else None

@@ -234,9 +234,11 @@ def _notes(run: Run, results: Results) -> list[str]:
             f"data set: {data['title']}: {data['pairs']} pairs, {data['images']} images, "
             f"{data['people']} people"
         )
+        lines += _file_lines(data, "data set")
     lines += _alignment_lines(facts.get("alignment", {}), "alignment")
     for name, data in facts.get("sets", {}).items():
         lines.append(f"data set {name}: {data['pairs']} pairs, {data['images']} images")
+        lines += _file_lines(data, f"data set {name}")
         lines += _alignment_lines(data.get("alignment", {}), f"alignment of {name}")
     for name, engine in facts.get("engines", {}).items():
         lines.append(f"engine {name}: {engine['recipe']} ({engine['cache']})")
@@ -247,6 +249,12 @@ def _notes(run: Run, results: Results) -> list[str]:
     lines += verification_lines(results.measurements)
     lines += speed_lines(results.measurements)
     return lines + [f"baseline {one['about']}: {one['text']}" for one in facts.get("baselines", ())]
+
+
+def _file_lines(data: dict[str, Any], title: str) -> list[str]:
+    from facenet_validate.datasets.notes import note_lines
+
+    return [f"{title}: {line}" for line in note_lines(data.get("files", {}))]
 
 
 def _alignment_lines(alignment: dict[str, Any], title: str) -> list[str]:

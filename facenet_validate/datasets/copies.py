@@ -1,0 +1,83 @@
+"""Files of the same bytes: one photo under several names."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.digests import file_digest
+
+_TAIL = 512
+
+
+def equal_files(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
+    """Return groups of files with the same bytes, two or more in each.
+
+    Files are told apart by their lengths first, then by their last bytes, and only those that
+    still agree are read. Empty ones are no photos, and those that cannot be read are named where
+    they are used.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files; each group has them in this order, and so have the groups by their first.
+    """
+    groups = _parted([list(dict.fromkeys(paths))], _length)
+    groups = _parted(groups, _tail)
+    return [tuple(group) for group in _parted(groups, file_digest)]
+
+
+def copy_pairs(
+    groups: Iterable[Sequence[Path]],
+    names: Sequence[str],
+    paths: Sequence[Path],
+    left: NDArray[np.intp],
+    right: NDArray[np.intp],
+) -> tuple[str, ...]:
+    """Return the pairs of a photo and its own copy.
+
+    Parameters
+    ----------
+    groups : iterable of sequences of Path
+        Files of the same bytes.
+    names, paths : sequences
+        The photos.
+    left, right : ndarray of shape (P,)
+        Their rows in each pair.
+    """
+    group_of = {path: number for number, group in enumerate(groups) for path in group}
+    numbers = np.array([group_of.get(path, -1 - row) for row, path in enumerate(paths)], np.intp)
+    own = np.flatnonzero(numbers[left] == numbers[right])
+    return tuple(f"{names[left[pair]]} = {names[right[pair]]}" for pair in own)
+
+
+def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) -> list[list[Path]]:
+    """Return the parts of groups that agree in a key, those of one file left out."""
+    parts: list[list[Path]] = []
+    for group in groups:
+        by_key: defaultdict[Hashable, list[Path]] = defaultdict(list)
+        for path in group:
+            try:
+                value = key(path)
+            except OSError:
+                continue
+            if value is not None:
+                by_key[value].append(path)
+        parts += [part for part in by_key.values() if len(part) > 1]
+    return parts
+
+
+def _length(path: Path) -> int | None:
+    return path.stat().st_size or None
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        length = os.fstat(file.fileno()).st_size
+        file.seek(max(0, length - _TAIL))
+        return file.read(_TAIL)

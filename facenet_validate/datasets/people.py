@@ -1,0 +1,126 @@
+"""The photos of a folder in LFW's layout: ``PERSON/PERSON_NNNN.jpg``, the folder being the person.
+
+What does not fit is used for nothing and is told: whose photo it is nobody knows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from facenet_validate.datasets.pairs import PhotoRef, composed
+from facenet_validate.datasets.photos import ENDINGS
+from facenet_validate.errors import DatasetError
+
+_NUMBERED = re.compile(r"(?P<person>.+)_(?P<number>[0-9]{4,9})", re.DOTALL)
+_NUMBER_AFTER = re.compile(r"[\s._()-]+[0-9]")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo that fits the layout.
+
+    Attributes
+    ----------
+    person : str
+        Its folder's name, in Unicode's NFC.
+    stem : str
+        Its name without the ending, in NFC: the person and the photo's number.
+    path : Path
+        The file.
+    """
+
+    person: str
+    stem: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """What is in a folder in LFW's layout.
+
+    Attributes
+    ----------
+    photos : dict
+        Photos by their stems, which name the person too; in alphabetical order.
+    left_out : tuple of str
+        Images that do not fit the layout, relative to the folder, in alphabetical order.
+    """
+
+    photos: dict[str, Photo]
+    left_out: tuple[str, ...]
+
+
+def read_folder(folder: Path) -> PhotoFolder:
+    """Find the photos of a folder in LFW's layout.
+
+    Hidden files and folders are passed over. An image that is not ``PERSON/PERSON_NNNN`` is left
+    out; so is a second one of the same person and number, be it by another ending or by another
+    Unicode form of the name.
+
+    Raises
+    ------
+    DatasetError
+        If the folder or one in it cannot be read.
+    """
+    found: list[Photo] = []
+    left_out: list[str] = []
+    taken: set[str] = set()
+    try:
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith("."):
+                continue
+            if not path.is_dir():
+                left_out += [path.name] if _is_image(path.name) else []
+                continue
+            person = composed(path.name)
+            for relative, is_file in _images(path, ""):
+                stem = composed(relative.rpartition(".")[0])
+                if is_file and stem not in taken and _fits(stem, person):
+                    taken.add(stem)
+                    found.append(Photo(person, stem, path / relative))
+                else:
+                    left_out.append(f"{path.name}/{relative}")
+    except OSError as error:
+        raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}).") from None
+    found.sort(key=lambda photo: photo.stem)
+    return PhotoFolder({photo.stem: photo for photo in found}, tuple(left_out))
+
+
+def named_people(name: str) -> set[str]:
+    """Return whom a photo's name, without its ending, may name: what stands before a number.
+
+    ``Ann_0001_masked`` and ``Ann-3`` may show Ann, ``Person_07_0001`` Person or Person_07.
+    """
+    name = composed(name)
+    return {name, *(name[: number.start()] for number in _NUMBER_AFTER.finditer(name))}
+
+
+def _images(folder: Path, below: str) -> Iterator[tuple[str, bool]]:
+    """Yield the images in a folder, sorted, by their paths in it, and whether they are files.
+
+    Links to folders are not followed: they may lead round in circles.
+    """
+    with os.scandir(folder / below) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _images(folder, f"{below}{entry.name}/")
+        elif _is_image(entry.name):
+            yield f"{below}{entry.name}", entry.is_file()
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(ENDINGS)
+
+
+def _fits(stem: str, person: str) -> bool:
+    match = _NUMBERED.fullmatch(stem)
+    if match is None or match["person"] != person or int(match["number"]) < 1:
+        return False
+    return stem == PhotoRef(person, int(match["number"])).stem

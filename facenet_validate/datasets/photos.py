@@ -1,0 +1,183 @@
+"""Photos looked at before they become faces: their digests, their sizes, their kind.
+
+A set is of one kind: all its photos are aligned faces already, 160×160, or none is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from facenet_validate.datasets.headers import image_size
+from facenet_validate.datasets.images import decode_image
+from facenet_validate.errors import DatasetError
+
+SIZE = 160
+ENDINGS = (".jpg", ".jpeg", ".png")
+
+Size = tuple[int, int]
+
+_HEADER_BYTES = 2**16
+_NAMED = 3
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of which kind some photos of a set are.
+
+    Attributes
+    ----------
+    aligned : bool
+        Whether they are 160×160 already, all of them; else none is.
+    names : tuple of str
+        The photos.
+    """
+
+    aligned: bool
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos that were read once.
+
+    Attributes
+    ----------
+    names : tuple of str
+    paths : tuple of Path
+    digests : tuple of str
+        SHA-256 of each file.
+    sizes : tuple of (int, int)
+        Width and height of each.
+    """
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...]
+    digests: tuple[str, ...]
+    sizes: tuple[Size, ...]
+
+
+def look_at(names: Sequence[str], paths: Sequence[Path]) -> Photos:
+    """Read photos' digests and sizes, each file once.
+
+    Raises
+    ------
+    DatasetError
+        If a file cannot be read or has no image's header.
+    """
+
+    def look(path: Path) -> tuple[str, Size]:
+        data = read_photo(path)
+        return hashlib.sha256(data).hexdigest(), _size(data, path)
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = list(pool.map(look, paths))
+    digests, sizes = tuple(one[0] for one in found), tuple(one[1] for one in found)
+    return Photos(tuple(names), tuple(paths), digests, sizes)
+
+
+def kind_of(names: Sequence[str], sizes: Sequence[Size], beside: Kind | None = None) -> Kind:
+    """Return whether photos are aligned faces, 160×160, already.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The photos, at least one.
+    sizes : sequence of (int, int)
+        Width and height of each.
+    beside : Kind, optional
+        Other photos of the same set.
+
+    Raises
+    ------
+    DatasetError
+        If some are and others are not, with how many, the first of both named.
+    """
+    aligned: list[str] = []
+    unaligned: list[str] = []
+    for name, size in zip(names, sizes, strict=True):
+        (aligned if size == (SIZE, SIZE) else unaligned).append(name)
+    if beside is not None:
+        # They come first: by them the set is known.
+        (aligned if beside.aligned else unaligned)[:0] = beside.names
+    if aligned and unaligned:
+        raise DatasetError(
+            f"{_first(unaligned)}: not {SIZE}×{SIZE} pixels, while of the "
+            f"{len(aligned) + len(unaligned)} photos of the set {len(aligned)} are, as aligned "
+            f"faces are ({_first(aligned)}), and {len(unaligned)} are not. Align all photos or "
+            "none."
+        )
+    return Kind(bool(aligned), tuple(names))
+
+
+def kind_by_headers(names: Sequence[str], paths: Sequence[Path]) -> Kind:
+    """Return whether photos are aligned already, reading no more of the files than it takes.
+
+    Raises
+    ------
+    DatasetError
+        If some are and others are not, or a file has no image's header.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        return kind_of(names, list(pool.map(_size_by_header, paths)))
+
+
+def photos_below(folder: Path) -> list[Path]:
+    """Return the photos in a folder and in those below it, sorted; hidden ones are passed over.
+
+    Raises
+    ------
+    DatasetError
+        If there is no such folder, or it cannot be read.
+    """
+    try:
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder. Expected aligned faces, 160×160.")
+        return sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in ENDINGS
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        )
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror}).") from None
+
+
+def read_photo(path: Path) -> bytes:
+    """Return a photo's bytes.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
+
+
+def _size_by_header(path: Path) -> Size:
+    try:
+        with path.open("rb") as file:
+            size = image_size(file.read(_HEADER_BYTES))
+    except OSError as error:
+        raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
+    return size or _size(read_photo(path), path)
+
+
+def _size(data: bytes, path: Path) -> Size:
+    size = image_size(data)
+    if size is None:
+        # Says what is wrong with the file.
+        height, width = decode_image(data, name=str(path)).shape[:2]
+        return width, height
+    return size
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
