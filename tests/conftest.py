@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
@@ -20,6 +21,10 @@ REPOSITORY = Path(__file__).parents[1]
 PEOPLE = 12
 CALIBRATION_PEOPLE = 26
 PHOTOS = 4
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
 
 
 @pytest.fixture(autouse=True)
