@@ -28,7 +28,7 @@ def _processors_0_and_2(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_processors_of_this_process_are_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processors.time, "process_time", lambda: 2.25)
+    monkeypatch.setattr("time.process_time", lambda: 2.25)
     columns = {
         0: (1, 2, 3, 40, 5, 6, 7, 8, 9, 10),
         1: (99,) * 10,

@@ -22,7 +22,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from facenet_validate.cache import Cache, Entry, store
+from facenet_validate.cache import Cache, Entry, locks, store
 from facenet_validate.cache.contents import contents
 from facenet_validate.cache.locks import BUILDING
 from facenet_validate.cache.upkeep import prunable, remove
@@ -81,12 +81,11 @@ def test_eight_processes_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The build takes until all eight have found nothing and ask for the lock."""
     started = tmp_path / "started"
     asking: Synchronized[int] = _FORK.Value("i", 0)
-    usual = store.locked
 
     def locked(folder: Path) -> AbstractContextManager[None]:
         with asking.get_lock():
             asking.value += 1
-        return usual(folder)
+        return locks.locked(folder)
 
     monkeypatch.setattr(store, "locked", locked)
     processes = [
@@ -124,10 +123,6 @@ def _replace_until(root: Path, moment: int) -> None:
         if event == "open" or event.startswith(("os.", "shutil.")):
             step()
 
-    def fsync(descriptor: int) -> None:
-        step()
-        synced(descriptor)
-
     def build(path: Path) -> None:
         for name, content in (("engine.plan", PLAN), ("build.log", LOG)):
             with path.with_name(name).open("wb", buffering=0) as file:
@@ -136,8 +131,7 @@ def _replace_until(root: Path, moment: int) -> None:
                     step()
                     file.write(content[start : start + size])
 
-    synced, os.fsync = os.fsync, fsync  # in this process, which ends here
-    sys.addaudithook(audited)
+    sys.addaudithook(audited)  # for good; this process ends here
     Cache(root).replace("plan", INPUTS, "engine.plan", build)
 
 
