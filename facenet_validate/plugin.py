@@ -48,7 +48,7 @@ from facenet_validate.fixtures import (
 )
 from facenet_validate.judge import skip_what_cannot_run
 from facenet_validate.reporting.header import header
-from facenet_validate.reporting.records import gates_of, measurements_of, verdict_of
+from facenet_validate.reporting.records import gates_of, measurements_of, merged, verdict_of
 from facenet_validate.reporting.results import Results
 from facenet_validate.run import RUN, is_active, run_of, validate
 from facenet_validate.settings import OPTIONS, Option
@@ -302,7 +302,7 @@ class Collector:
         if facts and RUN in self.config.stash:
             known = self.config.stash[RUN].facts
             for key, value in facts.items():
-                known[key] = {**value, **known.get(key, {})}
+                known[key] = merged(known.get(key, {}), value)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -35,6 +35,22 @@ def _no_facenet_variables(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long is told how far it is; what takes long is up to the machine."""
+    monkeypatch.setattr("facenet_validate.progress._PATIENCE", 1e9)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """pytest's own, whose runs know neither a worker that starts them nor a terminal's width."""
+    for name in os.environ:
+        if name.startswith("PYTEST_XDIST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "120")
+    return pytester
+
+
 @pytest.fixture(scope="session")
 def lfw_folder() -> Path:
     """The LFW folder a developer names."""
