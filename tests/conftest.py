@@ -43,11 +43,15 @@ def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """pytest's own, whose runs know neither a worker that starts them nor a terminal's width."""
+    """pytest's own, whose runs know neither a worker that starts them nor a terminal's width.
+
+    Their tests run in their files' order: who shuffles these tests has not asked for those.
+    """
     for name in os.environ:
         if name.startswith("PYTEST_XDIST_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
     return pytester
 
 
