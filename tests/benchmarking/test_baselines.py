@@ -231,7 +231,7 @@ from facenet_validate.benchmarking.baselines import BaselineStore
 from facenet_validate.benchmarking.sessions import from_line
 
 root, line, first, count, *batches = sys.argv[1:]
-store, template = BaselineStore(Path(root)), from_line(line)
+store, template = BaselineStore(Path(root), lock_timeout=600.0), from_line(line)
 print("ready", flush=True)
 for number in range(int(first), int(first) + int(count)):
     batch = int(batches[number % len(batches)])

@@ -137,18 +137,19 @@ def test_where_nothing_is_readable_nothing_is_judged(machine: Machine) -> None:
 
 
 class Gpu:
-    """Gives prepared samples, one a look, and says when all are given."""
+    """Gives prepared samples, one a look, and says when all are kept: it is asked once more."""
 
     def __init__(self, *samples: GpuSample, unavailable: str = "") -> None:
         self._samples = list(samples)
         self.unavailable = unavailable
+        self._last = self._samples[-1]
         self.done = threading.Event()
 
     def sample(self) -> GpuSample:
-        if len(self._samples) > 1:
+        if self._samples:
             return self._samples.pop(0)
         self.done.set()
-        return self._samples[0]
+        return self._last
 
 
 def _seen(machine: Machine, gpu: Gpu) -> tuple[str, dict[str, Any]]:
