@@ -11,7 +11,7 @@ import pytest
 from _pytest.junitxml import xml_key
 
 from facenet_validate.reporting.folder import UNFINISHED, ReportFolder
-from facenet_validate.reporting.records import gates_of, measurements_of
+from facenet_validate.reporting.records import gates_of, measurements_of, merged
 from facenet_validate.reporting.results import (
     SCHEMA,
     Results,
@@ -156,7 +156,7 @@ class ReportedSession:
         if RUN in self.config.stash:
             known = self.config.stash[RUN].facts
             for key, value in output.get("facenet_facts", {}).items():
-                known[key] = {**value, **known.get(key, {})}
+                known[key] = merged(known.get(key, {}), value)
 
     # -- how it ends -----------------------------------------------------------------------------
 

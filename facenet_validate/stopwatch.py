@@ -35,6 +35,18 @@ _NAMES = {"fp32": "FP32", "against": "the engine of --facenet-against"}
 _STORED = ("performance.stored", "performance.stored_ratio")
 
 
+def _why_disabled(config: pytest.Config) -> str:
+    """Return why pytest-benchmark times nothing; empty if it does."""
+    if config.getoption("benchmark_disable", False):
+        return "benchmarks are disabled (--benchmark-disable)"
+    if getattr(getattr(config, "_benchmarksession", None), "disabled", False):
+        return (
+            "pytest-benchmark takes this for a parallel run and times nothing, as --dist or "
+            "PYTEST_XDIST_WORKER is set; run without"
+        )
+    return ""
+
+
 class Timing:
     """Times the engine under test and compares it with others and with what was stored.
 
@@ -75,8 +87,8 @@ class Timing:
             return "pytest-benchmark is disabled (-p no:benchmark)"
         if self._run.parallel:
             return "workers run beside each other (xdist); run without -n to time"
-        if config.getoption("benchmark_disable", False):
-            return "benchmarks are disabled (--benchmark-disable)"
+        if disabled := _why_disabled(config):
+            return disabled
         if engine.recipe_only and engine.precision == "int8":
             return "the recipe is for TensorRT and is emulated here"
         if asked not in ("auto", *self._engine.scopes):

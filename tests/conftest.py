@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
@@ -21,6 +22,10 @@ PEOPLE = 12
 CALIBRATION_PEOPLE = 26
 PHOTOS = 4
 
+# How long an example takes says how busy the machine is.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
+
 
 @pytest.fixture(autouse=True)
 def _no_facenet_variables(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +33,26 @@ def _no_facenet_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("FACENET_") and name != "FACENET_LFW":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long is told how far it is; what takes long is up to the machine."""
+    monkeypatch.setattr("facenet_validate.progress._PATIENCE", 1e9)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """pytest's own, whose runs know neither a worker that starts them nor a terminal's width.
+
+    Their tests run in their files' order: who shuffles these tests has not asked for those.
+    """
+    for name in os.environ:
+        if name.startswith("PYTEST_XDIST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:randomly")
+    return pytester
 
 
 @pytest.fixture(scope="session")

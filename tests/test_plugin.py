@@ -168,11 +168,29 @@ def test_speed_is_measured_recorded_and_never_passed_without_five_sessions(
     assert len(stored.read_text().splitlines()) == 1
 
 
-def test_speed_is_not_evaluated_where_benchmarks_are_disabled(project: pytest.Pytester) -> None:
-    arguments = ("suites/test_performance.py", "--precision=int8", "--benchmark-disable")
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--benchmark-disable", "benchmarks are disabled"),
+        ("--dist=loadfile", "pytest-benchmark takes this for a parallel run"),
+    ],
+)
+def test_speed_is_not_evaluated_where_benchmarks_are_disabled(
+    project: pytest.Pytester, option: str, says: str
+) -> None:
+    arguments = (
+        "suites/test_performance.py",
+        "--precision=int8",
+        option,
+        "--facenet-report=report",
+    )
     result = project.runpytest_subprocess(*arguments)
-    result.stdout.fnmatch_lines(["*stored*not evaluated*benchmarks are disabled*"])
+    result.stdout.fnmatch_lines(["*stored*not evaluated*"])
     assert result.ret == 0
+    gates = _results(project.path / "report")["gates"]
+    assert isinstance(gates, list)
+    (stored,) = (gate for gate in gates if gate["gate"] == "performance.stored")
+    assert stored["detail"].startswith(says)
 
 
 def test_workers_report_through_the_controller(project: pytest.Pytester) -> None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from facenet_validate.benchmarking.baselines import (
 )
 from facenet_validate.benchmarking.sessions import Identity, Session, to_line
 from facenet_validate.errors import BaselineError
+from tests.waiting import HANG, wait_until
 
 Make = Callable[..., Session]
 
@@ -231,7 +231,7 @@ from facenet_validate.benchmarking.baselines import BaselineStore
 from facenet_validate.benchmarking.sessions import from_line
 
 root, line, first, count, *batches = sys.argv[1:]
-store, template = BaselineStore(Path(root)), from_line(line)
+store, template = BaselineStore(Path(root), lock_timeout=600.0), from_line(line)
 print("ready", flush=True)
 for number in range(int(first), int(first) + int(count)):
     batch = int(batches[number % len(batches)])
@@ -260,7 +260,7 @@ def test_two_processes_that_append_lose_nothing(
     # Twenty each, over two files because a file holds twenty.
     appenders = [start_appender(store, make_session(), first, 20, 8, 64) for first in (0, 20)]
     for appender in appenders:
-        appender.communicate(timeout=60)
+        appender.communicate(timeout=HANG)
         assert appender.returncode == 0
     recorded = [
         int(session.reason)
@@ -270,26 +270,28 @@ def test_two_processes_that_append_lose_nothing(
     assert sorted(recorded) == list(range(40))
 
 
+def _has_more(store: BaselineStore, identity: Identity, highest: int) -> bool:
+    sessions = store.load(identity)
+    return bool(sessions) and int(sessions[-1].reason) > highest
+
+
 def test_kill_9_leaves_a_file_that_loads(
     store: BaselineStore, make_session: Make, identity: Identity
 ) -> None:
-    moments = random.Random(3)
     highest = -1
     for _ in range(4):
         appender = start_appender(store, make_session(), highest + 1, 80_000, 64)
         assert appender.stdout is not None
         appender.stdout.readline()
-        while True:
-            time.sleep(moments.uniform(0.01, 0.05))
-            if len(store.load(identity)) > 0:
-                break
+        # The appender goes on meanwhile: the kill meets it wherever it is then.
+        wait_until(partial(_has_more, store, identity, highest))
         appender.kill()
-        appender.communicate(timeout=60)
+        appender.communicate(timeout=HANG)
         kept = [int(session.reason) for session in store.load(identity)]
         # Whatever moment it died at, what is there is whole, in order and without a gap.
         newest = kept[5:] if len(kept) == MAXIMUM_SESSIONS else kept
         assert newest == list(range(newest[0], newest[-1] + 1))
-        assert kept[-1] >= highest
+        assert kept[-1] > highest
         highest = kept[-1]
     store.append(make_session(1439))
     assert store.load(identity)[-1] == make_session(1439)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from facenet_validate.benchmarking import latency
 from facenet_validate.benchmarking.latency import latencies, time_batches
+from facenet_validate.benchmarking.timing import time_block
 from facenet_validate.engines.protocol import Engine
 
 
@@ -36,9 +38,20 @@ def test_a_thousand_batches_or_a_quarter_of_the_time(
 
 
 def test_single_batches_are_timed_by_the_hosts_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every one of them by itself, after one that tells how many there will be."""
     monkeypatch.setattr(latency, "LATENCY_SECONDS", 0.0)
-    engine = cast("Engine", SimpleNamespace(run=lambda _batch: time.sleep(0.002)))
+    now = 100.0
+    ran = []
+
+    def run(batch: NDArray[np.float32]) -> None:
+        nonlocal now
+        now += 0.002
+        ran.append(len(batch))
+
+    monkeypatch.setattr(latency, "time_block", partial(time_block, clock=lambda: now))
+    engine = cast("Engine", SimpleNamespace(run=run))
     found = time_batches(engine, np.zeros((1, 3, 2, 2), np.float32))
     assert found["clock"] == "host"
     assert found["batches"] == 10
-    assert found["p50_ms"] >= 2.0
+    assert found["p50_ms"] == found["p90_ms"] == pytest.approx(2.0)
+    assert ran == [1] * 11

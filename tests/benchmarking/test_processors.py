@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,7 +25,10 @@ def _processors_0_and_2(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processors, "usable_processors", lambda: frozenset({0, 2}))
 
 
-def test_processors_of_this_process_are_summed(tmp_path: Path) -> None:
+def test_processors_of_this_process_are_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.process_time", lambda: 2.25)
     columns = {
         0: (1, 2, 3, 40, 5, 6, 7, 8, 9, 10),
         1: (99,) * 10,
@@ -38,7 +40,7 @@ def test_processors_of_this_process_are_summed(tmp_path: Path) -> None:
     assert found.moment == 7.0
     # user nice system, irq softirq; idle iowait; steal.
     assert (found.busy, found.idle, found.steal) == (1 + 2 + 3 + 6 + 7 + 1, 40 + 5 + 2, 8 + 1)
-    assert found.own == pytest.approx(time.process_time(), abs=0.5)
+    assert found.own == 2.25
 
 
 V2 = "usage_usec 5\nnr_throttled {}\nthrottled_usec {}\n"

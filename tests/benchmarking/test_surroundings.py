@@ -12,6 +12,7 @@ from facenet_validate.benchmarking.gpu import GpuSample, GpuWatch
 from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity
 from facenet_validate.benchmarking.processors import WHY_UNKNOWN, CpuSample, CpuState, cpu_state
 from facenet_validate.benchmarking.surroundings import Surroundings
+from tests.waiting import HANG
 
 CPU = CpuIdentity("x", 1, 1, 1, frozenset(), cores=2)
 NOTHING = CpuSample(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
@@ -136,23 +137,24 @@ def test_where_nothing_is_readable_nothing_is_judged(machine: Machine) -> None:
 
 
 class Gpu:
-    """Gives prepared samples, one a look, and says when all are given."""
+    """Gives prepared samples, one a look, and says when all are kept: it is asked once more."""
 
     def __init__(self, *samples: GpuSample, unavailable: str = "") -> None:
         self._samples = list(samples)
         self.unavailable = unavailable
+        self._last = self._samples[-1]
         self.done = threading.Event()
 
     def sample(self) -> GpuSample:
-        if len(self._samples) > 1:
+        if self._samples:
             return self._samples.pop(0)
         self.done.set()
-        return self._samples[0]
+        return self._last
 
 
 def _seen(machine: Machine, gpu: Gpu) -> tuple[str, dict[str, Any]]:
     with machine.watched(cast("GpuWatch", gpu), period=0.001) as around:
-        assert gpu.done.wait(10.0)
+        assert gpu.done.wait(HANG)
         return around.disturbance(0.0, 0.0), around.values()
 
 
@@ -227,7 +229,7 @@ def test_the_gpu_is_asked_by_the_thread_alone(machine: Machine) -> None:
     with Surroundings(
         CPU, cast("GpuWatch", gpu), sample=machine.sample, state=state, period=0.001
     ) as around:
-        assert gpu.done.wait(10.0)
+        assert gpu.done.wait(HANG)
         around.disturbance(0.0, 1.0)
         around.values()
     assert set(asked) == {"surroundings"}
@@ -247,7 +249,7 @@ def test_a_reader_that_fails_says_why_and_the_others_go_on(machine: Machine) -> 
     with Surroundings(
         CPU, cast("GpuWatch", broken), sample=refuse, state=refuse, period=0.001
     ) as around:
-        assert broken.done.wait(10.0)
+        assert broken.done.wait(HANG)
         machine.spend(10.0, own=0.5, others=0.5)
         assert around.disturbance(*WHOLE) == ""
     why = "OSError: no more files"
@@ -289,7 +291,7 @@ def test_this_machine_is_watched() -> None:
         return cpu_state()
 
     with Surroundings(cpu_identity(), state=state, period=0.01) as around:
-        assert asked.wait(10.0)
+        assert asked.wait(HANG)
         assert isinstance(around.disturbance(0.0, 0.0), str)
         values = around.values()
     assert json.loads(json.dumps(values)) == values

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from contextlib import AbstractContextManager
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from facenet_validate.cache import Cache, Entry
+from facenet_validate.cache import Cache, Entry, locks, store
 from facenet_validate.cache.contents import contents
+from facenet_validate.cache.locks import BUILDING
 from facenet_validate.cache.upkeep import prunable, remove
 from facenet_validate.digests import inputs_digest
 from facenet_validate.engines.builds import build_artefact
 from facenet_validate.errors import CacheError
 from facenet_validate.models.prepared import prepare, source_model
 from tests.models.small_facenet import small_facenet
+from tests.waiting import HANG, wait_until
 
 INPUTS = {
     "model": "a" * 64,
@@ -64,119 +67,112 @@ def _hidden(root: Path) -> list[str]:
     return [path.name for path in found if path.suffix != ".lock"]
 
 
-def _ask_in_a_process(root: Path, started: Path) -> None:
+def _ask_in_a_process(root: Path, started: Path, asking: Synchronized[int]) -> None:
     def build(path: Path) -> None:
         with started.open("a") as file:
             file.write("x")
-        time.sleep(0.3)
+        wait_until(lambda: asking.value == 8)
         _build(path)
 
     assert _is_right(_ask(root, build))
 
 
-def test_eight_processes_build_once(tmp_path: Path) -> None:
+def test_eight_processes_build_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The build takes until all eight have found nothing and ask for the lock."""
     started = tmp_path / "started"
+    asking: Synchronized[int] = _FORK.Value("i", 0)
+
+    def locked(folder: Path) -> AbstractContextManager[None]:
+        with asking.get_lock():
+            asking.value += 1
+        return locks.locked(folder)
+
+    monkeypatch.setattr(store, "locked", locked)
     processes = [
-        _FORK.Process(target=_ask_in_a_process, args=(tmp_path / "cache", started))
+        _FORK.Process(target=_ask_in_a_process, args=(tmp_path / "cache", started, asking))
         for _ in range(8)
     ]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(HANG)
     assert [process.exitcode for process in processes] == [0] * 8
     assert started.read_text() == "x"
 
 
-PIECES, PAUSE = 16, 0.008
+PIECES = 16
+OLD = PLAN[::-1]
 
 
-def _build_slowly(root: Path, begun: Connection) -> None:
-    """Write the artefact in pieces, long enough to be killed between any two."""
+def _build_old(path: Path) -> None:
+    _build(path)
+    path.write_bytes(OLD)
+
+
+def _replace_until(root: Path, moment: int) -> None:
+    """Make the entry anew, but be killed at one step: a file-system call, or a piece written."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audited(event: str, _: object) -> None:
+        if event == "open" or event.startswith(("os.", "shutil.")):
+            step()
 
     def build(path: Path) -> None:
-        begun.send_bytes(b"x")
         for name, content in (("engine.plan", PLAN), ("build.log", LOG)):
-            with path.with_name(name).open("wb") as file:
-                step = max(1, len(content) // PIECES)
-                for start in range(0, len(content), step):
-                    file.write(content[start : start + step])
-                    file.flush()
-                    time.sleep(PAUSE)
+            with path.with_name(name).open("wb", buffering=0) as file:
+                size = max(1, len(content) // PIECES)
+                for start in range(0, len(content), size):
+                    step()
+                    file.write(content[start : start + size])
 
+    sys.addaudithook(audited)  # for good; this process ends here
     Cache(root).replace("plan", INPUTS, "engine.plan", build)
 
 
-def _write_slowly(root: Path, begun: Connection) -> None:
-    """Build at once, then take a while for every step that puts the entry in its place."""
-
-    def slowed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapper(*arguments: Any, **named: Any) -> Any:
-            time.sleep(PAUSE)
-            result = call(*arguments, **named)
-            time.sleep(PAUSE)
-            return result
-
-        return wrapper
-
-    def build(path: Path) -> None:
-        _build(path)
-        os.fsync = slowed("fsync", os.fsync)
-        for name in ("rename", "open"):
-            setattr(Path, name, slowed(name, getattr(Path, name)))
-        begun.send_bytes(b"x")
-
-    Cache(root).replace("plan", INPUTS, "engine.plan", build)
-
-
-def _seconds(work: Callable[[Path, Connection], None], root: Path) -> float:
-    receiver, sender = _FORK.Pipe(duplex=False)
-    process = _FORK.Process(target=work, args=(root, sender))
-    process.start()
-    receiver.recv_bytes()
-    start = time.perf_counter()
-    process.join()
-    assert process.exitcode == 0
-    return time.perf_counter() - start
-
-
-@pytest.mark.parametrize("before", ["nothing", "an entry"])
-@pytest.mark.parametrize("work", [_build_slowly, _write_slowly])
-def test_a_kill_at_any_moment_leaves_nothing_wrong(
-    tmp_path: Path, work: Callable[[Path, Connection], None], before: str
+@pytest.mark.parametrize(
+    "before", [None, _build, _build_old], ids=["nothing", "the same", "another"]
+)
+def test_a_kill_at_any_step_leaves_nothing_wrong(
+    tmp_path: Path, before: Callable[[Path], None] | None
 ) -> None:
-    """Twenty moments for each of: a build, a write; into an empty place, over an old entry."""
-    whole = _seconds(work, tmp_path / "measured")
-    moments = random.Random(f"{work.__name__} {before}")
-    cut = 0
-    for number in range(20):
-        root = tmp_path / f"cache{number % 4}"
-        if before == "an entry":
-            _ask(root)
-        else:
-            shutil.rmtree(root / "v2" / "plan" / inputs_digest(INPUTS), ignore_errors=True)
-        receiver, sender = _FORK.Pipe(duplex=False)
-        process = _FORK.Process(target=work, args=(root, sender))
+    """Every step of a build and of putting it in its place: where there is nothing, over another.
+
+    What a kill leaves is cleared by the next build, or by whoever prunes the cache.
+    """
+    cut = moment = 0
+    while True:
+        moment += 1
+        root = tmp_path / f"cache{moment}"
+        if before is not None:
+            _ask(root, before)
+        process = _FORK.Process(target=_replace_until, args=(root, moment))
         process.start()
-        receiver.recv_bytes()
-        time.sleep(moments.uniform(0, whole * 1.05))
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
+        process.join(HANG)
+        if process.exitcode == 0:  # it had fewer steps than that
+            break
+        assert process.exitcode == -signal.SIGKILL
         left = _hidden(root)
         cut += bool(left)
-        assert len(left) <= 2, "leftovers of earlier kills were not cleared by the next build"
+        assert len(left) <= 2
         found = Cache(root).find("plan", INPUTS, "engine.plan")
-        assert found is None or _is_right(found)
+        assert found is None or _is_right(found) or (before is _build_old and found.read() == OLD)
         seen = [item.path.name for item in contents(root) if item.state == "left over"]
         assert sorted(seen) == sorted(left)
-        assert _is_right(_ask(root))
-    assert cut >= 5, "hardly a kill met a build"
-    for number in range(4):
-        root = tmp_path / f"cache{number}"
+        if moment % 2:
+            Cache(root).replace("plan", INPUTS, "engine.plan", _build)
+            assert not [name for name in _hidden(root) if name.startswith(BUILDING)]
         assert all(remove(removal) for removal in prunable(contents(root), now=time.time()))
         assert _hidden(root) == []
-        assert _is_right(_ask(root, _never))
+        if found is None or moment % 2:
+            assert _is_right(_ask(root))
+        assert _ask(root, _never).hit
+    assert cut > 2 * PIECES, "no kill met the pieces of a build"
 
 
 def _flip(path: Path, bit: int) -> None:
@@ -340,31 +336,35 @@ def test_an_entry_copied_to_another_place_is_refused(tmp_path: Path, kind: str) 
     assert entry.read() == b"right"
 
 
-def _read_on(root: Path, until: float, answers: Connection) -> None:
-    right = 0
-    while time.monotonic() < until:
+def _read_on(root: Path, reads: Synchronized[int], ended: Event) -> None:
+    while not ended.is_set():
         try:
             assert _ask(root).read() == PLAN
-            right += 1
         except CacheError:
             continue  # verified, and removed before it was opened
-    answers.send(right)
+        with reads.get_lock():
+            reads.value += 1
 
 
 def test_readers_beside_somebody_who_removes_everything(tmp_path: Path) -> None:
     """An entry is whole, built anew, or said to be gone; never anything else."""
-    receiver, sender = _FORK.Pipe(duplex=False)
-    until = time.monotonic() + 1.5
-    readers = [_FORK.Process(target=_read_on, args=(tmp_path, until, sender)) for _ in range(3)]
+    reads: Synchronized[int] = _FORK.Value("i", 0)
+    ended = _FORK.Event()
+    readers = [_FORK.Process(target=_read_on, args=(tmp_path, reads, ended)) for _ in range(3)]
     for reader in readers:
         reader.start()
-    removed = 0
-    while time.monotonic() < until:
-        found = prunable(contents(tmp_path), now=time.time() + 1, older_than=0)
-        removed += sum(remove(removal) for removal in found)
-        time.sleep(0.005)
+    seen = removed = 0
+
+    def removed_often() -> bool:
+        nonlocal seen, removed
+        if reads.value > seen:  # whoever it was: the others are anywhere between ask and read
+            seen = reads.value
+            found = prunable(contents(tmp_path), now=time.time() + 1, older_than=0)
+            removed += sum(remove(removal) for removal in found)
+        return removed >= 30 or not all(reader.is_alive() for reader in readers)
+
+    wait_until(removed_often)
+    ended.set()
     for reader in readers:
-        reader.join(30)
+        reader.join(HANG)
     assert [reader.exitcode for reader in readers] == [0] * 3
-    assert sum(receiver.recv() for _ in readers) > 0
-    assert removed > 0

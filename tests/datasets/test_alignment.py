@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.mtcnn import Detections, MtcnnNetworks, installed_networks
 from facenet_validate.datasets.mtcnn_networks import DISTRIBUTION
 from facenet_validate.errors import DatasetError
+from tests.waiting import HANG, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def test_zero_workers_are_refused(networks: MtcnnNetworks) -> None:
 
 # Without the guard that multiprocessing's spawned processes usually need.
 ORPHANING = """
-import cv2, itertools, multiprocessing, numpy, signal, time
+import cv2, itertools, multiprocessing, numpy, signal, sys
 from facenet_validate.datasets.alignment import align_all
 from facenet_validate.datasets.mtcnn import installed_networks
 
@@ -212,7 +212,7 @@ photo = cv2.imencode(".png", numpy.zeros((40, 40, 3), numpy.uint8))[1].tobytes()
 results = align_all(((str(n), photo) for n in itertools.count()), installed_networks(), 2)
 next(results)
 print(*(child.pid for child in multiprocessing.active_children()), flush=True)
-time.sleep(60)
+sys.stdin.read()
 """
 
 
@@ -232,6 +232,7 @@ def test_processes_end_with_their_parent(
     script.write_text(ORPHANING)
     with subprocess.Popen(
         [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -240,12 +241,9 @@ def test_processes_end_with_their_parent(
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.send_signal(how)
-        parent.wait(20)
+        parent.wait(HANG)
     assert len(pids) == 2
-    deadline = time.monotonic() + 20
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def test_real_photos_are_framed_alike(networks: MtcnnNetworks, photos: list[Path]) -> None:

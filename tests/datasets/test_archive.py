@@ -190,7 +190,7 @@ def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
             inspect(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_a_damaged_archive_is_extracted_inside_or_refused(
     tmp_path: Path, data: st.DataObject

@@ -219,7 +219,7 @@ def test_a_set_has_a_name_that_gates_can_be_keyed_by(
     assert says in _error(tmp_path / name / "pairs.csv")
 
 
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 ALPHABET = st.sampled_from("p0/1.jpg,\"' \t;\r\n\0é²-yes2")
 
 

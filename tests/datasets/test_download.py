@@ -19,6 +19,7 @@ from facenet_validate.datasets.download import SUMS, Remote, downloaded_lfw, fet
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.errors import DatasetError
 from facenet_validate.progress import Progress
+from tests.waiting import HANG
 
 STAGE = Progress(None).stage
 PAIRS = b"2\t1\nAnn\t1\t2\nAnn\t1\tBob\t1\nCid\t1\t2\nCid\t1\tDan\t1\n"
@@ -116,6 +117,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr("facenet_validate.datasets.download._TIMEOUT", HANG)
 
 
 Fetch = Callable[[], bool]

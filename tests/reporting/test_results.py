@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -14,6 +16,8 @@ from facenet_validate.reporting.records import (
     verdict_of,
 )
 from facenet_validate.reporting.results import Results, overall
+from facenet_validate.run import RUN
+from facenet_validate.session import ReportedSession
 from facenet_validate.verdicts import GateResult, Verdict, at_least, at_most, worst
 
 SUBJECT = Subject("int8", "cpu", "lfw", recipe_only=False)
@@ -107,3 +111,26 @@ def test_the_previous_report_moves_aside(tmp_path: Path) -> None:
     previous = tmp_path / "report" / "previous" / "results.json"
     assert json.loads(previous.read_text()) == {"number": 1}
     assert len(list((tmp_path / "report").iterdir())) == 2
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_workers_know_is_put_together_whoever_ends_first(order: tuple[int, int]) -> None:
+    facts = (
+        {
+            "sets": {"staff": {"pairs": 60, "alignment": {"aligner": "none"}}},
+            "model": {"name": "m"},
+        },
+        {"sets": {"staff": {"pairs": 60}, "lfw": {"pairs": 72}}, "engines": {"int8": {"sha": "a"}}},
+    )
+    settings = SimpleNamespace(report=None)
+    run = SimpleNamespace(facts={"environment": {"os": "linux"}}, settings=settings)
+    collector = ReportedSession(cast("pytest.Config", SimpleNamespace(stash={RUN: run})))
+    for worker in order:
+        node = SimpleNamespace(workeroutput={"facenet_facts": facts[worker]})
+        collector.pytest_testnodedown(node, None)
+    assert run.facts == {
+        "environment": {"os": "linux"},
+        "sets": {"staff": {"pairs": 60, "alignment": {"aligner": "none"}}, "lfw": {"pairs": 72}},
+        "model": {"name": "m"},
+        "engines": {"int8": {"sha": "a"}},
+    }
