@@ -34,6 +34,7 @@ from facenet_validate.models.quantization.recipes import (
 )
 from facenet_validate.progress import Progress
 from facenet_validate.settings import Settings, gather, resolve
+from facenet_validate.wording import path_text
 
 if TYPE_CHECKING:
     from facenet_validate.benchmarking.recording import Measured
@@ -438,7 +439,7 @@ def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:
                 how = "Name its folder with --facenet-lfw or FACENET_LFW, or fetch it: "
                 how += "facenet-validate fetch lfw"
             raise SettingsError(
-                f"data set {name} is required and was not given; at hand: "
+                f"data set {path_text(name)} is required and was not given; at hand: "
                 f"{', '.join(at_hand)}. {how}."
             )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from facenet_validate.errors import SettingsError
-from facenet_validate.settings import OPTIONS, Given, Settings, gather, resolve
+from facenet_validate.settings import OPTIONS, Given, Option, Settings, gather, resolve
 
 ROOT = Path("/project")
 
@@ -98,3 +98,76 @@ def test_origins_tell_where_values_came_from() -> None:
     found = _settings({"facenet_lfw": "x"}, {"FACENET_CACHE": "y"})
     assert found.origins == {"facenet_lfw": "--facenet-lfw", "facenet_cache": "FACENET_CACHE"}
     assert Given("x", "--facenet-lfw", Path("/invocation")).folder == Path("/invocation")
+
+
+# --- empty values, as shell variables that are not set give ---------------------------------------
+
+VALUED = [option for option in OPTIONS if option.metavar is not None]
+LISTED = [option for option in OPTIONS if option.repeated]
+NUMBERS = [o for o in OPTIONS if o.metavar in ("N", "N[,N]", "MIB", "{0..5}")]
+
+
+def _name(option: Option) -> str:
+    return option.name
+
+
+def _said(*sources: Mapping[str, object]) -> str:
+    """Return the one line that is said; no error, and any other than ours, is none."""
+    try:
+        found: object = _settings(*sources)  # type: ignore[arg-type]
+    except Exception as error:
+        found = error
+    assert isinstance(found, SettingsError), repr(found)
+    assert "\n" not in str(found)
+    assert len(str(found)) < 500
+    return str(found)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t"])
+@pytest.mark.parametrize("option", VALUED, ids=_name)
+def test_an_empty_value_is_refused(option: Option, text: str) -> None:
+    flag = option.alias or option.flag
+    for value in [[text]] if option.repeated else [text]:
+        assert _said({option.name: value}).startswith(f"{flag} is empty; expected ")
+    # As -o facenet_require="$REQUIRED" gives.
+    said = _said({}, {}, {option.name: text})
+    assert said.startswith(f"ini {option.name} is empty; expected ")
+    assert "Leave the option out, or give a value" in said
+
+
+@pytest.mark.parametrize("option", VALUED, ids=_name)
+def test_a_variable_that_is_blank_is_refused_and_an_empty_one_not_set(option: Option) -> None:
+    assert _said({}, {option.variable: "  "}).startswith(f"{option.variable} is empty")
+    assert _settings({}, {option.variable: ""}) == _settings()
+
+
+@pytest.mark.parametrize("values", [["x", ""], ["", "x"], ["x,"], [",x"], ["x,,y"], [","]])
+@pytest.mark.parametrize("option", LISTED, ids=_name)
+def test_an_empty_item_is_refused(option: Option, values: list[str]) -> None:
+    """Else ``--facenet-require "$SET,lfw"`` would require less than was meant."""
+    assert "item is empty" in _said({option.name: values})
+
+
+@pytest.mark.parametrize("option", VALUED, ids=_name)
+def test_of_two_values_the_last_one_counts_also_where_it_is_empty(option: Option) -> None:
+    if not option.repeated:
+        assert "is empty" in _said({option.name: ""}, {option.variable: "fp32"})
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0" * 5000, "1" + "0" * 20, "-1", "+1", "1.0", "１"])
+@pytest.mark.parametrize("option", NUMBERS, ids=_name)
+def test_a_number_that_is_none_of_those_allowed_is_one_line(option: Option, text: str) -> None:
+    if option.metavar == "{0..5}" and text == "0" * 5000:
+        assert _settings({option.name: text}).optimization_level == 0
+        return
+    value: object = [text] if option.repeated else text
+    assert "expected" in _said({option.name: value})
+
+
+@pytest.mark.parametrize("option", VALUED, ids=_name)
+def test_any_long_value_is_one_short_line(option: Option) -> None:
+    text = "9" * 5000
+    value: object = [text] if option.repeated else text
+    if option.name in ("facenet_require", "facenet_reason"):
+        return  # any text is one; whether there is such a set is asked later
+    _said({option.name: value})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,8 +167,8 @@ def _used(path: Path) -> float:
 
 
 def _delete(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        path.unlink()  # also a pipe, which rmtree would wait to open
         return
     rmtree(path, ignore_errors=True)
     if os.path.lexists(path):

@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out or Path(f"{stem}.{'prepared' if engine is None else 'engine'}.onnx")
     if out.exists():
         raise SettingsError(f"{out} exists; nothing was written. Name another file with -o.")
+    # Before the work, not after it.
+    if not out.parent.is_dir():
+        raise SettingsError(f"{out}: cannot be written (there is no folder {out.parent}).")
     root = cache_root(arguments.cache)
     check_writable(root)
     faces = None if arguments.faces is None else read_faces(arguments.faces)

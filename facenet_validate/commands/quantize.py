@@ -177,7 +177,7 @@ def _check_free(files: list[Path]) -> None:
     for file in files:
         if file.exists():
             raise SettingsError(f"{file} exists; nothing was written. Name another file with -o.")
-        if not os.access(file.parent, os.W_OK):
+        if not (file.parent.is_dir() and os.access(file.parent, os.W_OK)):
             raise SettingsError(f"{file.parent}: no folder that can be written to. Make it first.")
 
 
