@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from facenet_validate.cli import main
 from facenet_validate.errors import FacenetValidateError
 from facenet_validate.given import read_given
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.run import Run
 from tests.models.exported.exporter_styles import fixed_batch
 from tests.models.small_engines import (
     constant,
@@ -85,6 +87,12 @@ def _future_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def _future_ir(model: onnx.ModelProto) -> onnx.ModelProto:
+    model = copied(model)
+    model.ir_version = 99
+    return model
+
+
 def _type_without_kernel(model: onnx.ModelProto) -> onnx.ModelProto:
     """A product of 16-bit integers is no ONNX operator's."""
     model = copied(model)
@@ -132,6 +140,7 @@ CANNOT_RUN: dict[str, tuple[Change, str]] = {
     "another image size": (_another_size, "reads faces of 48 pixels"),
     "another dimension": (_another_dimension, "embeddings of 8 values"),
     "another dimension than stated": (_stated_dimension, "expected [2, 16], as its output says"),
+    "future IR": (_future_ir, "Install a newer onnxruntime"),
     "a batch fixed inside": (_fixed_inside, "cannot run it"),
 }
 
@@ -550,3 +559,19 @@ def test_a_weight_shared_by_two_names_is_one_file(
     facts = graph_facts(given_artefact(path, "fp32", prepared), prepared)
     assert facts.size == path.stat().st_size + (tmp_path / "w").stat().st_size
     assert numpy_helper.to_array(prepared_onnx.graph.initializer[0]).nbytes
+
+
+# --- calibration photos ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("found", "offered"), [(0, False), (1, True), (104, True)])
+def test_fewer_photos_are_offered_where_there_is_one(found: int, offered: bool) -> None:
+    settings = SimpleNamespace(origins={}, calibration_images=512, lfw=Path("/photos"))
+    run: Any = SimpleNamespace(settings=settings)
+    with pytest.raises(FacenetValidateError) as refusal:
+        Run.check_calibration(run, found)
+    said = str(refusal.value)
+    assert said.startswith(f"the data set has {found} photos of people outside")
+    assert (f"--facenet-calibration-images {found}." in said) == offered
+    assert "--facenet-calibration-images 1." not in said or found == 1
+    assert "Put photos of other people beside those of /photos" in said
