@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.endless import check_ends
 from facenet_validate.models.engine_runs import (
     BATCHES,
     SAME,
@@ -33,6 +34,7 @@ from facenet_validate.models.exported.graph_view import (
     type_name,
 )
 from facenet_validate.models.exported.onnx_extent import inner_graphs
+from facenet_validate.models.passes import has_equal_names, name_nodes
 from facenet_validate.models.quantization.precision import infer_precision
 
 
@@ -100,12 +102,18 @@ def restored(
     Raises
     ------
     ModelError
-        If image or embedding cannot be told, the graph does not run, or the batch is fixed inside
-        it: then the rows differ from those of the graph as it was.
+        If image or embedding cannot be told, a part is repeated, the graph does not run, or the
+        batch is fixed inside it: then the rows differ from those of the graph as it was.
     """
     from facenet_validate.datasets.images import standardize
     from facenet_validate.models.proof import drawn_faces
 
+    check_ends(model, source)
+    if has_equal_names(model):
+        named = onnx.ModelProto()
+        named.CopyFrom(model)
+        name_nodes(named)
+        model = named
     image = find_image(model.graph, source=source, name=input_name, types=tuple(TYPES))
     image = with_inner_batch(model.graph, image, source)
     if len(own_inputs(model.graph)) > 1:
@@ -119,9 +127,8 @@ def restored(
     before = EdgeRunner(model, image, output, source)
     expected = before.rows(images)
     made, changes = _with_edges(model, image, output, expected.shape[1])
-    after = EdgeRunner(
-        made, replace(image, layout="NCHW", batch=None), made.graph.output[0], source
-    )
+    planes = replace(image, layout="NCHW", batch=None)
+    after = EdgeRunner(made, planes, made.graph.output[0], source)
     edges = {value.type.tensor_type.elem_type for value in (*own_inputs(model.graph), output)}
     limit = SAME_IN_HALF if TensorProto.FLOAT16 in edges else SAME
     compare(before, after, images, expected, limit, source)

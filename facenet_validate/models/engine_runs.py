@@ -94,6 +94,22 @@ def compare(
     limit: float,
     source: str,
 ) -> None:
+    """Check that a graph with other edges gives the embeddings of the graph as it was.
+
+    Parameters
+    ----------
+    images : ndarray of shape (N, 3, H, H)
+        Standardized faces.
+    expected : ndarray of shape (N, D)
+        Unit embeddings of the graph as it was.
+    limit : float
+        Largest difference of two values in the same batch.
+
+    Raises
+    ------
+    ModelError
+        If it gives others, in that batch or in smaller ones.
+    """
     batch = before._image.batch
     fixed = (
         f"{source}: its batch is fixed inside the graph, where it cannot be opened. Export the "
