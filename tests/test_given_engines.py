@@ -334,6 +334,35 @@ def test_an_engine_in_16_bits_is_no_int8_engine(project: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["*build*int8_share*int8*0.9*fail*"])
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: fixed_batch(8)(int8_engine()), half_engine], ids=["fixed batch", "FP16 edges"]
+)
+def test_what_prepare_makes_of_an_engine_is_judged_and_keeps_the_contract(
+    make: Callable[[], onnx.ModelProto], project: pytest.Pytester
+) -> None:
+    """The command that the refusal names, and then the run it was meant for."""
+    gates = (
+        "contract.signature = 0\ncontract.batch_invariance = 0.1\ncontract.order_invariance = 0.1"
+    )
+    (project.path / "baselines" / "gates.toml").write_text(
+        f"schema = 1\n[gates.any.any.any]\n{gates}\nbuild.problems = 0\n"
+    )
+    onnx.save(make(), project.path / "mine.onnx")
+    line = _refused(project, "--facenet-engine=mine.onnx", "--facenet-model=small.onnx")
+    assert "facenet-validate prepare" in line
+    assert main(["prepare", "mine.onnx", "-o", "new.onnx"]) == 0
+    result = project.runpytest_subprocess(
+        "suites/test_contract.py",
+        "suites/test_build.py",
+        "--facenet-engine=new.onnx",
+        "--facenet-model=small.onnx",
+        "-k",
+        "signature or invariance or build",
+    )
+    result.assert_outcomes(passed=4, deselected=1)
+    assert result.ret == pytest.ExitCode.OK
+
+
 def test_the_size_of_an_engine_counts_each_file_of_its_weights_once(
     prepared: PreparedModel, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
