@@ -241,11 +241,14 @@ class Run:
         asked = "facenet_calibration_images" in self.settings.origins
         wanted = self.settings.calibration_images if asked else MINIMUM_CALIBRATION_IMAGES
         if found < wanted:
-            fewer = f", or accept fewer with --facenet-calibration-images {found}" if found else ""
+            helps = f"Put photos of other people beside those of {self.settings.lfw or 'the set'}"
+            if found:
+                helps += f", or accept fewer with --facenet-calibration-images {found}"
+            else:
+                helps += ", a folder a person: PERSON/PERSON_0001.jpg. FP16 alone needs none"
             raise DatasetError(
                 f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
-                f"calibrated on at least {wanted}. Put photos of other people beside the set's"
-                f"{fewer}."
+                f"calibrated on at least {wanted}. {helps}."
             )
 
     def aligned(

@@ -135,7 +135,13 @@ def test_prepare_proves_on_the_faces_of_a_folder(
     assert main(["prepare", str(source), "--faces", "faces", "-o", "other.onnx"]) == 2
     assert "4.png: 90×100 pixels; expected an aligned face" in capsys.readouterr().err
     assert main(["prepare", str(source), "--faces", "nowhere", "-o", "other.onnx"]) == 2
-    assert "nowhere: 0 photos" in capsys.readouterr().err
+    assert "--faces nowhere: no such folder" in capsys.readouterr().err
+    Path("a file").touch()
+    assert main(["prepare", str(source), "--faces", "a file", "-o", "other.onnx"]) == 2
+    assert "--faces a file: it is a file. Expected a folder" in capsys.readouterr().err
+    Path("empty").mkdir()
+    assert main(["prepare", str(source), "--faces", "empty", "-o", "other.onnx"]) == 2
+    assert "empty: 0 photos" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["prepare", "inspect"])

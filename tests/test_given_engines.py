@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from facenet_validate.cli import main
 from facenet_validate.errors import FacenetValidateError
 from facenet_validate.given import read_given
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.run import Run
 from tests.models.exported.exporter_styles import fixed_batch
 from tests.models.small_engines import (
     constant,
@@ -85,6 +87,12 @@ def _future_opset(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def _future_ir(model: onnx.ModelProto) -> onnx.ModelProto:
+    model = copied(model)
+    model.ir_version = 99
+    return model
+
+
 def _type_without_kernel(model: onnx.ModelProto) -> onnx.ModelProto:
     """A product of 16-bit integers is no ONNX operator's."""
     model = copied(model)
@@ -132,6 +140,7 @@ CANNOT_RUN: dict[str, tuple[Change, str]] = {
     "another image size": (_another_size, "reads faces of 48 pixels"),
     "another dimension": (_another_dimension, "embeddings of 8 values"),
     "another dimension than stated": (_stated_dimension, "expected [2, 16], as its output says"),
+    "future IR": (_future_ir, "Install a newer onnxruntime"),
     "a batch fixed inside": (_fixed_inside, "cannot run it"),
 }
 
@@ -323,6 +332,35 @@ def test_an_engine_in_16_bits_is_no_int8_engine(project: pytest.Pytester) -> Non
     result = _build(project, stored_in(TensorProto.UINT16, TensorProto.INT8))
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*build*int8_share*int8*0.9*fail*"])
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: fixed_batch(8)(int8_engine()), half_engine], ids=["fixed batch", "FP16 edges"]
+)
+def test_what_prepare_makes_of_an_engine_is_judged_and_keeps_the_contract(
+    make: Callable[[], onnx.ModelProto], project: pytest.Pytester
+) -> None:
+    """The command that the refusal names, and then the run it was meant for."""
+    gates = (
+        "contract.signature = 0\ncontract.batch_invariance = 0.1\ncontract.order_invariance = 0.1"
+    )
+    (project.path / "baselines" / "gates.toml").write_text(
+        f"schema = 1\n[gates.any.any.any]\n{gates}\nbuild.problems = 0\n"
+    )
+    onnx.save(make(), project.path / "mine.onnx")
+    line = _refused(project, "--facenet-engine=mine.onnx", "--facenet-model=small.onnx")
+    assert "facenet-validate prepare" in line
+    assert main(["prepare", "mine.onnx", "-o", "new.onnx"]) == 0
+    result = project.runpytest_subprocess(
+        "suites/test_contract.py",
+        "suites/test_build.py",
+        "--facenet-engine=new.onnx",
+        "--facenet-model=small.onnx",
+        "-k",
+        "signature or invariance or build",
+    )
+    result.assert_outcomes(passed=4, deselected=1)
+    assert result.ret == pytest.ExitCode.OK
 
 
 def test_the_size_of_an_engine_counts_each_file_of_its_weights_once(
@@ -550,3 +588,19 @@ def test_a_weight_shared_by_two_names_is_one_file(
     facts = graph_facts(given_artefact(path, "fp32", prepared), prepared)
     assert facts.size == path.stat().st_size + (tmp_path / "w").stat().st_size
     assert numpy_helper.to_array(prepared_onnx.graph.initializer[0]).nbytes
+
+
+# --- calibration photos ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("found", "offered"), [(0, False), (1, True), (104, True)])
+def test_fewer_photos_are_offered_where_there_is_one(found: int, offered: bool) -> None:
+    settings = SimpleNamespace(origins={}, calibration_images=512, lfw=Path("/photos"))
+    run: Any = SimpleNamespace(settings=settings)
+    with pytest.raises(FacenetValidateError) as refusal:
+        Run.check_calibration(run, found)
+    said = str(refusal.value)
+    assert said.startswith(f"the data set has {found} photos of people outside")
+    assert (f"--facenet-calibration-images {found}." in said) == offered
+    assert "--facenet-calibration-images 1." not in said or found == 1
+    assert "Put photos of other people beside those of /photos" in said

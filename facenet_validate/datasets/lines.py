@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.errors import DatasetError
+from facenet_validate.models.file_kinds import is_pickle
 
 MOST_BYTES = 64 * 2**20
 """Of a pairs file: a million pairs. What is larger is something else."""
@@ -16,6 +17,12 @@ MOST_TOLD = 20
 
 
 _SHOWN = 80
+_BEGINNING = 4096
+_WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")
+_EXPECTED = (
+    "Expected a text file in UTF-8 that names photos beside it, a pair a line "
+    "(docs/datasets.md): write one from your set."
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,18 @@ def read_lines(path: Path, what: str) -> list[str]:
     Raises
     ------
     DatasetError
-        If the file cannot be read, is larger than 64 MiB, or is not UTF-8.
+        If the file cannot be read, is larger than 64 MiB, is binary, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise DatasetError(f"{what} {path}: cannot be read ({error.strerror}).") from None
+    if is_pickle(content):
+        raise DatasetError(
+            f"{what} {path}: it is a Python pickle, as InsightFace's .bin sets are, and is not "
+            f"opened, since pickles run code. {_EXPECTED}"
+        )
     if len(content) > MOST_BYTES:
         raise DatasetError(
             f"{what} {path}: larger than {MOST_BYTES >> 20} MiB; expected a list of pairs, a line "
@@ -49,6 +61,8 @@ def read_lines(path: Path, what: str) -> list[str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" in content[:_BEGINNING] and not content.startswith(_WIDE_TEXT):
+            raise DatasetError(f"{what} {path}: it is a binary file. {_EXPECTED}") from None
         line = content.count(b"\n", 0, error.start) + 1
         raise DatasetError(
             f"{what} {path}, line {line}: not text in UTF-8. Save it as UTF-8."

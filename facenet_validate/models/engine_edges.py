@@ -5,7 +5,6 @@ The network between them is not touched: precision, scales and operators stay as
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +14,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.endless import check_ends
+from facenet_validate.models.engine_runs import (
+    BATCHES,
+    SAME,
+    SAME_IN_HALF,
+    TYPES,
+    EdgeRunner,
+    compare,
+)
 from facenet_validate.models.exported.anatomy import ImageInput, find_image
 from facenet_validate.models.exported.assembly import INPUT_NAME, OUTPUT_NAME
 from facenet_validate.models.exported.canonical import with_inner_batch
@@ -26,25 +34,8 @@ from facenet_validate.models.exported.graph_view import (
     type_name,
 )
 from facenet_validate.models.exported.onnx_extent import inner_graphs
+from facenet_validate.models.passes import has_equal_names, name_nodes
 from facenet_validate.models.quantization.precision import infer_precision
-
-TYPES: dict[int, np.dtype[Any]] = {
-    TensorProto.FLOAT: np.dtype(np.float32),
-    TensorProto.FLOAT16: np.dtype(np.float16),
-    TensorProto.DOUBLE: np.dtype(np.float64),
-}
-"""Types of faces and embeddings that a ``Cast`` brings to float32 without another scale."""
-
-SAME = 1e-5
-"""Largest difference of two values where both graphs run the same batch."""
-
-SAME_IN_HALF = 5e-3
-"""The same where an edge was FP16: ONNX Runtime leaves out a cast to FP16 and straight back."""
-
-ALONE = 0.05
-"""Largest distance of a face's unit embeddings in two batch sizes: quantising may round anew."""
-
-_BATCHES = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -111,12 +102,18 @@ def restored(
     Raises
     ------
     ModelError
-        If image or embedding cannot be told, the graph does not run, or the batch is fixed inside
-        it: then the rows differ from those of the graph as it was.
+        If image or embedding cannot be told, a part is repeated, the graph does not run, or the
+        batch is fixed inside it: then the rows differ from those of the graph as it was.
     """
     from facenet_validate.datasets.images import standardize
     from facenet_validate.models.proof import drawn_faces
 
+    check_ends(model, source)
+    if has_equal_names(model):
+        named = onnx.ModelProto()
+        named.CopyFrom(model)
+        name_nodes(named)
+        model = named
     image = find_image(model.graph, source=source, name=input_name, types=tuple(TYPES))
     image = with_inner_batch(model.graph, image, source)
     if len(own_inputs(model.graph)) > 1:
@@ -127,18 +124,19 @@ def restored(
         )
     output = _output(model, source, output_name)
     images = standardize(drawn_faces() if faces is None else faces, image.size)
-    before = _Runner(model, image, output, source)
+    before = EdgeRunner(model, image, output, source)
     expected = before.rows(images)
     made, changes = _with_edges(model, image, output, expected.shape[1])
-    after = _Runner(made, replace(image, layout="NCHW", batch=None), made.graph.output[0], source)
+    planes = replace(image, layout="NCHW", batch=None)
+    after = EdgeRunner(made, planes, made.graph.output[0], source)
     edges = {value.type.tensor_type.elem_type for value in (*own_inputs(model.graph), output)}
     limit = SAME_IN_HALF if TensorProto.FLOAT16 in edges else SAME
-    _compare(before, after, images, expected, limit, source)
+    compare(before, after, images, expected, limit, source)
     return Restored(
         made,
         changes,
         f"the same embeddings as the graph as it was, of {len(images)} faces, in batches of "
-        f"{_BATCHES[0]} and {_BATCHES[1]} too",
+        f"{BATCHES[0]} and {BATCHES[1]} too",
     )
 
 
@@ -271,99 +269,3 @@ def _open_batch(graph: onnx.GraphProto, image: str, batch: int) -> None:
         sides = value.type.tensor_type.shape.dim
         if value.name in live and sides and sides[0].dim_value == batch:
             sides[0].dim_param = "N"
-
-
-# -- the comparison -----------------------------------------------------------------------------
-
-
-class _Runner:
-    """A graph on ONNX Runtime's CPU provider, fed as it wants to be."""
-
-    def __init__(
-        self, model: onnx.ModelProto, image: ImageInput, output: onnx.ValueInfoProto, source: str
-    ) -> None:
-        import onnxruntime as ort
-
-        self._image, self._output, self._source = image, output.name, source
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            self._session: Any = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime has one class an error code
-            raise self._failed(error) from None
-        (value,) = self._session.get_inputs()
-        self._name = value.name
-        self._type = next(
-            kind for kind in TYPES.values() if value.type == _SESSION_TYPES[kind.name]
-        )
-
-    def _failed(self, error: Exception) -> ModelError:
-        return ModelError(
-            f"{self._source}: onnxruntime cannot run it: "
-            f"{str(error).strip().splitlines()[0][:300]}. Expected an engine that it runs: export "
-            "it again."
-        )
-
-    def rows(self, images: NDArray[np.float32], batch: int | None = None) -> NDArray[np.float64]:
-        """Return embeddings of length 1, in full batches: the fixed one, else ``batch`` or all."""
-        step = self._image.batch or batch or len(images)
-        given = images if self._image.layout == "NCHW" else images.transpose(0, 2, 3, 1)
-        found = []
-        for start in range(0, len(given), step):
-            part = np.resize(given[start : start + step], (step, *given.shape[1:]))
-            try:
-                (values,) = self._session.run([self._output], {self._name: part.astype(self._type)})
-            except Exception as error:
-                raise self._failed(error) from None
-            wide = np.asarray(values, np.float64).reshape(step, -1)[: len(given) - start]
-            with np.errstate(invalid="ignore", divide="ignore"):  # a row of zeros becomes NaN
-                found.append(wide / np.linalg.norm(wide, axis=1, keepdims=True))
-        return np.concatenate(found)
-
-
-_SESSION_TYPES = {
-    "float32": "tensor(float)",
-    "float16": "tensor(float16)",
-    "float64": "tensor(double)",
-}
-
-
-def _compare(
-    before: _Runner,
-    after: _Runner,
-    images: NDArray[np.float32],
-    expected: NDArray[np.float64],
-    limit: float,
-    source: str,
-) -> None:
-    batch = before._image.batch
-    fixed = (
-        f"{source}: its batch is fixed inside the graph, where it cannot be opened. Export the "
-        "engine with a dynamic batch: with dynamic_axes={'input': {0: 'N'}}, for torch.onnx.export."
-    )
-    whole = np.resize(images, (max(batch or 0, len(images)), *images.shape[1:]))
-    try:
-        same = after.rows(whole, batch)[: len(images)]
-        others = [after.rows(images, size)[: len(images)] for size in _sizes(len(images))]
-    except ModelError:
-        if batch is None:
-            raise
-        raise ModelError(fixed) from None
-    if not _largest(same, expected) <= limit:
-        raise ModelError(
-            f"{source}: with the edges of the contract it gives other embeddings (a value differs "
-            f"by {_largest(same, expected):.3g}). Expected the same; please report it."
-        )
-    for rows in others:
-        if not np.linalg.norm(rows - expected, axis=1).max() <= ALONE:
-            raise ModelError(fixed)
-
-
-def _sizes(count: int) -> Iterable[int]:
-    return (size for size in _BATCHES if size <= count)
-
-
-def _largest(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    return float(np.abs(a - b).max()) if a.shape == b.shape else float("inf")

@@ -156,8 +156,10 @@ def kind_by_content(path: Path) -> FileKind | None:
 
 
 def is_pickle(head: bytes) -> bool:
-    """Say whether a file that begins so is a Python pickle, of protocol 2 or later."""
-    return len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5
+    """Say whether a file that begins so is a Python pickle: of protocol 2 or later, or a list's."""
+    return (len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5) or head.startswith(
+        (b"(lp0\n", b"(dp0\n")
+    )
 
 
 def _is_text(head: bytes) -> bool:

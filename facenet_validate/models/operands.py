@@ -15,6 +15,9 @@ MOVING = ("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 
 EIGHT_BITS = (TensorProto.INT8, TensorProto.UINT8)
 
+_STANDARD_TOO = ("QuantizeLinear", "DequantizeLinear")
+"""Operators that ONNX Runtime has in its own domain too: for 16 bits before opset 21."""
+
 _STORED_DEFAULT = TensorProto.UINT8
 """What ``QuantizeLinear`` gives without a zero point and without ``output_dtype``."""
 
@@ -131,12 +134,12 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
     graph = light.graph
     graph.name = "types"
-    graph.node.extend(model.graph.node)
+    graph.node.extend(map(_standard, model.graph.node))
     graph.output.extend(model.graph.output)
     foreign = {
         name
         for node in model.graph.node
-        if node.domain not in ("", "ai.onnx")
+        if node.domain not in ("", "ai.onnx") and node.op_type not in _STANDARD_TOO
         for name in node.output
     }
     graph.value_info.extend(value for value in model.graph.value_info if value.name in foreign)
@@ -150,6 +153,16 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
                 onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             )
     return light
+
+
+def _standard(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Return a quantising node of ONNX Runtime's as the standard one that it computes like."""
+    if node.domain in ("", "ai.onnx") or node.op_type not in _STANDARD_TOO:
+        return node
+    copied = onnx.NodeProto()
+    copied.CopyFrom(node)
+    copied.domain = ""
+    return copied
 
 
 def type_text(elem_type: int) -> str:

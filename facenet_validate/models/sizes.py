@@ -13,6 +13,8 @@ from facenet_validate.models.pretrained import (
 )
 
 if TYPE_CHECKING:
+    import onnx
+
     from facenet_validate.cache import Cache
 
 
@@ -38,8 +40,9 @@ class ModelSizes:
 def model_sizes(path: Path | None, cache: Cache) -> ModelSizes:
     """Return what a source model reads and gives, before it is prepared.
 
-    The packaged model's sizes are known; others are taken from the prepared model in the cache, or
-    from the conversion that `prepare` begins with, without its proof.
+    The packaged model's sizes are known. Others are taken from the prepared model in the cache,
+    from what an ONNX file states where that leaves no choice, or from the conversion that
+    `prepare` begins with, without its proof.
 
     Parameters
     ----------
@@ -65,5 +68,22 @@ def model_sizes(path: Path | None, cache: Cache) -> ModelSizes:
     from facenet_validate.models.exported.canonical import canonical
 
     raw = raw_model(path, input_name=None, output_name=None)
+    stated = _stated(raw.model, source.name)
+    if stated is not None:
+        return stated
     _, anatomy = canonical(raw.model, source=str(path))
     return ModelSizes(source.name, anatomy.image.size, anatomy.embedding.size)
+
+
+def _stated(model: onnx.ModelProto, name: str) -> ModelSizes | None:
+    """Return the sizes that a model's only input and output state; None where one is open."""
+    from facenet_validate.models.exported.anatomy import find_image
+    from facenet_validate.models.exported.graph_view import declared_shape, own_inputs
+
+    image = find_image(model.graph, source=name, name=None)
+    value = next(v for v in own_inputs(model.graph) if v.name == image.name)
+    rows = [declared_shape(output) for output in model.graph.output]
+    if image.size not in declared_shape(value) or len(rows) != 1 or len(rows[0]) != 2:
+        return None
+    size = rows[0][1]
+    return ModelSizes(name, image.size, size) if isinstance(size, int) and size > 1 else None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -200,6 +201,18 @@ def test_too_few_pairs_are_refused(write: Write, kind: str, says: str) -> None:
 def test_a_header_is_required(write: Write, head: str) -> None:
     assert "line 1: " in _error(write([head, *_rows()[1:]]))
     assert "expected the header left,right,same" in _error(write([]))
+
+
+def test_a_pickle_is_named_and_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "cfp_fp.bin"
+    path.write_bytes(pickle.dumps(([b"\xff\xd8\xff\xe0"] * 4, [True, False])))
+    error = _error(path)
+    assert "it is a Python pickle, as InsightFace's .bin sets are, and is not opened" in error
+    assert "UTF-8. Save" not in error
+    # Larger than a list of pairs may be, as InsightFace's are.
+    with path.open("r+b") as file:
+        os.truncate(file.fileno(), MOST_BYTES + 1)
+    assert "it is a Python pickle" in _error(path)
 
 
 def test_files_that_are_no_text_are_refused(photos: Path, tmp_path: Path) -> None:

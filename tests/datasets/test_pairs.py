@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from contextlib import suppress
 from pathlib import Path
 
@@ -172,6 +173,26 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
         read_pairs(tmp_path / "nowhere.txt")
     (tmp_path / "pairs.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DatasetError, match="line 1: not text in UTF-8"):
+        read_pairs(tmp_path / "pairs.txt")
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 3, 4, 5])
+def test_a_pickle_is_named_and_not_opened(protocol: int, tmp_path: Path) -> None:
+    """InsightFace's ``.bin`` sets: ([photos as bytes], [whether they are one person's])."""
+    path = tmp_path / "pairs.txt"
+    path.write_bytes(pickle.dumps(([b"\xff\xd8\xff\xe0"] * 4, [True, False]), protocol))
+    if protocol == 0:
+        path.write_bytes(pickle.dumps([b"photo"] * 4, protocol))
+    with pytest.raises(DatasetError) as error:
+        read_pairs(path)
+    for text in (str(path), "Python pickle", "pickles run code", "a pair a line"):
+        assert text in str(error.value)
+    assert "Save it as UTF-8" not in str(error.value)
+
+
+def test_a_binary_file_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "pairs.txt").write_bytes(b"\x93NUMPY\x01\0" + b"\0" * 100)
+    with pytest.raises(DatasetError, match=r"it is a binary file\. Expected a text file in UTF-8"):
         read_pairs(tmp_path / "pairs.txt")
 
 

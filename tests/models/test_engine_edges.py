@@ -17,7 +17,7 @@ from facenet_validate.models.exported.simplification import optimised
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import load_onnx
 from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
-from tests.models.small_engines import half_engine, int8_engine, with_nodes, with_sides
+from tests.models.small_engines import half_engine, int8_engine, named, with_nodes, with_sides
 
 Engine = Callable[[], onnx.ModelProto]
 
@@ -114,6 +114,13 @@ def test_an_engine_s_recipe_and_names_survive(capsys: pytest.CaptureFixture[str]
     onnx.save(model, "mine.onnx")
     assert main(["prepare", "mine.onnx"]) == 0, capsys.readouterr().err
     assert read_given(Path("mine.engine.onnx"), "--facenet-engine").target == "cpu"
+
+
+def test_equal_names_and_a_fixed_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    """No runtime loads equal names; they are no reason to refuse an engine."""
+    onnx.save(named(fixed_batch(8)(int8_engine()), "same"), "mine.onnx")
+    assert main(["prepare", "mine.onnx"]) == 0, capsys.readouterr().err
+    assert read_given(Path("mine.engine.onnx"), "--facenet-engine").precision == "int8"
 
 
 def test_a_batch_that_cannot_be_opened_is_refused_with_what_helps(

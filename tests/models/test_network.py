@@ -136,6 +136,21 @@ def test_a_type_is_what_the_quantising_node_says(how: str) -> None:
     assert int8_share(model) == 0.0
 
 
+@pytest.mark.parametrize(("data", "expected"), [(T.UINT8, 1.0), (T.UINT16, 0.0)])
+def test_a_runtime_s_own_quantising_nodes_are_read_as_the_standard_ones(
+    data: int, expected: float
+) -> None:
+    """As ONNX Runtime writes 16 bits before opset 21."""
+    model = stored_in(data, T.INT8)
+    model.opset_import[0].version = 17
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.domain = "com.microsoft"
+    assert int8_share(model) == expected
+    assert precision_shares(model).get("UINT16×INT8", 0.0) == 1.0 - expected
+
+
 @pytest.mark.parametrize(
     ("operator", "types", "domain", "expected"),
     [

@@ -148,7 +148,9 @@ def _check_memory(engine: trt.ICudaEngine, module: Any, name: str, artefact: str
     if dtype != module.DataType.FLOAT:
         raise EngineError(
             f"{artefact}: tensor {name} is {dtype}; expected float32 (the precision is inside the "
-            "engine, its input and output stay float32)."
+            "engine, its input and output stay float32). Build it again so: trtexec "
+            "--inputIOFormats=fp32:chw --outputIOFormats=fp32:chw, from a graph whose input and "
+            "output are FLOAT (facenet-validate prepare GRAPH.onnx -o NEW.onnx writes one)."
         )
     if engine.get_tensor_location(name) != module.TensorLocation.DEVICE:
         raise EngineError(f"{artefact}: tensor {name} is in host memory; expected the device's.")

@@ -142,5 +142,31 @@ def test_weights_another_layer_dequantised_do_not_make_a_convolution_int8() -> N
     assert report.multiply_adds_by_type == {"HALF": 900, "unknown": 100}
 
 
+@pytest.mark.parametrize(
+    ("data", "weights", "kind"),
+    [
+        ("Int8", "Int8", "INT8"),
+        ("FP8", "FP8", "FP8"),
+        ("Int4", "Int4", "INT4"),
+        ("UInt8", "UInt8", "UINT8"),
+        ("FP4", "FP4", "FP4"),
+        ("Int8", "Int4", "mixed"),
+        ("Int8", "Half", "mixed"),
+        ("Nonsense", "Nonsense", "unknown"),
+    ],
+)
+def test_types_are_told_apart(data: str, weights: str, kind: str) -> None:
+    """What is told to be another type is not INT8, and not unknown: it fails the share."""
+    layer = (
+        "Layers:\nName: conv1_1, LayerType: correlation, "
+        "Inputs: [ { Name: q, Dimensions: [-1,32,8,8], Datatype: DATA, Format: (NHWC) }], "
+        "Constants: [ { Name: w, Dimensions: [32,32,3,3], Datatype: WEIGHTS, Format: (NHWC) }], "
+        "Outputs: [], TacticName: , StreamId: 0, Metadata: [ONNX Layer: conv1]\n"
+    )
+    listed = layers_from_log(layer.replace("DATA", data).replace("WEIGHTS", weights))
+    report = compiled_report(listed, NETWORK[:1])
+    assert report.multiply_adds_by_type == {kind: 900}
+
+
 def test_another_format_gives_no_layers() -> None:
     assert layers_from_log("Layers:\nLayer(CaskConvolution): conv1, Tactic: 0x1") == []

@@ -3,22 +3,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facenet_validate.cache import Cache
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.network import (
+    MultiplyingLayer,
     NetworkReport,
     describe_network,
     parse_network,
 )
+from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+from facenet_validate.engines.tensorrt.plans import cached_plan, precision_of
 from facenet_validate.errors import EngineError
 from facenet_validate.models.network import int8_share, multiply_adds
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
 from facenet_validate.models.quantization.recipes import int8_recipe
+from facenet_validate.models.sources import model_digest
+from tests.models.small_engines import copied, named
 from tests.models.small_facenet import SIZE, small_facenet
 
 
@@ -145,3 +152,45 @@ def test_what_is_no_graph_is_refused(rtx: Library, content: bytes, says: str) ->
     network = rtx.module.Builder(rtx.logger).create_network(1)
     with pytest.raises(EngineError, match=says):
         parse_network(rtx, network, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "external"), [("", False), ("same", False), ("same", True), (None, True)]
+)
+def test_a_graph_is_parsed_whatever_its_names_and_wherever_its_weights(
+    name: str | None, external: bool, rtx: Library, graphs: Mapping[str, onnx.ModelProto],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """TensorRT takes no two nodes of one name, and bytes alone have no folder for weights."""
+    model = copied(graphs["int8"]) if name is None else named(graphs["int8"], name)
+    path = tmp_path / "mine.onnx"
+    onnx.save(model, path, save_as_external_data=external, location="w", size_threshold=64)
+    plan = cached_plan(
+        rtx,
+        path,
+        model_digest(path),
+        BuildOptions((Profile.up_to(2),)),
+        Cache(tmp_path / "cache"),
+        precision="int8",
+        gpu=None,
+    )
+    assert plan.report.int8_share == int8_share(graphs["int8"])
+
+
+@pytest.mark.parametrize(
+    ("by_type", "precision"),
+    [
+        ({"INT8": 90, "FLOAT": 10}, "int8"),
+        ({"FP8": 90, "FLOAT": 10}, "int8"),
+        ({"INT4": 60, "HALF": 40}, "int8"),
+        ({"HALF": 90, "FLOAT": 10}, "fp16"),
+        ({"FLOAT": 90, "FP8": 10}, "fp32"),
+        ({"BF16": 90, "FLOAT": 10}, "fp32"),
+    ],
+)
+def test_a_plan_in_other_types_goes_by_int8_s_limits(
+    by_type: dict[str, int], precision: str
+) -> None:
+    """Its share of INT8 is none, and fails it."""
+    layers = tuple(MultiplyingLayer(kind, kind, count) for kind, count in by_type.items())
+    assert precision_of(NetworkReport(len(layers), {}, layers, (), ())) == precision
