@@ -126,6 +126,7 @@ def test_faces_beyond_those_calibrated_on_are_for_the_check(
         "Person_03.png",
         "Person_03-9.png",
         "Person_03_0009_masked.png",
+        "Person_03_masked.png",
         "Person_03 (2).jpg",
         "Person_03/portrait.png",
         "Person_03/2019/portrait.png",
