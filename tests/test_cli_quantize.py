@@ -14,6 +14,7 @@ from facenet_validate.datasets.images import encode_png
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import check_contract, load_onnx
 from facenet_validate.models.quantization.precision import infer_precision
+from tests.datasets.odd_sets import picture, write, write_set
 from tests.models.small_facenet import small_facenet
 
 
@@ -108,6 +109,41 @@ def test_the_paired_gate_is_judged_on_the_pairs(
     assert code == (0 if delta == 0.5 else 2)
     assert ("\nreached: pass" in said) == (delta == 0.5)
     assert "of 72 pairs" in said
+
+
+def test_odd_files_of_the_evaluation_set_are_told(
+    source: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_set(tmp_path / "lfw")
+    write(folder, "Anna/Anna_0001_surgical.png", picture(91))
+    write(folder, "stray.png", picture(92))
+    write(folder, "Anna/Anna_0009.png", (folder / "Anna" / "Anna_0001.png").read_bytes())
+    write(folder, "Zoe/Zoe_0009.png", (folder / "Ben" / "Ben_0001.png").read_bytes())
+    command = ["quantize", str(source), "--calibration", str(faces), "--lfw", str(folder)]
+    assert main([*command, "--target", "tensorrt"]) == 0
+    said = capsys.readouterr().out
+    assert "used for nothing: 2 (Anna/Anna_0001_surgical.png, stray.png)" in said
+    assert "counted once: 1 (Anna_0009)" in said
+    assert "under two people: 1 (Ben_0001 = Zoe_0009)" in said
+    assert "not calibrated on: 1 (Zoe)" in said
+
+
+def test_photos_of_a_set_are_calibrated_on_without_whom_the_pairs_show(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_set(tmp_path / "lfw")
+    for number in range(500):
+        write(folder, f"P{number}/P{number}_0001.png", picture(1000 + number))
+    command = ["quantize", str(source), "--lfw", str(folder), "--target", "tensorrt"]
+    assert main([*command, "-o", "clean.onnx"]) == 0
+    # Other names for evaluation photos, and photos of nobody known.
+    write(folder, "Anna/Anna_0002_masked.png", picture(91))
+    write(folder, "000_rejected/Dan_0001.png", picture(92))
+    write(folder, "000_copy/000_copy_0001.png", (folder / "Ben" / "Ben_0001.png").read_bytes())
+    write(folder, "P7/P7_0002.png", (folder / "P7" / "P7_0001.png").read_bytes())
+    write(folder, "P8/._P8_0001.png", b"resource fork")
+    assert main([*command, "-o", "odd.onnx"]) == 0
+    assert Path("odd.onnx").read_bytes() == Path("clean.onnx").read_bytes()
 
 
 def test_nothing_is_overwritten(source: Path, capsys: pytest.CaptureFixture[str]) -> None:

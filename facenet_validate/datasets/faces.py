@@ -21,7 +21,18 @@ from facenet_validate.digests import inputs_digest
 from facenet_validate.errors import CacheError, DatasetError
 from facenet_validate.versions import onnxruntime_version
 
-__all__ = ["SIZE", "AlignedFaces", "FaceStore", "StoredFace", "align_photos", "faces_of"]
+__all__ = [
+    "SIZE",
+    "AlignedFaces",
+    "FaceStore",
+    "StoredFace",
+    "align_photos",
+    "as_they_are",
+    "check_disjoint",
+    "check_no_picture_shared",
+    "faces_as_they_are",
+    "faces_of",
+]
 
 Progress = Callable[[int, int], None]
 Stage = Callable[[], AbstractContextManager[Progress | None]]

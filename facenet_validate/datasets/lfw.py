@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -249,7 +250,7 @@ def _calibration_names(
     overlap = by_person.keys() & evaluation_people
     if overlap:
         raise DatasetError(f"calibration shows people of the evaluation pairs: {sorted(overlap)}.")
-    order = sorted(by_person, key=lambda person: hashlib.sha256(person.encode()).digest())
+    order = sorted(by_person, key=lambda person: hashlib.sha256(os.fsencode(person)).digest())
     chosen: list[str] = []
     depth = 0
     while len(chosen) < count and any(len(p) > depth for p in by_person.values()):

@@ -32,8 +32,8 @@ PYRAMID_FACTOR = 0.709
 MOST_PIXELS = 16 * 2**20
 """Pixels of the largest photo that is searched as it is; larger ones are reduced to as many.
 
-P-Net takes 60 bytes or so for each, 1 GB in all. What is lost are faces smaller than 20 pixels of
-the reduced photo: in one of 108 megapixels, 52 of its 12,000.
+A search takes about 100 bytes for each, 1.6 GB in all. What is lost are faces smaller than 20
+pixels of the reduced photo: in one of 108 megapixels, 51 of its 12,000.
 """
 PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
 

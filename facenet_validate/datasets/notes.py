@@ -47,9 +47,14 @@ class FileNotes:
         """Return the count of each and the first few names, for ``results.json``."""
         found: dict[str, tuple[str, ...]] = asdict(self)
         return {
-            kind: {"count": len(names), "first": list(names[:_NAMED])}
+            kind: {"count": len(names), "first": [_printable(name) for name in names[:_NAMED]]}
             for kind, names in found.items()
         }
+
+
+def _printable(name: str) -> str:
+    """Return a name as a line of text can have it: a file's may have any bytes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def note_lines(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from facenet_validate.datasets.pairs import PhotoRef, composed
+from facenet_validate.datasets.pairs import PhotoRef, composed, person_of
 from facenet_validate.datasets.photos import ENDINGS
 from facenet_validate.errors import DatasetError
 
@@ -91,12 +91,14 @@ def read_folder(folder: Path) -> PhotoFolder:
 
 
 def named_people(name: str) -> set[str]:
-    """Return whom a photo's name, without its ending, may name: what stands before a number.
+    """Return whom a photo's name, without its ending, may name.
 
-    ``Ann_0001_masked`` and ``Ann-3`` may show Ann, ``Person_07_0001`` Person or Person_07.
+    That is what stands before a number, or before the last ``_``: ``Ann_0001_masked``, ``Ann-3``
+    and ``Ann_masked`` may show Ann, ``Person_07_0001`` Person or Person_07.
     """
     name = composed(name)
-    return {name, *(name[: number.start()] for number in _NUMBER_AFTER.finditer(name))}
+    before = {name[: number.start()] for number in _NUMBER_AFTER.finditer(name)}
+    return {name, person_of(name)} | before
 
 
 def _images(folder: Path, below: str) -> Iterator[tuple[str, bool]]:

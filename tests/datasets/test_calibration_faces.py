@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,6 +17,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.errors import DatasetError
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
+from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
 
 
 def _compressed(picture: NDArray[np.uint8]) -> bytes:
@@ -108,9 +111,74 @@ def test_faces_beyond_those_calibrated_on_are_for_the_check(
     many: Path, shared_cache: Cache
 ) -> None:
     for index in range(30):
-        (many / f"Z_{index:04d}.png").write_bytes((many / "Other_0000.png").read_bytes())
+        (many / f"Z_{index:04d}.png").write_bytes(picture(index))
     found = faces_in(many, None, shared_cache, 2)
     assert len(found.faces.names) == 512
     assert found.check.names[:18] == tuple(f"Z_{index:04d}" for index in range(12, 30))
     assert len(found.check.names) == 500
     assert found.check_text == "500 faces, 18 of them not calibrated on"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Person_03_0009.png",
+        "Person_03.png",
+        "Person_03-9.png",
+        "Person_03_0009_masked.png",
+        "Person_03_masked.png",
+        "Person_03 (2).jpg",
+        "Person_03/portrait.png",
+        "Person_03/2019/portrait.png",
+        "all/Person_03_0009.jpeg",
+    ],
+)
+def test_a_person_of_the_pairs_is_refused_by_whatever_names_it(
+    name: str, many: Path, evaluation: VerificationSet, shared_cache: Cache
+) -> None:
+    path = many / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture(1))
+    with pytest.raises(DatasetError, match=r"shows Person_03, who is in the evaluation pairs"):
+        faces_in(many, evaluation, shared_cache, 1)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("place", ["Zoë_0009.png", "Zoë/portrait.png"])
+def test_a_person_of_the_pairs_is_refused_in_every_unicode_form(
+    form: Literal["NFC", "NFD"], place: str, many: Path, tmp_path: Path, shared_cache: Cache
+) -> None:
+    pairs = PAIRS.replace("Anna", "Zoë")
+    folder = write_set(tmp_path / "set", {"Anna": "Zoë"}, pairs)
+    write(many, unicodedata.normalize(form, place), picture(1))
+    with pytest.raises(DatasetError, match="shows Zoë, who is in the evaluation pairs"):
+        faces_in(many, load(folder), shared_cache, 1)
+
+
+def test_hidden_files_are_passed_over(many: Path, shared_cache: Cache) -> None:
+    write(many, "._Other_0000.png", b"resource fork")
+    write(many, ".thumbs/Other_0000.png", b"thumbnail")
+    assert len(faces_in(many, None, shared_cache, 1).faces.names) == MINIMUM_CALIBRATION_IMAGES
+
+
+@pytest.mark.parametrize("copy", ["Other_9999.png", "Other_9999.jpg"])
+def test_a_copy_of_one_person_counts_once(copy: str, many: Path, shared_cache: Cache) -> None:
+    before = faces_in(many, None, shared_cache, 1)
+    write(many, copy, (many / "Other_0007.png").read_bytes())
+    found = faces_in(many, None, shared_cache, 1)
+    assert found.faces.digest == before.faces.digest
+    assert copy in " ".join(found.notes)
+
+
+def test_copies_alone_are_too_few(tmp_path: Path, shared_cache: Cache) -> None:
+    for number in range(500):
+        write(tmp_path / "copies", f"Other_{number:04d}.png", picture(1))
+    with pytest.raises(DatasetError, match=r"1 faces in .* at least 500"):
+        faces_in(tmp_path / "copies", None, shared_cache, 1)
+
+
+def test_copies_of_two_people_are_named_and_count(many: Path, shared_cache: Cache) -> None:
+    write(many, "Strangers/1.png", (many / "Other_0007.png").read_bytes())
+    found = faces_in(many, None, shared_cache, 1)
+    assert len(found.faces.names) == MINIMUM_CALIBRATION_IMAGES + 1
+    assert "Other_0007.png = Strangers/1.png" in " ".join(found.notes)

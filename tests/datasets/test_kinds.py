@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 import zlib
@@ -182,6 +183,11 @@ NEEDS = {
     "evaluation": ("facenet_faces", "lfw", "Person_11_0002"),
     "calibration": ("facenet_calibration()", "lfw", "Person_22_0001"),
     "further set": ("facenet_set_faces('staff')", "staff", "Person_11_0002"),
+    "gallery": (
+        "facenet_gallery_embeddings(facenet_reference_engine)",
+        "lfw",
+        "Person_03_0009",
+    ),
 }
 
 
@@ -199,11 +205,13 @@ def test_a_run_refuses_a_mixture(
     write(staff, "pairs.csv", "\n".join(rows).encode())
     write(tmp_path, f"{where}/{photo[:9]}/{photo}.png", picture(3, side=240))
     write(pytester.path, "baselines/gates.toml", b"schema = 1\n[gates.any.any.any]\n")
-    pytester.makepyfile(f"def test_it({needs.partition('(')[0]}):\n    {needs}\n")
+    fixtures = ", ".join(re.findall(r"facenet_\w+", needs))
+    pytester.makepyfile(f"def test_it({fixtures}):\n    {needs}\n")
     result = pytester.runpytest_subprocess(
         f"--facenet-lfw={folder}",
         f"--facenet-pairs={staff / 'pairs.csv'}",
         "--facenet-calibration-images=60",
+        "--facenet-all-pairs",
         f"--facenet-cache={shared_cache.root}",
     )
     assert result.ret != 0

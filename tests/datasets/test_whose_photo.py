@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from pathlib import Path
 from typing import Literal
@@ -195,3 +196,40 @@ def test_photos_of_a_csv_are_found_in_every_unicode_form(
         pytest.fail(f"not found: {error}")
     assert all(path.is_file() for path in found.paths)
     assert len(found.names) == 22
+
+
+def test_names_that_are_no_text_are_people_too(tmp_path: Path) -> None:
+    """Archives of old systems have names in Latin-1."""
+    folder = write_set(tmp_path / "set")
+    latin = os.fsencode(folder) + b"/Zo\xeb"
+    Path(os.fsdecode(latin)).mkdir()
+    for name in (b"Zo\xeb_0001.png", b"\xff\n.png"):
+        Path(os.fsdecode(latin + b"/" + name)).write_bytes(picture(900 + len(name)))
+    try:
+        found = load(folder)
+    except UnicodeError as error:
+        pytest.fail(f"not read: {error}")
+    assert len(found.calibration_names) == 7
+    from facenet_validate.datasets.notes import note_lines
+
+    (line,) = note_lines(found.notes.facts())
+    assert line.endswith(r"1 (Zo\udceb/\udcff\n.png)")
+
+
+@pytest.mark.parametrize("why", ["Permission denied", "File name too long"])
+def test_a_folder_that_cannot_be_looked_into_is_one_line(
+    tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_set(tmp_path / "set")
+
+    def refuse(path: Path) -> bool:
+        raise OSError(13, why)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    said = ""
+    try:
+        find_layout(folder)
+    except Exception as raised:
+        said = f"{type(raised).__name__}: {raised}"
+    assert said.startswith(f"DatasetError: LFW folder {folder}: ")
+    assert why in said
