@@ -134,18 +134,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "facenet_judges(gate, ...): the gates a test judges; they are not evaluated where its "
-        "engine can be built but not run",
+        "engine can be built but not run, and say why where an error ends the test first",
     )
     is_worker = hasattr(config, "workerinput")
     if is_worker or config.option.help or not is_active(config):
         return
     try:
         validate(run_of(config))
-    except FacenetValidateError as error:
-        report_usage_error(config, str(error))
-        raise pytest.UsageError(str(error)) from None
-    except OSError as error:
-        raise pytest.UsageError(f"facenet: {refusal(error)}") from None
+    except (FacenetValidateError, OSError) as error:
+        message = f"facenet: {refusal(error)}" if isinstance(error, OSError) else str(error)
+        report_usage_error(config, message)
+        raise pytest.UsageError(message) from None
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

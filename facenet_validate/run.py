@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,7 +33,7 @@ from facenet_validate.models.quantization.recipes import (
     choose_target,
 )
 from facenet_validate.progress import Progress
-from facenet_validate.settings import Settings, gather, resolve
+from facenet_validate.settings import Given, Settings, gather, resolve
 from facenet_validate.wording import path_text
 
 if TYPE_CHECKING:
@@ -285,31 +285,28 @@ def is_active(config: pytest.Config) -> bool:
     A variable does not make it ours: it holds for all projects of its user. Nor does a file of
     somebody else's in the place of our gates.
     """
-    given = gather(
-        lambda name: config.getoption(name, None),
-        {},
-        config.getini,
-        invocation=config.invocation_params.dir,
-        ini_folder=config.rootpath,
-    )
-    return bool(given) or is_ours(project_root(config) / GATES_FILE)
+    return bool(_given(config, {})) or is_ours(project_root(config) / GATES_FILE)
 
 
 def named_report_folder(config: pytest.Config) -> Path | None:
     """Return the report's folder that was asked for, whatever else was; None if there is none."""
-    ini_folder = config.inipath.parent if config.inipath else config.rootpath
-    given = gather(
-        lambda name: config.getoption(name, None),
-        os.environ,
-        config.getini,
-        invocation=config.invocation_params.dir,
-        ini_folder=ini_folder,
-    )
+    given = _given(config, os.environ)
     only = {name: value for name, value in given.items() if name == "facenet_report"}
     try:
         return resolve(only, root=config.rootpath).report
     except SettingsError:
         return None
+
+
+def _given(config: pytest.Config, environment: Mapping[str, str]) -> dict[str, Given]:
+    """Return what was given on the command line, in variables and in the ini file."""
+    return gather(
+        lambda name: config.getoption(name, None),
+        environment,
+        config.getini,
+        invocation=config.invocation_params.dir,
+        ini_folder=config.inipath.parent if config.inipath else config.rootpath,
+    )
 
 
 def project_root(config: pytest.Config) -> Path:
@@ -342,15 +339,7 @@ def run_of(config: pytest.Config) -> Run:
 
 
 def _make_run(config: pytest.Config) -> Run:
-    ini_folder = config.inipath.parent if config.inipath else config.rootpath
-    given = gather(
-        lambda name: config.getoption(name, None),
-        os.environ,
-        config.getini,
-        invocation=config.invocation_params.dir,
-        ini_folder=ini_folder,
-    )
-    settings = resolve(given, root=project_root(config))
+    settings = resolve(_given(config, os.environ), root=project_root(config))
     settings = _with_downloaded(settings)
     engine = against = None
     if settings.engine is not None:

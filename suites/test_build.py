@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from facenet_validate.engines.built import BuildFacts
 from facenet_validate.judge import Gates
 from facenet_validate.models.prepared import PreparedModel
@@ -9,6 +11,9 @@ from facenet_validate.models.quantization.recipes import PRECISIONS
 from facenet_validate.verdicts import GateResult, not_evaluated
 
 
+@pytest.mark.facenet_judges(
+    "build.problems", "build.inputs", "build.int8_share", "build.half_share", "build.size"
+)
 def test_build(
     facenet_build: BuildFacts,
     facenet_prepared: PreparedModel,
