@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -60,9 +61,9 @@ def test_every_command_is_tried() -> None:
 
     def parse(parser: argparse.ArgumentParser, *arguments: object) -> None:
         found.append(parser)
-        raise KeyboardInterrupt
+        raise SystemExit
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
         patch.setattr(argparse.ArgumentParser, "parse_args", parse)
         main([])
     names = set()

@@ -6,6 +6,7 @@ Both tables go over what the options and the parser list, so that a new one is t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,9 +173,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def parse(parser: argparse.ArgumentParser, *arguments: object) -> None:
         found.append(parser)
-        raise KeyboardInterrupt
+        raise SystemExit
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
         patch.setattr(argparse.ArgumentParser, "parse_args", parse)
         main([])
     return found[0]
