@@ -74,8 +74,16 @@ def not_evaluated(gate: str, reason: str, limit: float | None = None) -> GateRes
     return GateResult(gate, Verdict.NOT_EVALUATED, None, limit, detail=reason)
 
 
+_NEAR_ONE = 5e-6
+
+
 def format_number(value: float | None) -> str:
-    """Format a value for tables: up to six significant digits, ``-`` for none."""
+    """Format a value for tables: up to six significant digits, ``-`` for none.
+
+    What six digits would show as 1 is shown by its distance from 1: ``1-2.4e-12``.
+    """
     if value is None:
         return "-"
+    if value != 1 and abs(value - 1) < _NEAR_ONE:
+        return f"1{value - 1:+.2g}"
     return f"{value:.6g}" if math.isfinite(value) else str(value)
