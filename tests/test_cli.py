@@ -133,7 +133,7 @@ def test_prepare_proves_on_the_faces_of_a_folder(
     assert "over 5 faces and 4 random images" in capsys.readouterr().out
     Path("faces/4.png").write_bytes(encode_png(np.zeros((100, 90, 3), np.uint8)))
     assert main(["prepare", str(source), "--faces", "faces", "-o", "other.onnx"]) == 2
-    assert "4.png: 90×100 pixels; expected an aligned face" in capsys.readouterr().err
+    assert "4.png: not 160×160 pixels, while of the 5 photos" in capsys.readouterr().err
     assert main(["prepare", str(source), "--faces", "nowhere", "-o", "other.onnx"]) == 2
     assert "--faces nowhere: no such folder" in capsys.readouterr().err
     Path("a file").touch()
