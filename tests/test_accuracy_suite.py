@@ -66,6 +66,15 @@ def test_a_protocol_is_recorded_with_every_result(project: pytest.Pytester) -> N
     assert all(0 < threshold < 1 for threshold in measured["thresholds"])
 
 
+def test_a_small_lfw_without_floors_is_not_evaluated(project: pytest.Pytester) -> None:
+    (project.path / "baselines" / "gates.toml").write_text(
+        "schema = 1\n[gates.any.any.any]\nparity.cosine_min = 0.98\n"
+    )
+    result = project.runpytest_subprocess(*ACCURACY, "-k", "verification", "--precision=fp32")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["*accuracy*acc*fp32*not evaluated*no limit in gates.toml*"])
+
+
 def test_pairs_worth_seeing_are_kept_with_their_distances(
     project: pytest.Pytester, drifted_engine: Path
 ) -> None:
