@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -99,7 +100,16 @@ def test_a_disturbance_is_told_of_its_own_time_alone(machine: Machine) -> None:
     assert values["others"] == pytest.approx(1 / 6, abs=1e-4)
     assert values["own"] == pytest.approx(5 / 6, abs=1e-4)
     assert values["throttled"] == 0.0
-    assert values["peak_memory_bytes"] > 10_000_000
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_peak_memory_is_told_in_bytes(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, platform: str, unit: int
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("resource.getrusage", lambda _: SimpleNamespace(ru_maxrss=3000))
+    with machine.watched() as around:
+        assert around.values()["peak_memory_bytes"] == 3000 * unit
 
 
 def test_a_short_time_is_judged_with_what_came_before(machine: Machine) -> None:

@@ -163,20 +163,20 @@ def test_a_failing_engine_leaves_no_half_quad(clock: Any) -> None:
 
 
 INNER = """
+from itertools import count
+
 from facenet_validate.benchmarking.timing import QuadTimer
 
 def test_speed(benchmark):
     calls = []
-    timer = QuadTimer(lambda: calls.append("A"), lambda: calls.append("B"))
+    tick = count().__next__  # a clock that goes on by one whenever it is read
+    timer = QuadTimer(lambda: calls.append("A"), lambda: calls.append("B"), clock=tick)
     benchmark.pedantic(timer.run_a, setup=timer.before_round, rounds=ROUNDS)
     assert "".join(calls) == EXPECTED, calls
-    assert timer.quads().shape == (QUADS, 4)
-    assert (timer.quads() > 0.0).all()
+    assert timer.quads().tolist() == [[1] * 4] * QUADS
     if QUADS:
-        # pytest-benchmark times around our own clock, of A only.
-        theirs = benchmark.stats.stats.data
-        assert len(theirs) == len(timer.a_blocks()) == ROUNDS
-        assert all(ours <= their for ours, their in zip(timer.a_blocks(), theirs))
+        # pytest-benchmark times A only.
+        assert len(benchmark.stats.stats.data) == len(timer.a_blocks()) == ROUNDS
 """
 
 
