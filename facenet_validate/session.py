@@ -77,8 +77,8 @@ class Stopping:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # A report that is to be rerun is no failure yet.
-        if report.failed and (error := getattr(report, "facenet_stop", "")):
-            self._session.shouldfail = f"facenet: {error.partition(':')[0]}, see above"
+        if report.failed and (kind := getattr(report, "facenet_stop", "")):
+            self._session.shouldfail = f"facenet: {kind}, see above"
 
 
 class ReportedSession:
@@ -133,10 +133,10 @@ class ReportedSession:
         crashed = str(report.when) == "???"
         if not getattr(report, "facenet", crashed):
             return
-        if report.failed and (stop := getattr(report, "facenet_stop", "")):
-            self.results.stopped = self.results.stopped or first_line(stop)
         error = getattr(report, "facenet_error", "")
         crash = getattr(report.longrepr, "reprcrash", None)
+        if report.failed and hasattr(report, "facenet_stop"):
+            self.results.stopped = self.results.stopped or first_line(error)
         self.results.add(
             report.nodeid,
             report.when or "",
