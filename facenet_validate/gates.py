@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,8 @@ def read_gates(path: Path) -> GatesFile:
             for target, suites in _tables(path, f"{dataset}.{precision}", by_target, TARGETS):
                 where = f"{dataset}.{precision}.{target}"
                 tables[dataset, precision, target] = _limits(path, where, suites)
+                if dataset not in (ANY, *DATASETS):
+                    _check_of_accuracy(path, where, tables[dataset, precision, target])
     return GatesFile(path, _required(path, document.get("require", []), datasets), tables)
 
 
@@ -158,6 +160,17 @@ def _tables(
         if name not in (ANY, *allowed):
             raise _unknown(path, where, name, (ANY, *allowed))
     return list(table.items())
+
+
+def _check_of_accuracy(path: Path, where: str, limits: Iterable[str]) -> None:
+    """Check that a further set's limits are of accuracy: nothing else is judged on it."""
+    other = next((gate for gate in limits if not gate.startswith("accuracy.")), None)
+    if other is not None:
+        raise _wrong(
+            path,
+            f"{where}: {other} is not judged on a --facenet-pairs set; expected limits of accuracy "
+            f"alone. Write {other} under {ANY}, lfw or synthetic.",
+        )
 
 
 def _limits(path: Path, where: str, suites: Any) -> dict[str, float]:

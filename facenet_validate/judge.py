@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from facenet_validate.outcomes import TRY
+from facenet_validate.outcomes import running_properties
 from facenet_validate.reporting.records import (
     GateRecord,
     Subject,
@@ -49,11 +49,12 @@ class Gates:
     subject : Subject
         What is judged.
     properties : list
-        The test's user properties.
+        The user properties of the test.
     inconclusive : str
         ``warn`` or ``fail``.
-    attempt : int
-        Which try of the test this is, from 1.
+    running : callable
+        Returns the properties of the test that runs now, and which try of it this is, from 1. It is
+        another test's where a fixture of a wider scope records after its own test has ended.
     """
 
     def __init__(
@@ -62,13 +63,12 @@ class Gates:
         subject: Subject,
         properties: list[tuple[str, Any]],
         inconclusive: str,
-        attempt: int = 1,
+        running: Callable[[], tuple[list[tuple[str, Any]], int]] | None = None,
     ) -> None:
         self.limits = limits
         self.subject = subject
-        self._properties = properties
+        self._running = running or (lambda: (properties, 1))
         self._inconclusive = inconclusive
-        self._attempt = attempt
 
     def at_least(self, gate: str, observed: float, detail: str = "") -> GateResult:
         """Hold a value against its floor in ``gates.toml``; not evaluated where there is none."""
@@ -105,7 +105,8 @@ class Gates:
         """
         subject = self.subject
         values = {"precision": subject.precision, "dataset": subject.dataset, **values}
-        self._properties.append(measurement_property(name, values))
+        properties, _ = self._running()
+        properties.append(measurement_property(name, values))
 
     def check(self, *results: GateResult, table: str = "") -> None:
         """Record results and end the test with the worst verdict among them.
@@ -117,18 +118,19 @@ class Gates:
         failing = {Verdict.FAIL}
         if self._inconclusive == "fail":
             failing.add(Verdict.INCONCLUSIVE)
+        properties, attempt = self._running()
         recorded = [
             gate_property(
                 GateRecord(
                     self.subject,
                     result,
                     fails=result.verdict in failing,
-                    attempt=self._attempt,
+                    attempt=attempt,
                 )
             )
             for result in results
         ]
-        self._properties.extend(recorded)
+        properties.extend(recorded)
         verdict = worst(result.verdict for result in results)
         reasons = "; ".join(
             f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
@@ -162,7 +164,7 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         subject,
         item.user_properties,
         run.settings.inconclusive,
-        item.stash.get(TRY, 1),
+        lambda: running_properties(item),
     )
 
 

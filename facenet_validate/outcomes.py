@@ -19,12 +19,26 @@ from facenet_validate.reporting.terminal import failure_table
 TRY = pytest.StashKey[int]()
 """How often the test was started."""
 
+_RUNNING = pytest.StashKey[pytest.Item]()
 _FAILED = pytest.StashKey[bool]()  # whether a report of this try said so
 _SAID = pytest.StashKey[dict[str, str]]()  # message → the test whose report has it in full
 
 
+def running_properties(item: pytest.Item) -> tuple[list[tuple[str, Any]], int]:
+    """Return the user properties of the test that runs now, and the number of its try.
+
+    Parameters
+    ----------
+    item : pytest.Item
+        The test that asks, which may have ended.
+    """
+    running = item.session.stash.get(_RUNNING, item)
+    return running.user_properties, running.stash.get(TRY, 1)
+
+
 def begin_try(item: pytest.Item) -> None:
     """Count a try of a test, before its set-up."""
+    item.session.stash[_RUNNING] = item
     item.stash[TRY] = item.stash.get(TRY, 0) + 1
     item.stash[_FAILED] = False
 

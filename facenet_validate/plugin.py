@@ -6,11 +6,12 @@ and nothing heavy is imported here: numpy and the runtimes load inside fixtures.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
 
+from facenet_validate.collecting import PARAMETERS, is_ours_in, with_files
 from facenet_validate.errors import FacenetValidateError
 from facenet_validate.fixtures import (
     facenet_against_engine,
@@ -103,7 +104,7 @@ def pytest_load_initial_conftests(
     parser: pytest.Parser, args: list[str]
 ) -> Generator[None, None, None]:
     # With those of addopts and PYTEST_ADDOPTS, before pytest takes any away.
-    asked = {argument.partition("=")[0] for argument in args}
+    asked = {argument.partition("=")[0] for argument in with_files(args)}
     yield
     # Someone's own project may have a --precision: then ours goes by its long name alone. A
     # conftest that is read later may add one too, so ours is there only where it is asked for.
@@ -152,38 +153,36 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    ours = {
-        "facenet_precision",
-        "facenet_batch_size",
-        "facenet_set",
-        "facenet_compared_with",
-        "facenet_timed_beside",
-    }
-    parameters = ours & set(metafunc.fixturenames)
+    parameters = {name for name in (*PARAMETERS, "facenet_run") if is_ours_in(metafunc, name)}
     # Every fixture of ours stands on the run: what is wrong with it is told at collection.
-    if not parameters and "facenet_run" not in metafunc.fixturenames:
+    if not parameters:
         return
     try:
         run = run_of(metafunc.config)
         settings, sets = run.settings, run.set_names
-    except FacenetValidateError as error:
-        raise pytest.Collector.CollectError(str(error)) from None
-    except OSError as error:
-        raise pytest.Collector.CollectError(f"facenet: {refusal(error)}") from None
-    if "facenet_precision" in parameters:
-        metafunc.parametrize("facenet_precision", settings.precisions, scope="session")
-    if "facenet_batch_size" in parameters:
-        sizes = settings.batch_sizes
-        metafunc.parametrize(
-            "facenet_batch_size", sizes, scope="session", ids=[f"b{size}" for size in sizes]
-        )
-    if "facenet_set" in parameters:
-        metafunc.parametrize("facenet_set", sets, indirect=True, scope="session")
+    except (FacenetValidateError, OSError) as error:
+        message = f"facenet: {refusal(error)}" if isinstance(error, OSError) else str(error)
+        if not hasattr(metafunc.config, "workerinput"):
+            report_usage_error(metafunc.config, message)
+        raise pytest.Collector.CollectError(message) from None
     against = () if settings.against is None else ("against",)
-    if "facenet_compared_with" in parameters:
-        metafunc.parametrize("facenet_compared_with", ("reference", *against), scope="session")
-    if "facenet_timed_beside" in parameters:
-        metafunc.parametrize("facenet_timed_beside", ("fp32", *against), scope="session")
+    values: dict[str, Sequence[Any]] = {
+        "facenet_precision": settings.precisions,
+        "facenet_batch_size": settings.batch_sizes,
+        "facenet_set": sets,
+        "facenet_compared_with": ("reference", *against),
+        "facenet_timed_beside": ("fp32", *against),
+    }
+    for name in PARAMETERS:
+        if name in parameters:
+            is_size = name == "facenet_batch_size"
+            metafunc.parametrize(
+                name,
+                values[name],
+                indirect=name == "facenet_set",
+                scope="session",
+                ids=[f"b{size}" for size in values[name]] if is_size else None,
+            )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -231,7 +230,7 @@ def pytest_runtest_makereport(
     # Travels with the report to the controller: other tests' failures are not ours to report.
     judging = "facenet_gates" in names or bool(gates_of(item.user_properties))
     vars(report)["facenet"] = judging
-    if judging and report.failed and RUN in item.config.stash:
+    if judging and not report.passed and RUN in item.config.stash:
         vars(report)["facenet_judges"] = judged_by(item, item.config.stash[RUN])
     return report
 
@@ -267,6 +266,8 @@ def pytest_terminal_summary(
         config.stash[SESSION].summarise(terminalreporter)
 
 
+# First: a conftest's own start may end the session, and an older report must not outlive that.
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     config.pluginmanager.register(Stopping(session), "facenet-stopping")

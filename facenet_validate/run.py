@@ -280,20 +280,30 @@ class Run:
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Say whether this run is ours: a facenet option was given, or the root has our gates.
+    """Say whether this run is ours: a facenet option was given, or a gates file of ours is there.
 
-    A variable does not make it ours: it holds for all projects of its user. Nor does a file of
-    somebody else's in the place of our gates.
+    That is in the root, or where FACENET_BASELINES says. Another variable does not make a run ours:
+    it holds for all projects of its user. Nor does a file of somebody else's in the place of ours.
     """
-    return bool(_given(config, {})) or is_ours(project_root(config) / GATES_FILE)
+    if _given(config, {}):
+        return True
+    named = _named_alone(config, "facenet_baselines")
+    return is_ours(
+        project_root(config) / GATES_FILE if named is None else named.baselines / GATES_FILE.name
+    )
 
 
 def named_report_folder(config: pytest.Config) -> Path | None:
     """Return the report's folder that was asked for, whatever else was; None if there is none."""
+    named = _named_alone(config, "facenet_report")
+    return None if named is None else named.report
+
+
+def _named_alone(config: pytest.Config, name: str) -> Settings | None:
+    """Return settings of one option alone, as if no other was given; None if it was not either."""
     given = _given(config, os.environ)
-    only = {name: value for name, value in given.items() if name == "facenet_report"}
     try:
-        return resolve(only, root=config.rootpath).report
+        return resolve({name: given[name]}, root=config.rootpath) if name in given else None
     except SettingsError:
         return None
 

@@ -69,6 +69,22 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return in one line why a test or file did not come to its end."""
+    if hasattr(report, "wasxfail"):
+        return f"expected to fail: {report.wasxfail}"
+    if isinstance(report.longrepr, tuple):
+        return first_line(report.longrepr[2].removeprefix("Skipped: "))
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        return first_line(crash.message)
+    lines = report.longreprtext.splitlines()
+    # What pytest marks as the error; a worker's name above it says nothing.
+    errors = [line[1:].strip() for line in lines if line.startswith("E ")]
+    others = [line for line in lines if not line.startswith("[gw")]
+    return first_line("\n".join(errors)) or first_line("\n".join(others))
+
+
 class Stopping:
     """Ends a session after an error that every further test would only repeat."""
 
@@ -101,6 +117,7 @@ class ReportedSession:
         self._broken_files: list[dict[str, Any]] = []
         self._folder: ReportFolder | None = None
         self._exitstatus = 0
+        self._interrupted = False
         self._ours = False  # whether tests of ours were to run
         self._reported = False  # whether this session has a verdict
         run = config.stash.get(RUN, None)
@@ -110,8 +127,9 @@ class ReportedSession:
             self._folder = ReportFolder.begin(run.settings.report, _unfinished())
         except OSError as error:
             raise pytest.UsageError(
-                f"report folder {run.settings.report} cannot be written ({error.strerror}). Name "
-                "another with --facenet-report."
+                f"report folder {run.settings.report} cannot be written "
+                f"({error.filename or run.settings.report}: {error.strerror}). Move that away, or "
+                "name another folder with --facenet-report."
             ) from None
 
     # -- what is reported ------------------------------------------------------------------------
@@ -124,9 +142,16 @@ class ReportedSession:
             self._broken_files.append(broken("", "collect", str(error)))
             raise
 
+    def pytest_keyboard_interrupt(self) -> None:
+        # Of pytest.exit too, whose exit status may be any.
+        self._interrupted = True
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._broken_files.append(broken(report.nodeid, "collect", report.longreprtext))
+            text = report.longreprtext
+            self._broken_files.append(
+                broken(report.nodeid, "collect", text, reason=_reason(report))
+            )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # A worker that crashed leaves a report of its own making, which may hide one of ours.
@@ -134,7 +159,6 @@ class ReportedSession:
         if not getattr(report, "facenet", crashed):
             return
         error = getattr(report, "facenet_error", "")
-        crash = getattr(report.longrepr, "reprcrash", None)
         if report.failed and hasattr(report, "facenet_stop"):
             self.results.stopped = self.results.stopped or first_line(error)
         self.results.add(
@@ -144,8 +168,11 @@ class ReportedSession:
             measurements_of(report.user_properties),
             (error or report.longreprtext) if report.failed else "",
             getattr(report, "facenet_judges", ()),
-            first_line(error or getattr(crash, "message", "")),
+            first_line(error) or _reason(report),
         )
+        if report.skipped and not gates_of(report.user_properties):
+            told = f"skipped: {_reason(report)}"
+            self.results.skipped += [(gate, told) for gate in getattr(report, "facenet_judges", ())]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
@@ -168,7 +195,7 @@ class ReportedSession:
         if COLLECTED in self.config.stash:
             results.collected = self.config.stash[COLLECTED]
         self._ours = results.touched or bool(results.collected)
-        ended = has_ended(self._exitstatus)
+        ended = has_ended(self._exitstatus) and not self._interrupted
         if not ended and (self._ours or results.collected is None or self._broken_files):
             # Whether a test of ours was to run is unknown: an older report must not stand for it.
             self._reported = self._ours or self._folder is not None
@@ -190,6 +217,7 @@ class ReportedSession:
         )
 
         results = self.results
+        results.interrupted = self._interrupted
         recorded = record_sessions(run, results, self._exitstatus)
         results.unmet = unmet_requirements(run, results)
         verdict = verdict_of_run(run, results, self._exitstatus)

@@ -251,3 +251,65 @@ def test_a_required_set_that_is_not_judged_is_told_to_junit_too(
     properties = {item.get("name"): item.get("value") for item in suite.iter("property")}
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert document["verdict"] == properties["facenet.verdict"] == "fail"
+
+
+WIDER = """
+import contextlib
+
+import pytest
+
+LEFT = []
+
+
+@pytest.fixture(scope="{scope}", autouse=True)
+def at_the_end():
+    yield
+    with contextlib.{how}:
+        for gates in LEFT:
+            gates.check(gates.at_least("parity.cosine_min", 0.9))
+
+
+class TestMine:
+    def test_first(self, facenet_gates):
+        facenet_gates.check(facenet_gates.at_least("parity.cosine_mean", 0.999))
+        LEFT.append(facenet_gates)
+
+    {mark}
+    def test_second(self, facenet_precision): pass
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("scope", ["class", "module"])
+@pytest.mark.parametrize("how", ["suppress(BaseException)", "nullcontext()"])
+def test_a_gate_recorded_after_its_own_test_ended_is_not_lost(
+    light_project: pytest.Pytester, scope: str, how: str, workers: tuple[str, ...]
+) -> None:
+    light_project.makepyfile(
+        test_mine=WIDER.format(scope=scope, how=how, mark="@pytest.mark.xfail")
+    )
+    result, document, suite = _run(light_project, *workers)
+    assert result.ret == document["exit_status"] == pytest.ExitCode.TESTS_FAILED
+    assert document["verdict"] == "fail"
+    assert int(suite.get("failures", 0)) + int(suite.get("errors", 0)) >= 1
+    failed = [gate["gate"] for gate in document["gates"] if gate["verdict"] == "fail"]
+    assert failed == ["parity.cosine_min"]
+
+
+def test_a_run_cut_off_with_exit_status_zero_is_a_fail(light_project: pytest.Pytester) -> None:
+    light_project.makepyfile(
+        test_mine="""
+        import contextlib
+
+        import pytest
+
+
+        def test_mine(facenet_gates):
+            with contextlib.suppress(BaseException):
+                facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+            pytest.exit("enough", returncode=0)
+        """
+    )
+    result, document, _ = _run(light_project)
+    assert result.ret == document["exit_status"] == pytest.ExitCode.TESTS_FAILED
+    assert document["verdict"] == "fail"

@@ -237,3 +237,59 @@ def test_ours_is_there_wherever_it_is_asked_for(
     result = theirs.runpytest_inprocess(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "--precision: 'int4'; expected one of fp32, fp16, int8" in result.stderr.str()
+
+
+PROPERTIES = {
+    "numbers": "def test_a(record_property): record_property(1, 2)",
+    "none": "def test_a(record_property): record_property(None, 2)",
+    "no record of ours": "def test_a(record_property): record_property('facenet.gate:x', 'y')",
+    "another record": "def test_a(record_property): record_property('facenet.gate:x', '[1]')",
+    "no pairs": "def test_a(request): request.node.user_properties.append('x')",
+}
+
+
+@pytest.mark.parametrize("case", PROPERTIES)
+def test_properties_of_their_tests_may_be_anything(pytester: pytest.Pytester, case: str) -> None:
+    pytester.makepyfile(PROPERTIES[case])
+    without = pytester.runpytest_subprocess("-p", "no:facenet_validate")
+    assert pytester.runpytest_subprocess().ret == without.ret
+
+
+NAMES = (
+    "facenet_precision",
+    "facenet_batch_size",
+    "facenet_set",
+    "facenet_compared_with",
+    "facenet_timed_beside",
+    "facenet_run",
+)
+
+
+def test_fixtures_and_parameters_of_theirs_may_have_our_names(pytester: pytest.Pytester) -> None:
+    source = "import pytest\n"
+    for name in NAMES:
+        source += f"""
+
+class Test_{name}:
+    @pytest.fixture
+    def {name}(self): return 3
+
+    def test_a(self, {name}): assert {name} == 3
+
+
+@pytest.mark.parametrize("{name}", [1, 2])
+def test_{name}_as_a_parameter({name}): assert {name} in (1, 2)
+
+
+@pytest.mark.parametrize(("other", "{name}"), [(1, 2)])
+def test_{name}_beside_another(other, {name}): assert {name} == 2
+"""
+    pytester.makepyfile(source)
+    pytester.runpytest_subprocess().assert_outcomes(passed=4 * len(NAMES))
+
+
+def test_the_alias_may_stand_in_a_file_of_arguments(pytester: pytest.Pytester) -> None:
+    (pytester.path / "arguments.txt").write_text("--precision=fp64\n")
+    pytester.makepyfile("def test_theirs(): pass")
+    result = pytester.runpytest_subprocess("@arguments.txt")
+    result.stderr.fnmatch_lines(["ERROR: --precision: 'fp64'; expected one of *"])

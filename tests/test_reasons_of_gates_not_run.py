@@ -85,3 +85,52 @@ def test_an_error_of_python_is_told_by_its_last_line(light_project: pytest.Pytes
     )
     _, details = _details(light_project)
     assert details["parity.cosine_min"] == "ZeroDivisionError: in a metric"
+
+
+SKIPS = {
+    "skipped in set-up": (
+        "def gone(): pytest.skip('the disk is away')",
+        "",
+        "skipped: the disk is away",
+    ),
+    "skipped by a mark": (
+        "def gone(): pass",
+        "@pytest.mark.skip(reason='not today')",
+        "skipped: not today",
+    ),
+    "expected to fail": (
+        "def gone(): raise ValueError('collapsed')",
+        "@pytest.mark.xfail(reason='known')",
+        "skipped: expected to fail: known",
+    ),
+    "a fixture that is not there": (
+        "def gone(no_such_fixture): pass",
+        "",
+        "fixture 'no_such_fixture' not found",
+    ),
+}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "xdist"])
+@pytest.mark.parametrize("case", SKIPS)
+def test_what_kept_a_test_from_judging_is_told(
+    light_project: pytest.Pytester, case: str, workers: tuple[str, ...]
+) -> None:
+    fixture, mark, reason = SKIPS[case]
+    light_project.makepyfile(
+        test_mine=f"""
+import pytest
+
+
+@pytest.fixture
+{fixture}
+
+
+{mark}
+@pytest.mark.facenet_judges("parity.cosine_min")
+def test_mine(gone, facenet_gates):
+    pass
+"""
+    )
+    _, details = _details(light_project, *workers)
+    assert details["parity.cosine_min"] == reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,68 @@ def test_listing_leaves_reports_alone(reported: pytest.Pytester, listing: str) -
     assert _files(reported) == before
 
 
+def test_two_runs_in_one_folder_lose_no_report(tmp_path: Path) -> None:
+    from facenet_validate.reporting.folder import ReportFolder
+
+    report = tmp_path / "report"
+    ReportFolder.begin(report, {"verdict": "unfinished"}).finish({"verdict": "pass"})
+    without_ours = ReportFolder.begin(report, {"verdict": "unfinished"})
+    failing = ReportFolder.begin(report, {"verdict": "unfinished"})
+    failing.finish({"verdict": "fail"})
+    without_ours.put_back()
+    assert json.loads((report / "results.json").read_text()) == {"verdict": "fail"}
+    passing = ReportFolder.begin(report, {"verdict": "unfinished"})
+    ReportFolder.begin(report, {"verdict": "unfinished"}).finish({"verdict": "fail", "n": 2})
+    passing.finish({"verdict": "pass"})
+    assert json.loads((report / "previous" / "results.json").read_text())["n"] == 2
+
+
+def test_usage_errors_do_not_push_the_last_report_out(reported: pytest.Pytester) -> None:
+    for _ in range(2):
+        _run(reported, "--facenet-backend=gpu")
+    assert _report(reported, "previous")["run"] == "stale"
+
+
+def test_a_pipe_in_the_report_s_place_is_named(reported: pytest.Pytester) -> None:
+    (reported.path / "report" / "results.json").unlink()
+    os.mkfifo(reported.path / "report" / "results.json")
+    result = _run(reported)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "results.json: not a regular file" in result.stderr.str()
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["pytest.exit('x', returncode=3)", "(_ for _ in ()).throw(KeyboardInterrupt)"],
+    ids=["exit", "Ctrl-C"],
+)
+def test_a_conftest_that_ends_the_session_at_its_start_leaves_no_older_report(
+    reported: pytest.Pytester, ending: str
+) -> None:
+    conftest = reported.path / "conftest.py"
+    hook = f"def pytest_sessionstart(): {ending}"
+    conftest.write_text(conftest.read_text() + INTERRUPTED.format(hook=hook))
+    _run(reported)
+    assert _report(reported)["verdict"] == "unfinished"
+    assert _report(reported, "previous")["run"] == "stale"
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "xdist"])
+def test_a_run_that_variables_make_ours_is_reported(
+    reported: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
+) -> None:
+    (reported.path / "baselines").rename(reported.path / "shared")
+    monkeypatch.setenv("FACENET_BASELINES", "shared")
+    monkeypatch.setenv("FACENET_REPORT", "report")
+    monkeypatch.setenv("FACENET_PRECISION", "fp32")
+    reported.makepyfile(test_mine=MINE.replace("0.99", "0.9"))
+    result = reported.runpytest_subprocess(*workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert _report(reported)["verdict"] == "fail"
+    monkeypatch.setenv("FACENET_REQUIRE", "lfw")
+    assert reported.runpytest_subprocess(*workers).ret == pytest.ExitCode.USAGE_ERROR
+
+
 def test_no_signal_handler_is_installed(reported: pytest.Pytester) -> None:
     reported.makepyfile(
         test_mine=f"""
@@ -224,6 +287,6 @@ def test_a_report_that_cannot_be_begun_leaves_the_older_one(tmp_path: Path) -> N
     report = tmp_path / "report"
     (report / "previous").mkdir(parents=True)
     (report / "results.json").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="not a regular file"):
         ReportFolder.begin(report, {"verdict": "unfinished"})
     assert [path.name for path in sorted(report.iterdir())] == ["previous", "results.json"]

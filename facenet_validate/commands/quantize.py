@@ -73,6 +73,8 @@ def run(arguments: argparse.Namespace) -> None:
     stem = Path(source.name).stem if path else source.name
     kind = "fp16" if arguments.precision == "fp16" else f"int8-{target}"
     out = arguments.out or Path(f"{stem}.{kind}.onnx")
+    if out.is_dir():
+        raise SettingsError(f"-o {out}: it is a folder; expected the name of the graph to write.")
     ranking = out.with_suffix(".tuning.json")
     _check_free([out, ranking] if arguments.tune else [out])
     root = cache_root(arguments.cache)

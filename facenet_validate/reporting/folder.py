@@ -5,8 +5,10 @@ A run that dies leaves no finished report. An older one that says pass must not 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +18,9 @@ from uuid import uuid4
 
 FILENAME = "results.json"
 PREVIOUS = "previous"
+USAGE_ERROR = 4
+"""Exit status of a run that ended before it began."""
+
 UNFINISHED = "unfinished"
 """The verdict of a report whose run has not come to its end."""
 
@@ -32,11 +37,14 @@ class ReportFolder:
         File → its bytes before the run; None where there was no such file.
     made : tuple of Path
         Folders that did not exist before the run, the inner ones first.
+    unfinished : bytes
+        The report that this run began with.
     """
 
     path: Path
     before: Mapping[Path, bytes | None]
     made: tuple[Path, ...]
+    unfinished: bytes
 
     @classmethod
     def begin(cls, path: Path, unfinished: Mapping[str, Any]) -> ReportFolder:
@@ -54,35 +62,39 @@ class ReportFolder:
         OSError
             If a file cannot be read or written. The older report is then where it was.
         """
+        begun = _text({**unfinished, "run": uuid4().hex})
         report, previous = path / FILENAME, path / PREVIOUS / FILENAME
         made = tuple(folder for folder in (previous.parent, path, *path.parents) if not _is(folder))
         before = {report: _content(report), previous: _content(previous)}
         path.mkdir(parents=True, exist_ok=True)
-        older = before[report]
-        if older is not None and _is_finished(older):
-            previous.parent.mkdir(exist_ok=True)
-            write_whole(previous, older)
-        write_whole(report, _text(unfinished))
-        return cls(path, before, made)
+        _set_aside(path, before[report])
+        write_whole(report, begun)
+        return cls(path, before, made, begun)
 
     def finish(self, document: Mapping[str, Any]) -> None:
         """Write the finished report in the place of the unfinished one.
+
+        What another run finished meanwhile moves to ``previous/``.
 
         Raises
         ------
         OSError
             If it cannot be written. The unfinished one then stands.
         """
+        if not self._is_ours():
+            _set_aside(self.path, _content(self.path / FILENAME))
         write_whole(self.path / FILENAME, _text(document))
 
     def put_back(self) -> None:
-        """Leave the folder as it was before the run.
+        """Leave the folder as it was before the run, unless another run has written there.
 
         Raises
         ------
         OSError
             If a file cannot be written.
         """
+        if not self._is_ours():
+            return
         for file, content in self.before.items():
             if content is None:
                 file.unlink(missing_ok=True)
@@ -91,6 +103,16 @@ class ReportFolder:
         for folder in self.made:
             with suppress(OSError):  # something else is in it, or it was never made
                 folder.rmdir()
+
+    def _is_ours(self) -> bool:
+        return _content(self.path / FILENAME) == self.unfinished
+
+
+def _set_aside(path: Path, report: bytes | None) -> None:
+    """Keep a finished report in ``previous/``."""
+    if report is not None and _is_finished(report):
+        (path / PREVIOUS).mkdir(exist_ok=True)
+        write_whole(path / PREVIOUS / FILENAME, report)
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -117,16 +139,27 @@ def _text(document: Mapping[str, Any]) -> bytes:
 
 
 def _is_finished(content: bytes) -> bool:
-    """Say whether a file is anything but a report of a run that did not come to its end."""
+    """Say whether a file is anything but a report of a run that judged nothing.
+
+    That is one which did not come to its end, or which a usage error ended before it began.
+    """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return True
-    return not (isinstance(document, dict) and document.get("verdict") == UNFINISHED)
+    if not isinstance(document, dict):
+        return True
+    return not (
+        document.get("verdict") == UNFINISHED
+        or (document.get("exit_status") == USAGE_ERROR and not document.get("gates"))
+    )
 
 
 def _content(path: Path) -> bytes | None:
     try:
+        # Before it is opened, since opening a pipe waits for its writer.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         return path.read_bytes()
     except FileNotFoundError:
         return None

@@ -84,19 +84,32 @@ def measurement_property(name: str, values: Mapping[str, Any]) -> tuple[str, str
     return f"{MEASUREMENT}:{name}", json.dumps(told, allow_nan=False)
 
 
-def gates_of(properties: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+def gates_of(properties: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the gate records among a report's user properties."""
-    return [json.loads(value) for name, value in properties if name.startswith(f"{GATE}:")]
+    return [value for _, value in _records(properties, GATE) if "gate" in value]
 
 
-def measurements_of(properties: Sequence[tuple[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+def measurements_of(properties: Sequence[Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return the measurements among a report's user properties, by name."""
-    prefix = f"{MEASUREMENT}:"
-    return [
-        (name.removeprefix(prefix), json.loads(value))
-        for name, value in properties
-        if name.startswith(prefix)
-    ]
+    return _records(properties, MEASUREMENT)
+
+
+def _records(properties: Sequence[Any], kind: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the records of a kind; what other plugins and tests leave there may be anything."""
+    found = []
+    for entry in properties or ():
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            continue
+        name, text = entry
+        if not (isinstance(name, str) and isinstance(text, str) and name.startswith(f"{kind}:")):
+            continue
+        try:
+            value = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append((name.removeprefix(f"{kind}:"), value))
+    return found
 
 
 def verdict_of(properties: Sequence[tuple[str, Any]]) -> Verdict | None:

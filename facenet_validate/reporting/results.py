@@ -41,6 +41,10 @@ class Results:
         Gates of required data sets that nobody judged.
     collected : bool or None
         Whether tests of ours are to run; None until collection has ended.
+    skipped : list of (dict, str)
+        Gates whose test was skipped before it judged them, and why.
+    interrupted : bool
+        Whether the run was cut off, whatever its exit status.
     stopped : str
         The error that ended the run early; empty where none did.
     report_error : str
@@ -52,6 +56,8 @@ class Results:
     errors: list[dict[str, Any]] = field(default_factory=list)
     unmet: list[str] = field(default_factory=list)
     collected: bool | None = None
+    skipped: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    interrupted: bool = False
     stopped: str = ""
     report_error: str = ""
 
@@ -97,11 +103,12 @@ class Results:
     def with_not_run(self, expected: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return the gates, with those of ``expected`` that left no record as *not run*, and why.
 
-        The reason is the error of the test that was to judge the gate, else the error that ended
-        the run. A gate whose test was not asked for has none.
+        The reason is the error or the skip of the test that was to judge the gate, else the error
+        that ended the run. A gate whose test was not asked for has none.
         """
         seen = {_key(gate) for gate in self.gates}
-        reasons = {
+        reasons = {_key(gate): reason for gate, reason in self.skipped}
+        reasons |= {
             _key(gate): error["reason"]
             for error in reversed(self.errors)
             for gate in error["judges"]

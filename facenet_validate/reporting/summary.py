@@ -73,7 +73,7 @@ def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
     from facenet_validate.benchmarking.recording import record
 
     broken = ""
-    if not has_ended(exitstatus):
+    if results.interrupted or not has_ended(exitstatus):
         broken = "the run did not come to its end"
     elif results.errors:
         broken = f"{results.errors[0]['test']} broke before a verdict"
@@ -99,7 +99,8 @@ def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
 
 def verdict_of_run(run: Run, results: Results, exitstatus: int) -> str:
     """Return the overall verdict; errors and interruption make it a fail."""
-    broken = bool(results.errors or results.unmet) or not has_ended(exitstatus)
+    cut_off = results.interrupted or not has_ended(exitstatus)
+    broken = bool(results.errors or results.unmet) or cut_off
     return overall(results.with_not_run(expected_gates(run)), broken=broken)
 
 
@@ -140,7 +141,7 @@ def write_summary(
         terminal.write_line(f"required and not judged: {', '.join(results.unmet)}", red=True)
     if verdict == "partial":
         terminal.write_line(f"partial: {_why_partial(gates)}")
-    if exitstatus == pytest.ExitCode.INTERRUPTED:
+    if results.interrupted or exitstatus == pytest.ExitCode.INTERRUPTED:
         terminal.write_line("fail: the run was interrupted before every gate was judged", red=True)
 
 
