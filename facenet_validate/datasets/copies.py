@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
@@ -73,7 +74,9 @@ def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) ->
 
 
 def _length(path: Path) -> int | None:
-    return path.stat().st_size or None
+    found = path.stat()
+    # A pipe among them would be waited for.
+    return (found.st_size or None) if stat.S_ISREG(found.st_mode) else None
 
 
 def _tail(path: Path) -> bytes:

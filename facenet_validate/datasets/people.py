@@ -44,12 +44,15 @@ class PhotoFolder:
 
     Attributes
     ----------
+    root : Path
+        The folder.
     photos : dict
         Photos by their stems, which name the person too; in alphabetical order.
     left_out : tuple of str
         Images that do not fit the layout, relative to the folder, in alphabetical order.
     """
 
+    root: Path
     photos: dict[str, Photo]
     left_out: tuple[str, ...]
 
@@ -87,7 +90,12 @@ def read_folder(folder: Path) -> PhotoFolder:
     except OSError as error:
         raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}).") from None
     found.sort(key=lambda photo: photo.stem)
-    return PhotoFolder({photo.stem: photo for photo in found}, tuple(left_out))
+    return PhotoFolder(folder, {photo.stem: photo for photo in found}, tuple(left_out))
+
+
+def spelling(name: str) -> str:
+    """Return what names of one person have in common, whatever their case and outer spaces."""
+    return composed(composed(name).casefold()).strip()
 
 
 def named_people(name: str) -> set[str]:
