@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.datasets.regular import check_regular
 from facenet_validate.digests import file_digest
 
 _TAIL = 512
@@ -74,9 +74,8 @@ def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) ->
 
 
 def _length(path: Path) -> int | None:
-    found = path.stat()
-    # A pipe among them would be waited for.
-    return (found.st_size or None) if stat.S_ISREG(found.st_mode) else None
+    check_regular(path)
+    return path.stat().st_size or None
 
 
 def _tail(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.datasets.pairs import PhotoRef, composed, person_of
-from facenet_validate.datasets.photos import ENDINGS
+from facenet_validate.datasets.photo_files import ENDINGS, leads_to
 from facenet_validate.errors import DatasetError
 
 _NUMBERED = re.compile(r"(?P<person>.+)_(?P<number>[0-9]{4,9})", re.DOTALL)
@@ -122,7 +122,7 @@ def _images(folder: Path, below: str) -> Iterator[tuple[str, bool]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _images(folder, f"{below}{entry.name}/")
         elif _is_image(entry.name):
-            yield f"{below}{entry.name}", entry.is_file()
+            yield f"{below}{entry.name}", leads_to(entry.is_file)
 
 
 def _is_image(name: str) -> bool:
