@@ -46,7 +46,7 @@ def test_build(
             # A typed graph may still be compiled in another precision, where nothing is fused.
             found = min(parsed, compiled) if build.compiled else parsed
             return facenet_gates.at_least(gate, found, of)
-        reason = f"{build.source} does not tell its layers' sizes"
+        reason = build.untold or f"{build.source} does not tell its layers' sizes"
         return not_evaluated(gate, reason, facenet_gates.limits[gate])
 
     def inputs(gate: str) -> GateResult:

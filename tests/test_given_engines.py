@@ -334,6 +334,34 @@ def test_an_engine_in_16_bits_is_no_int8_engine(project: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["*build*int8_share*int8*0.9*fail*"])
 
 
+def test_a_branch_without_layers_does_not_switch_the_gate_off(project: pytest.Pytester) -> None:
+    engine = stored_in(TensorProto.UINT16, TensorProto.INT8)
+    constant(engine, "yes", np.bool_(True))
+    constant(engine, "one", np.ones(1, np.float32))
+    result = _build(project, with_node_first(engine, _branch(None)))
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*build*int8_share*int8*0.9*fail*"])
+
+
+def test_the_report_says_why_shares_cannot_be_told(project: pytest.Pytester) -> None:
+    engine = int8_engine()
+    constant(engine, "yes", np.bool_(True))
+    constant(engine, "mixing", np.ones((3, 3, 1, 1), np.float32))
+    body = helper.make_graph(
+        [helper.make_node("Conv", ["input", "mixing"], ["mixed"], "within")],
+        "b",
+        [],
+        [_values("mixed", TensorProto.FLOAT, [])],
+    )
+    body.output[0].type.tensor_type.ClearField("shape")
+    for node in engine.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = "chosen" if name == "input" else name
+    branch = helper.make_node("If", ["yes"], ["chosen"], then_branch=body, else_branch=body)
+    result = _build(project, with_node_first(engine, branch))
+    result.stdout.fnmatch_lines(["*not evaluated*what node 'within' (Conv) in a branch*"])
+
+
 @pytest.mark.parametrize(
     "make", [lambda: fixed_batch(8)(int8_engine()), half_engine], ids=["fixed batch", "FP16 edges"]
 )

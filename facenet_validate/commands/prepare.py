@@ -127,7 +127,8 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
     import numpy as np
 
     from facenet_validate.datasets.faces import as_they_are
-    from facenet_validate.datasets.photos import kind_of, look_at, photos_below
+    from facenet_validate.datasets.photo_files import photos_below
+    from facenet_validate.datasets.photos import kind_of, look_at
     from facenet_validate.models.proof import FACES
 
     if not folder.is_dir():
@@ -135,7 +136,7 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
         raise DatasetError(
             f"--faces {folder}: {found}. Expected a folder of aligned face photos (.jpg, .png)."
         )
-    paths = photos_below(folder)[:MOST_FACES]
+    paths = photos_below(folder).paths[:MOST_FACES]
     if len(paths) < FACES:
         raise DatasetError(
             f"{folder}: {len(paths)} photos (.jpg, .png); expected at least {FACES} aligned faces."

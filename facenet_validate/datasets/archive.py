@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from facenet_validate.datasets.regular import check_regular
 from facenet_validate.errors import DatasetError
 
 Progress = Callable[[int, int], None]
@@ -176,6 +177,7 @@ _HEADERS = 2**20
 def _opened(archive: Path, limits: Limits) -> Iterator[tuple[tarfile.TarFile, _Members]]:
     """Open an archive for one pass; no error but DatasetError leaves the block."""
     try:
+        check_regular(archive)
         with archive.open("rb") as file, gzip.open(file) as data:
             stream = _Bounded(data, archive, limits)
             source: Any = stream  # tarfile asks for no more than read

@@ -18,14 +18,14 @@ from facenet_validate.datasets.faces import (
 )
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
-from facenet_validate.datasets.notes import FileNotes, note_lines
+from facenet_validate.datasets.notes import FileNotes, note_lines, passed_over
 from facenet_validate.datasets.pairs import composed, person_of
 from facenet_validate.datasets.people import named_people
+from facenet_validate.datasets.photo_files import photos_below
 from facenet_validate.datasets.photos import (
     kind_by_headers,
     kind_of,
     look_at,
-    photos_below,
 )
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.errors import DatasetError
@@ -117,10 +117,12 @@ def faces_in(
         If there are fewer than 500, they are not 160×160, or one shows a person or is a picture of
         the evaluation pairs.
     """
-    every = photos_below(folder)
+    photo_files = photos_below(folder)
+    every = photo_files.paths
     if evaluation is not None:
         _check_strangers(folder, every, {composed(person_of(name)) for name in evaluation.names})
     paths, notes = _without_copies(folder, every)
+    no_files = [str(path.relative_to(folder)) for path in photo_files.no_files]
     _check_count(len(paths), f"faces in {folder}")
     names = [str(path.relative_to(folder).with_suffix("")) for path in paths]
     photos = look_at(names, paths)
@@ -140,7 +142,8 @@ def faces_in(
             stage=lambda: nullcontext(progress),
         )
         check_no_picture_shared(faces, others)
-    return _split(faces, f"faces in {folder}", notes=note_lines(notes.facts()))
+    lines = [*note_lines(notes.facts()), *passed_over(no_files)]
+    return _split(faces, f"faces in {folder}", notes=lines)
 
 
 def _check_strangers(folder: Path, paths: Sequence[Path], people: Set[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.datasets.regular import check_regular
 from facenet_validate.digests import file_digest
 
 _TAIL = 512
@@ -73,6 +74,7 @@ def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) ->
 
 
 def _length(path: Path) -> int | None:
+    check_regular(path)
     return path.stat().st_size or None
 
 

@@ -18,7 +18,7 @@ from facenet_validate.datasets.layout import LfwLayout
 from facenet_validate.datasets.notes import FileNotes
 from facenet_validate.datasets.pairs import Pair, PhotoRef
 from facenet_validate.datasets.people import Photo, read_folder
-from facenet_validate.datasets.photos import ENDINGS
+from facenet_validate.datasets.photo_files import ENDINGS
 from facenet_validate.digests import file_digest
 from facenet_validate.errors import DatasetError
 from facenet_validate.metrics.pairs import PairList

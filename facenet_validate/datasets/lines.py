@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.datasets.regular import check_regular
 from facenet_validate.errors import DatasetError
 from facenet_validate.models.file_kinds import is_pickle
 
@@ -41,9 +42,10 @@ def read_lines(path: Path, what: str) -> list[str]:
     Raises
     ------
     DatasetError
-        If the file cannot be read, is larger than 64 MiB, is binary, or is not UTF-8.
+        If it is no file, cannot be read, is larger than 64 MiB, is binary, or is not UTF-8.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:

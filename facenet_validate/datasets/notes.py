@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,10 +46,28 @@ class FileNotes:
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return the count of each and the first few names, for ``results.json``."""
         found: dict[str, tuple[str, ...]] = asdict(self)
-        return {
-            kind: {"count": len(names), "first": [_printable(name) for name in names[:_NAMED]]}
-            for kind, names in found.items()
-        }
+        return {kind: _fact(names) for kind, names in found.items()}
+
+
+def passed_over(no_files: Sequence[str]) -> list[str]:
+    """Return the line on what has a photo's name and is no file, if there is any.
+
+    Parameters
+    ----------
+    no_files : sequence of str
+        Pipes, devices and links that lead nowhere.
+    """
+    what = "pipes, devices or links that lead nowhere, named like photos, passed over"
+    return [_line(what, _fact(no_files))] if no_files else []
+
+
+def _fact(names: Sequence[str]) -> dict[str, Any]:
+    return {"count": len(names), "first": [_printable(name) for name in names[:_NAMED]]}
+
+
+def _line(text: str, fact: Mapping[str, Any]) -> str:
+    count, first = fact["count"], fact["first"]
+    return f"{text}: {count} ({', '.join(first)}{', …' if count > len(first) else ''})"
 
 
 def _printable(name: str) -> str:
@@ -65,10 +83,5 @@ def note_lines(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     facts : mapping
         As :meth:`FileNotes.facts` gives them.
     """
-    lines = []
-    for kind, text in _TEXTS.items():
-        count, first = facts.get(kind, {}).get("count", 0), facts.get(kind, {}).get("first", [])
-        if count:
-            more = ", …" if count > len(first) else ""
-            lines.append(f"{text}: {count} ({', '.join(first)}{more})")
-    return lines
+    found = ((text, facts.get(kind, {})) for kind, text in _TEXTS.items())
+    return [_line(text, fact) for text, fact in found if fact.get("count")]

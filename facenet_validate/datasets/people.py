@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.datasets.pairs import PhotoRef, composed, person_of
-from facenet_validate.datasets.photos import ENDINGS
+from facenet_validate.datasets.photo_files import ENDINGS, leads_to
 from facenet_validate.errors import DatasetError
 
 _NUMBERED = re.compile(r"(?P<person>.+)_(?P<number>[0-9]{4,9})", re.DOTALL)
@@ -44,12 +44,15 @@ class PhotoFolder:
 
     Attributes
     ----------
+    root : Path
+        The folder.
     photos : dict
         Photos by their stems, which name the person too; in alphabetical order.
     left_out : tuple of str
         Images that do not fit the layout, relative to the folder, in alphabetical order.
     """
 
+    root: Path
     photos: dict[str, Photo]
     left_out: tuple[str, ...]
 
@@ -87,7 +90,12 @@ def read_folder(folder: Path) -> PhotoFolder:
     except OSError as error:
         raise DatasetError(f"{error.filename}: cannot be read ({error.strerror}).") from None
     found.sort(key=lambda photo: photo.stem)
-    return PhotoFolder({photo.stem: photo for photo in found}, tuple(left_out))
+    return PhotoFolder(folder, {photo.stem: photo for photo in found}, tuple(left_out))
+
+
+def spelling(name: str) -> str:
+    """Return what names of one person have in common, whatever their case and outer spaces."""
+    return composed(composed(name).casefold()).strip()
 
 
 def named_people(name: str) -> set[str]:
@@ -114,7 +122,7 @@ def _images(folder: Path, below: str) -> Iterator[tuple[str, bool]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _images(folder, f"{below}{entry.name}/")
         elif _is_image(entry.name):
-            yield f"{below}{entry.name}", entry.is_file()
+            yield f"{below}{entry.name}", leads_to(entry.is_file)
 
 
 def _is_image(name: str) -> bool:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from facenet_validate.datasets.headers import image_size
 from facenet_validate.datasets.images import decode_image
+from facenet_validate.datasets.regular import check_regular
 from facenet_validate.errors import DatasetError
 
 SIZE = 160
-ENDINGS = (".jpg", ".jpeg", ".png")
 
 Size = tuple[int, int]
 
@@ -126,36 +126,16 @@ def kind_by_headers(names: Sequence[str], paths: Sequence[Path]) -> Kind:
         return kind_of(names, list(pool.map(_size_by_header, paths)))
 
 
-def photos_below(folder: Path) -> list[Path]:
-    """Return the photos in a folder and in those below it, sorted; hidden ones are passed over.
-
-    Raises
-    ------
-    DatasetError
-        If there is no such folder, or it cannot be read.
-    """
-    try:
-        if not folder.is_dir():
-            raise DatasetError(f"{folder}: no such folder. Expected aligned faces, 160×160.")
-        return sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in ENDINGS
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
-    except OSError as error:
-        raise DatasetError(f"{folder}: cannot be read ({error.strerror}).") from None
-
-
 def read_photo(path: Path) -> bytes:
     """Return a photo's bytes.
 
     Raises
     ------
     DatasetError
-        If it cannot be read.
+        If it is no file or cannot be read.
     """
     try:
+        check_regular(path)
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
@@ -163,6 +143,7 @@ def read_photo(path: Path) -> bytes:
 
 def _size_by_header(path: Path) -> Size:
     try:
+        check_regular(path)
         with path.open("rb") as file:
             size = image_size(file.read(_HEADER_BYTES))
     except OSError as error:

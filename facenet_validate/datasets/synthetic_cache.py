@@ -12,6 +12,7 @@ import cv2
 from filelock import FileLock
 
 from facenet_validate.cache import Cache
+from facenet_validate.datasets.regular import check_regular
 from facenet_validate.datasets.synthetic import (
     CALIBRATION_PEOPLE,
     EVALUATION_PEOPLE,
@@ -70,6 +71,7 @@ def _draw(folder: Path, progress: Callable[[int, int], None] | None) -> None:
 
 def _is_whole(folder: Path) -> bool:
     try:
+        check_regular(folder / _SUMS)
         return (folder / _SUMS).read_text() == _sums(folder)
     except (OSError, ValueError):  # or no text
         return False

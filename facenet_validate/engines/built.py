@@ -44,6 +44,8 @@ class BuildFacts:
         Which build inputs were made anew, for people; empty if none could be.
     differing : tuple of str
         Those that came out differently.
+    untold : str
+        Why the shares cannot be told; empty where they are, and of a plan without a report.
     """
 
     source: str
@@ -56,6 +58,7 @@ class BuildFacts:
     log: Path | None = None
     remade: str = ""
     differing: tuple[str, ...] = ()
+    untold: str = ""
 
 
 def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
@@ -66,10 +69,12 @@ def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
         problems: tuple[str, ...] = ()
     except onnx.checker.ValidationError as error:
         problems = (str(error).strip().splitlines()[0],)
+    shares: Mapping[str, float] = {}
+    untold = ""
     try:
-        shares: Mapping[str, float] = precision_shares(graph)
-    except ModelError:  # a runtime's own operators hide the sizes behind them
-        shares = {}
+        shares = precision_shares(graph)
+    except ModelError as error:  # a runtime's own operators hide the sizes behind them
+        untold = str(error).rstrip(".")
     remade, differing = remade_inputs(artefact, model)
     return BuildFacts(
         "the ONNX graph",
@@ -79,6 +84,7 @@ def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
         onnx_size(artefact.path),
         remade=remade,
         differing=differing,
+        untold=untold,
     )
 
 

@@ -7,24 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from math import prod
 
 import onnx
 from onnx import TensorProto
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.layers import LAYERS, WEIGHTS_FOURTH, multiplied, operands
 from facenet_validate.models.operands import EIGHT_BITS, Tensors, tensors_of_graph, type_text
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import described, inner_nodes, read_nodes
 
-_CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
-_DENSE = (
-    "MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "FusedMatMul", "FusedGemm", "QGemm",
-    "MatMulIntegerToFloat",
-)  # fmt: skip
-_WEIGHTS_FOURTH = ("QLinearConv", "QLinearMatMul", "QGemm")
-"""Operators whose data are followed by a scale and a zero point."""
-
-_INTEGER = (*_WEIGHTS_FOURTH, "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
+_INTEGER = (*WEIGHTS_FOURTH, "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 _QUANTIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 _UNCOUNTED = (
     "ConvTranspose", "DeformConv", "Einsum", "RNN", "GRU", "LSTM", "Attention", "Loop", "Scan",
@@ -60,43 +52,23 @@ class Block:
 def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
     """Return the multiply-adds an image of every convolution and dense layer, by first output.
 
+    A product of two activations counts as one with weights does. What nothing reads does not, nor
+    what is made of weights alone: that is computed once, not for every image.
+
     Raises
     ------
     ModelError
-        If the size of a layer's output cannot be inferred, as behind a runtime's own operators.
+        If a layer's size cannot be told, as behind a runtime's own operators; the layer is named.
     """
     return _counted(model, tensors_of_graph(model))
 
 
 def _counted(model: onnx.ModelProto, tensors: Tensors) -> dict[str, int]:
-    counted = {}
-    for node in model.graph.node:
-        if node.op_type not in (*_CONVOLUTIONS, *_DENSE):
-            continue
-        weight = tensors.shapes.get(_operands(node)[1], ())
-        if not weight or not all(weight):
-            if node.op_type in _CONVOLUTIONS:
-                raise ModelError(
-                    f"the size of the weights of {described(node)} is not known, so its "
-                    "multiply-adds cannot be counted."
-                )
-            continue  # a product of two activations
-        made = tensors.shapes.get(node.output[0], ())
-        # What of an image the same weights are used on: the places of a convolution, or rows.
-        last = any(a.name == "channels_last" and a.i for a in node.attribute)
-        places = made[2:] if node.op_type in _CONVOLUTIONS and not last else made[1:-1]
-        if node.op_type in _CONVOLUTIONS and (len(places) != 2 or not all(places)):
-            raise ModelError(
-                f"the size of what {node.op_type} {node.output[0]!r} gives is not known, so "
-                "its multiply-adds cannot be counted."
-            )
-        counted[node.output[0]] = prod(weight) * prod(side or 1 for side in places)
-    return counted
-
-
-def _operands(node: onnx.NodeProto) -> tuple[str, str]:
-    """Return the tensors of data and weights of a layer."""
-    return node.input[0], node.input[3 if node.op_type in _WEIGHTS_FOURTH else 1]
+    return {
+        node.output[0]: -(-multiplied(node, tensors) // tensors.batch)
+        for node in read_nodes(model.graph)
+        if node.op_type in LAYERS and not tensors.constants.issuperset(operands(node))
+    }
 
 
 def precision_shares(model: onnx.ModelProto) -> dict[str, float]:
@@ -131,31 +103,38 @@ def precision_shares(model: onnx.ModelProto) -> dict[str, float]:
 
 
 def _computed_in(node: onnx.NodeProto, tensors: Tensors) -> str:
-    operands = _operands(node)
+    read = operands(node)
     if node.op_type in _INTEGER:
-        stored: list[int | None] = [tensors.type_of(name) for name in operands]
+        stored: list[int | None] = [tensors.type_of(name) for name in read]
     else:
-        stored = [tensors.dequantized_from(name) for name in operands]
+        stored = [tensors.dequantized_from(name) for name in read]
     told = [kind for kind in stored if kind is not None]
-    if len(told) == len(operands):
+    if len(told) == len(read):
         if all(kind in EIGHT_BITS for kind in told):
             return "int8"
         return "×".join(map(type_text, told))
-    kind = tensors.type_of(operands[1])
+    # The weights of a dense layer may stand on either side.
+    kind = tensors.type_of(next((name for name in read if name in tensors.constants), read[1]))
     return _FLOATING.get(kind, type_text(kind))
 
 
 def _check_countable(model: onnx.ModelProto) -> None:
     """Check that no operator hides multiply-adds, or a share would be one of the rest alone."""
-    for node in model.graph.node:
-        branches = any(a.HasField("g") or a.graphs for a in node.attribute)
-        foreign = node.domain not in ("", "ai.onnx")
-        known = node.op_type in (*_CONVOLUTIONS, *_DENSE) or node.op_type.startswith(_COUNTLESS)
-        if branches or node.op_type in _UNCOUNTED or (foreign and not known):
+    for node in read_nodes(model.graph):
+        inner = inner_nodes(node)
+        hidden = next((n for n in inner if n.op_type in LAYERS or _is_uncounted(n)), None)
+        if hidden is not None or _is_uncounted(node):
+            what = described(node) if hidden is None else f"{described(hidden)} in a branch"
             raise ModelError(
-                f"what {described(node)} multiplies cannot be counted, so the shares of the "
-                "precisions are not known."
+                f"what {what} multiplies cannot be counted, so the shares of the precisions are "
+                "not known."
             )
+
+
+def _is_uncounted(node: onnx.NodeProto) -> bool:
+    foreign = node.domain not in ("", "ai.onnx")
+    known = node.op_type in LAYERS or node.op_type.startswith(_COUNTLESS)
+    return node.op_type in _UNCOUNTED or (foreign and not known)
 
 
 def int8_share(model: onnx.ModelProto) -> float:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import onnx
 from onnx import TensorProto
 
 from facenet_validate.errors import ModelError
+from facenet_validate.models.passes import reads
+from facenet_validate.models.stand_ins import stood_in
 
 MOVING = ("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operators that hand on the values of their first input, moved at most."""
 
 EIGHT_BITS = (TensorProto.INT8, TensorProto.UINT8)
 
-_STANDARD_TOO = ("QuantizeLinear", "DequantizeLinear")
-"""Operators that ONNX Runtime has in its own domain too: for 16 bits before opset 21."""
+_FEW = 16
+"""Values of a weight that shape inference is shown, whatever their type."""
 
 _STORED_DEFAULT = TensorProto.UINT8
 """What ``QuantizeLinear`` gives without a zero point and without ``output_dtype``."""
@@ -41,12 +44,18 @@ class Tensors:
         Tensor → ``TensorProto.DataType``, as the file or shape inference tells it; absent where
         neither does.
     shapes : mapping
-        Tensor → sides; 0 where a side is dynamic or unknown, absent where nothing is known.
+        Tensor → sides at that batch; 0 where a side is unknown, absent where nothing is known.
+    constants : frozenset of str
+        Tensors that no input reaches: weights, and what the graph makes of weights alone.
+    batch : int
+        How many images the shapes are of: what the image input states, or 1 where it is dynamic.
     """
 
     makers: Mapping[str, onnx.NodeProto]
     types: Mapping[str, int]
     shapes: Mapping[str, tuple[int, ...]]
+    constants: frozenset[str] = frozenset()
+    batch: int = 1
 
     def type_of(self, name: str) -> int:
         """Return the element type of a tensor, ``TensorProto.UNDEFINED`` where it is not told.
@@ -122,7 +131,40 @@ def tensors_of_graph(model: onnx.ModelProto) -> Tensors:
                 types[name], shapes[name] = given.t.data_type, tuple(given.t.dims)
             elif given.name in _CONSTANT_TYPES:
                 types[name] = _CONSTANT_TYPES[given.name]
-    return Tensors(makers, types, shapes)
+    return Tensors(makers, types, shapes, _constants(model.graph), _batch_of(_inputs_at_one(model)))
+
+
+def _constants(graph: onnx.GraphProto) -> frozenset[str]:
+    """Return the tensors that no input reaches; the nodes are in order."""
+    found = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if reads(node) <= found:
+            found.update(filter(None, node.output))
+    return frozenset(found)
+
+
+def _inputs_at_one(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return a model's own inputs with a batch of one where it is dynamic.
+
+    With a dynamic batch nothing would be known behind a ``Reshape`` to rows.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    made = []
+    for value in model.graph.input:
+        if value.name not in weights:
+            one = onnx.ValueInfoProto.FromString(value.SerializeToString())
+            sides = one.type.tensor_type.shape.dim
+            if len(sides) and sides[0].dim_value < 1:
+                sides[0].dim_value = 1
+            made.append(one)
+    return made
+
+
+def _batch_of(inputs: list[onnx.ValueInfoProto]) -> int:
+    """Return the batch of the image, which has most sides."""
+    sides = [value.type.tensor_type.shape.dim for value in inputs]
+    image = max(sides, key=len, default=())
+    return int(image[0].dim_value) if len(image) else 1
 
 
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -134,35 +176,34 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
     graph = light.graph
     graph.name = "types"
-    graph.node.extend(map(_standard, model.graph.node))
-    graph.output.extend(model.graph.output)
+    stood = [(node, stood_in(node)) for node in model.graph.node]
+    graph.node.extend(node if known is None else known for node, known in stood)
+    graph.input.extend(_inputs_at_one(model))
+    batches = {v.type.tensor_type.shape.dim[0].dim_param for v in model.graph.input
+               if len(v.type.tensor_type.shape.dim)} - {""}  # fmt: skip
     foreign = {
         name
-        for node in model.graph.node
-        if node.domain not in ("", "ai.onnx") and node.op_type not in _STANDARD_TOO
+        for node, known in stood
+        if node.domain not in ("", "ai.onnx") and known is None
         for name in node.output
     }
     graph.value_info.extend(value for value in model.graph.value_info if value.name in foreign)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    graph.input.extend(value for value in model.graph.input if value.name not in weights)
+    graph.output.extend(model.graph.output)
+    for value in [*graph.value_info, *graph.output]:
+        if value.name not in foreign:
+            value.type.tensor_type.ClearField("shape")
+        for side in value.type.tensor_type.shape.dim if value.name in foreign else ():
+            if side.dim_param in batches:
+                side.dim_value = 1
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.INT64:  # shapes and axes
+        # Shapes, axes and the scales of a resize decide sizes by their values.
+        if tensor.data_type == TensorProto.INT64 or prod(tensor.dims) <= _FEW:
             graph.initializer.append(tensor)
         else:
             graph.input.append(
                 onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             )
     return light
-
-
-def _standard(node: onnx.NodeProto) -> onnx.NodeProto:
-    """Return a quantising node of ONNX Runtime's as the standard one that it computes like."""
-    if node.domain in ("", "ai.onnx") or node.op_type not in _STANDARD_TOO:
-        return node
-    copied = onnx.NodeProto()
-    copied.CopyFrom(node)
-    copied.domain = ""
-    return copied
 
 
 def type_text(elem_type: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 import onnx
 
@@ -75,6 +76,28 @@ def reads(node: onnx.NodeProto) -> set[str]:
                 found |= reads(child) - inner
             found |= {value.name for value in graph.output} - inner
     return found
+
+
+def read_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """Return the nodes that an output needs, in order."""
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    needed: set[int] = set()
+    waiting = [value.name for value in graph.output]
+    while waiting:
+        index = makers.get(waiting.pop())
+        if index is not None and index not in needed:
+            needed.add(index)
+            waiting += reads(graph.node[index])
+    return [graph.node[index] for index in sorted(needed)]
+
+
+def inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a node's branches and bodies, at any depth."""
+    for attribute in node.attribute:
+        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+            for child in graph.node:
+                yield child
+                yield from inner_nodes(child)
 
 
 def described(node: onnx.NodeProto) -> str:
@@ -167,17 +190,27 @@ def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def has_equal_names(model: onnx.ModelProto) -> bool:
-    """Say whether two nodes have one name: legal ONNX that no runtime here loads."""
-    names = [node.name for node in model.graph.node if node.name]
+    """Say whether two nodes have one name: legal ONNX that no runtime here loads.
+
+    The nodes of branches count as those around them do.
+    """
+    names = [node.name for node in _with_inner(model.graph) if node.name]
     return len(set(names)) < len(names)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
     """Give every node a name of its own, in place: recipes exclude nodes by name."""
     known: set[str] = set()
-    for index, node in enumerate(model.graph.node):
+    for index, node in enumerate(_with_inner(model.graph)):
         if not node.name or node.name in known:
             node.name = f"{node.op_type}_{index}"
             while node.name in known:
                 node.name += "_"
         known.add(node.name)
+
+
+def _with_inner(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield all nodes of a graph, then those of their branches: numbers outside stay."""
+    yield from graph.node
+    for node in graph.node:
+        yield from inner_nodes(node)

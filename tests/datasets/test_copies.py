@@ -99,6 +99,72 @@ def test_who_has_a_photo_of_such_a_person_is_not_calibrated_on_either(tmp_path: 
     assert {name.rsplit("_", 1)[0] for name in load(folder).calibration_names} == {"Yves"}
 
 
+@pytest.mark.parametrize(
+    ("of", "to", "note"),
+    [
+        ("Zoe/Zoe_0001.png", "Anna/extra.png", "Zoe_0001 = Anna/extra.png"),
+        ("Zoe/Zoe_0002.png", "Anna/2019/extra.png", "Zoe_0002 = Anna/2019/extra.png"),
+        ("Zoe/Zoe_0001.png", "archive/Ben/1.png", "Zoe_0001 = archive/Ben/1.png"),
+        ("Zoe/Zoe_0001.png", "Anna_0009.png", "Zoe_0001 = Anna_0009.png"),
+        ("Zoe/Zoe_0001.png", "000_rejected/Dan_0009.png", "Zoe_0001 = 000_rejected/Dan_0009.png"),
+        ("Zoe/Zoe_0001.png", "anna/1.png", "Zoe_0001 = anna/1.png"),
+        ("Anna/Anna_0001.png", "Zoe/extra.png", "Anna_0001 = Zoe/extra.png"),
+        ("Ben/Ben_0003.png", "Zoe/Ben_0003.png", "Ben_0003 = Zoe/Ben_0003.png"),
+        ("Ben/Ben_0003.png", "Zoe/old/Ben.png", "Ben_0003 = Zoe/old/Ben.png"),
+    ],
+)
+def test_an_image_that_is_left_out_tells_whom_its_copy_shows(
+    tmp_path: Path, of: str, to: str, note: str
+) -> None:
+    folder = write_set(tmp_path / "set")
+    before = used(folder)
+    _copy(folder, of, to)
+    found = load(folder)
+    people = {name.rsplit("_", 1)[0] for name in found.calibration_names}
+    assert people == set(OTHERS) - {"Zoe"}
+    assert found.notes.not_calibrated_on == ("Zoe",)
+    assert found.notes.two_people == (note,)
+    assert found.notes.left_out == (to,)
+    assert {**used(folder), "calibration": []} == {**before, "calibration": []}
+
+
+def test_two_images_that_are_left_out_join_their_people(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    for name in ("Anna/extra.png", "Zoe/other.png"):
+        write(folder, name, picture(800))
+    _copy(folder, "Zoe/Zoe_0001.png", "Yves/Yves.png")
+    assert {name.rsplit("_", 1)[0] for name in load(folder).calibration_names} == {"Xeno"}
+
+
+def test_a_folder_that_is_no_person_joins_nobody(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    before = used(folder)
+    for number, path in enumerate(sorted(folder.glob("*/*.png"))):
+        write(folder, f"everybody/{number}.png", path.read_bytes())
+        write(folder, f"{path.parent.name}/again/{path.name}", path.read_bytes())
+    assert used(folder) == before
+    assert not load(folder).notes.two_people
+
+
+@pytest.mark.parametrize("name", ["anna", "ANNA", "Anna ", " anna", "AnNa"])
+def test_another_spelling_of_a_name_is_no_other_person(tmp_path: Path, name: str) -> None:
+    folder = write_set(tmp_path / "set")
+    before = used(folder)
+    write(folder, f"{name}/{name}_0001.png", picture(900))
+    assert used(folder) == before
+    assert load(folder).notes.not_calibrated_on == (name,)
+
+
+def test_spellings_of_a_name_outside_the_pairs_are_one_person(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    write(folder, "zoe/zoe_0001.png", picture(900))
+    assert "zoe_0001" in load(folder).calibration_names
+    _copy(folder, "Anna/Anna_0001.png", "zoe/zoe_0002.png")
+    found = load(folder)
+    assert {name.rsplit("_", 1)[0] for name in found.calibration_names} == {"Xeno", "Yves"}
+    assert found.notes.not_calibrated_on == ("Zoe", "zoe")
+
+
 def test_equal_photos_of_two_people_outside_the_pairs_are_named(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     before = used(folder)
@@ -166,7 +232,16 @@ def test_copies_in_a_csv_set_are_named_and_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["same bytes", "folder's name", "photo's name", "in the tree", "linked"]
+    "how",
+    [
+        "same bytes",
+        "bytes left out",
+        "folder's name",
+        "other case",
+        "photo's name",
+        "in the tree",
+        "linked",
+    ],
 )
 def test_whom_another_set_shows_is_not_calibrated_on(tmp_path: Path, how: str) -> None:
     folder = write_set(tmp_path / "set")
@@ -184,12 +259,17 @@ def test_whom_another_set_shows_is_not_calibrated_on(tmp_path: Path, how: str) -
     elif how == "folder's name":
         write(own, "Zoe/1.png", picture(700))
         extra = ("p0/1.png,Zoe/1.png,0",)
+    elif how == "other case":
+        write(own, "ZOE/1.png", picture(700))
+        extra = ("p0/1.png,ZOE/1.png,0",)
     elif how == "photo's name":
         write(own, "all/Zoe_0044 copy.png", picture(700))
         extra = ("p0/1.png,all/Zoe_0044 copy.png,0",)
     path = _csv(own, extra)
     if how == "same bytes":
         shutil.copy(folder / "Zoe" / "Zoe_0001.png", own / "p1" / "2.png")
+    elif how == "bytes left out":
+        write(folder, "Zoe/extra.png", (own / "p1" / "2.png").read_bytes())
     path = path.rename(path.with_name("staff.csv"))
     found = load_set(find_layout(folder), name="lfw", title="", others=[load_csv(path)])
     people = {name.rsplit("_", 1)[0] for name in found.calibration_names}

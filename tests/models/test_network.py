@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.models.small_engines import (
     weights_in_constants,
     with_node_first,
     with_nodes,
+    with_sides,
 )
 from tests.models.small_facenet import small_facenet
 
@@ -225,22 +227,211 @@ def test_weights_that_the_graph_converts_are_of_the_type_they_are_converted_to()
     assert precision_shares(with_nodes(model, nodes))["fp32"] == 1.0
 
 
+def _branching(engine: onnx.ModelProto, layer: bool) -> onnx.ModelProto:
+    """Choose between two branches of the image, which may hold a layer, and read the chosen."""
+    constant(engine, "yes", True)
+    constant(engine, "mixing", np.ones((3, 3, 1, 1), np.float32))
+    read = ["input", "mixing"] if layer else ["input"]
+    node = helper.make_node("Conv" if layer else "Identity", read, ["same"], "within")
+    same = helper.make_tensor_value_info("same", T.FLOAT, None)
+    body = helper.make_graph([node], "branch", [], [same])
+    branch = helper.make_node("If", ["yes"], ["chosen"], then_branch=body, else_branch=body)
+    return _read_first(engine, branch, "chosen")
+
+
+def _read_first(engine: onnx.ModelProto, node: onnx.NodeProto, made: str) -> onnx.ModelProto:
+    for other in engine.graph.node:
+        for place, name in enumerate(other.input):
+            other.input[place] = made if name == "input" else name
+    return with_node_first(engine, node)
+
+
 def test_what_hides_multiply_adds_is_no_share_of_the_rest() -> None:
     """A layer in a branch, or of a runtime's own, would not be in the total."""
+    with pytest.raises(ModelError, match=r"'within' \(Conv\) in a branch .* cannot be counted"):
+        int8_share(_branching(int8_engine(), layer=True))
+    own = helper.make_node("Secret", ["input"], ["own"], "own", domain="com.example")
+    with pytest.raises(ModelError, match=r"'own' \(Secret\) .*cannot be counted"):
+        int8_share(_read_first(int8_engine(), own, "own"))
+
+
+def test_what_multiplies_nothing_hides_nothing() -> None:
+    """A branch without a layer, and what no output needs."""
     engine = int8_engine()
-    constant(engine, "yes", True)
-    body = helper.make_graph(
-        [helper.make_node("Identity", ["input"], ["same"])],
-        "branch",
-        [],
-        [helper.make_tensor_value_info("same", T.FLOAT, None)],
-    )
-    branch = helper.make_node("If", ["yes"], ["unread"], then_branch=body, else_branch=body)
-    with pytest.raises(ModelError, match="cannot be counted"):
-        int8_share(with_node_first(engine, branch))
+    assert precision_shares(_branching(engine, layer=False)) == precision_shares(int8_engine())
     own = helper.make_node("Secret", ["input"], ["unread"], domain="com.example")
-    with pytest.raises(ModelError, match="cannot be counted"):
-        int8_share(with_node_first(engine, own))
+    beside = with_node_first(int8_engine(), own)
+    beside.opset_import.append(helper.make_opsetid("com.example", 1))
+    assert precision_shares(beside) == precision_shares(int8_engine())
+    wide = stored_in(T.UINT16, T.INT8)
+    assert precision_shares(_branching(wide, layer=False))["UINT16×INT8"] == 1.0
+
+
+def test_layers_that_no_output_needs_do_not_count() -> None:
+    """They would raise the share of whatever they are in."""
+    model = small_facenet()
+    constant(model, "padding", np.ones((900, 3, 1, 1), np.int8))
+    constant(model, "bytes", np.ones((1, 3, 64, 64), np.int8))
+    for read in ("bytes", "integers"):
+        node = helper.make_node("ConvInteger", [read, "padding"], [f"unread {read}"])
+        model = with_node_first(model, node)
+    cast = helper.make_node("Cast", ["input"], ["integers"], to=T.INT8)
+    assert int8_share(with_node_first(model, cast)) == 0.0
+
+
+def test_sizes_behind_the_quantised_operators_of_onnx_runtime_are_known() -> None:
+    """``quantize_static`` writes them in its format QOperator, without shapes."""
+    model = stored_in(T.UINT8, T.INT8)
+    one = [constant(model, "one", np.float32(0.01)), constant(model, "none", np.uint8(0))]
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        name = node.name
+        if node.op_type in ("Concat", "Add"):
+            stored = []
+            for read in node.input:
+                stored += [f"{name}/{read}/8", *one]
+                nodes.append(helper.make_node("QuantizeLinear", [read, *one], [stored[-3]]))
+            read = [*one, *stored] if node.op_type == "Concat" else [*stored, *one]
+            made = helper.make_node(
+                f"QLinear{node.op_type}", read, [f"{name}/made"], domain="com.microsoft"
+            )
+            made.attribute.extend(node.attribute)
+            back = helper.make_node("DequantizeLinear", [f"{name}/made", *one], [node.output[0]])
+            nodes += [made, back]
+        else:
+            nodes.append(node)
+    assert {"QLinearAdd", "QLinearConcat"} <= {node.op_type for node in nodes}
+    assert int8_share(with_nodes(model, nodes)) == 1.0
+
+
+# --- layers that are written as products ----------------------------------------------------------
+
+
+def _left(b: _Pointwise) -> None:
+    """MatMul(weights, pixels)."""
+    pixels = b.add("Reshape", [b.read, b.whole("columns", -1, b.weights.shape[1], b.places)])
+    made = b.add("MatMul", [b.given("w", b.weights), pixels])
+    b.add("Reshape", [made, b.whole("planes", -1, *b.made)], last=True)
+
+
+def _rows(b: _Pointwise) -> str:
+    planes = b.add("Transpose", [b.read], perm=[0, 2, 3, 1])
+    return b.add("Reshape", [planes, b.whole("rows", -1, b.weights.shape[1])])
+
+
+def _planes(b: _Pointwise, rows: str) -> None:
+    channels, height, width = b.made
+    pixels = b.add("Reshape", [rows, b.whole("pixels", -1, height, width, channels)])
+    b.add("Transpose", [pixels], last=True, perm=[0, 3, 1, 2])
+
+
+def _gemm(b: _Pointwise) -> None:
+    _planes(b, b.add("Gemm", [_rows(b), b.given("w", b.weights.T)]))
+
+
+def _matmul(b: _Pointwise) -> None:
+    _planes(b, b.add("MatMul", [_rows(b), b.given("w", b.weights.T)]))
+
+
+def _gemm_left(b: _Pointwise) -> None:
+    columns = b.add("Gemm", [b.given("w", b.weights), _rows(b)], transB=1)
+    _planes(b, b.add("Transpose", [columns], perm=[1, 0]))
+
+
+def _convolution_of_rows(b: _Pointwise) -> None:
+    """Each place an image of its own."""
+    points = b.add("Reshape", [_rows(b), b.whole("points", -1, b.weights.shape[1], 1, 1)])
+    made = b.add("Conv", [points, b.given("w", b.weights[:, :, None, None])])
+    _planes(b, made)
+
+
+class _Pointwise:
+    """Nodes in the place of a 1×1 convolution, with weights in FP32."""
+
+    def __init__(
+        self, model: onnx.ModelProto, node: onnx.NodeProto, weights: Any, made: tuple[int, ...]
+    ) -> None:
+        self.model, self.node, self.read = model, node, node.input[0]
+        self.weights, self.made, self.places = weights[:, :, 0, 0], made[1:], made[2] * made[3]
+        self.nodes: list[onnx.NodeProto] = []
+
+    def given(self, name: str, value: Any) -> str:
+        return constant(self.model, f"{self.node.name}/{name}", np.ascontiguousarray(value))
+
+    def whole(self, name: str, *sides: int) -> str:
+        return self.given(name, np.array(sides, np.int64))
+
+    def add(self, op: str, read: list[str], *, last: bool = False, **attributes: Any) -> str:
+        made = self.node.output[0] if last else f"{self.node.name}/{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, read, [made], **attributes))
+        return made
+
+
+def _pointwise_as(write: Callable[[_Pointwise], None]) -> tuple[onnx.ModelProto, float]:
+    """Return an INT8 engine with other FP32 nodes for its 1×1 convolutions, and their share."""
+    model, small = stored_in(T.UINT8, T.INT8), small_facenet()
+    weights = {t.name: numpy_helper.to_array(t) for t in small.graph.initializer}
+    read = {n.output[0]: n.input[1] for n in small.graph.node if n.op_type == "Conv"}
+    inferred = onnx.shape_inference.infer_shapes(small).graph.value_info
+    shapes = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in inferred}
+    counted = {made: weights[w].size * int(np.prod(shapes[made][2:])) for made, w in read.items()}
+    pointwise = {made for made, w in read.items() if weights[w].shape[2:] == (1, 1)}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        made = node.output[0]
+        if made in pointwise:
+            builder = _Pointwise(model, node, weights[read[made]], shapes[made])
+            write(builder)
+            nodes += builder.nodes
+        else:
+            nodes.append(node)
+    total = sum(counted.values()) + weights["bottleneck/weight"].size
+    return with_nodes(model, nodes), sum(counted[made] for made in pointwise) / total
+
+
+@pytest.mark.parametrize("batch", [None, 8], ids=["dynamic", "fixed"])
+@pytest.mark.parametrize("write", [_left, _gemm, _matmul, _gemm_left, _convolution_of_rows])
+def test_a_layer_counts_however_it_is_written(
+    write: Callable[[_Pointwise], None], batch: int | None
+) -> None:
+    model, expected = _pointwise_as(write)
+    if batch is not None:
+        model = with_sides(model, [batch, 3, 32, 32], [batch, 16])
+    assert expected > 0.2
+    assert precision_shares(model)["fp32"] == pytest.approx(expected)
+    assert int8_share(model) == pytest.approx(1 - expected)
+    assert sum(multiply_adds(model).values()) == sum(multiply_adds(small_facenet()).values())
+
+
+@pytest.mark.parametrize("left", [True, False], ids=["weights first", "weights second"])
+def test_a_product_of_unknown_size_is_named(left: bool) -> None:
+    """How many rows there are only a run tells."""
+    model = int8_engine()
+    constant(model, "w", np.ones((4, 4), np.float32))
+    constant(model, "back", np.array([-1, 3, 32, 32], np.int64))
+    read = ["w", "columns"] if left else ["rows", "w"]
+    nodes = [
+        helper.make_node("NonZero", ["input"], ["found"]),
+        helper.make_node("Cast", ["found"], ["columns"], to=T.FLOAT),
+        helper.make_node("Transpose", ["columns"], ["rows"]),
+        helper.make_node("MatMul", read, ["product"], "open"),
+    ]
+    model.graph.output.append(helper.make_tensor_value_info("product", T.FLOAT, None))
+    with pytest.raises(ModelError, match=r"'open' \(MatMul\) multiplies are not known"):
+        int8_share(with_nodes(model, [*nodes, *model.graph.node]))
+
+
+def test_a_product_of_activations_counts() -> None:
+    model = small_facenet()
+    constant(model, "flat", np.array([-1, 3, 1024], np.int64))
+    nodes = [
+        helper.make_node("Reshape", ["input", "flat"], ["colours"]),
+        helper.make_node("Transpose", ["colours"], ["turned"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["colours", "turned"], ["product"]),
+    ]
+    model.graph.output.append(helper.make_tensor_value_info("product", T.FLOAT, None))
+    counted = multiply_adds(with_nodes(model, [*nodes, *model.graph.node]))
+    assert counted["product"] == 3 * 3 * 1024
 
 
 # --- graphs of others: names are missing or equal -------------------------------------------------

@@ -1,0 +1,87 @@
+"""How much a layer of a graph multiplies: convolutions and products of matrices."""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx
+
+from facenet_validate.errors import ModelError
+from facenet_validate.models.operands import Tensors
+from facenet_validate.models.passes import described
+
+CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
+DENSE = (
+    "MatMul", "Gemm", "QLinearMatMul", "MatMulInteger", "FusedMatMul", "FusedGemm", "QGemm",
+    "MatMulIntegerToFloat",
+)  # fmt: skip
+LAYERS = (*CONVOLUTIONS, *DENSE)
+WEIGHTS_FOURTH = ("QLinearConv", "QLinearMatMul", "QGemm")
+"""Operators whose first operand is followed by a scale and a zero point."""
+
+_Sides = tuple[int, ...]
+
+
+def operands(node: onnx.NodeProto) -> tuple[str, str]:
+    """Return the two tensors that a layer multiplies, in order."""
+    return node.input[0], node.input[3 if node.op_type in WEIGHTS_FOURTH else 1]
+
+
+def multiplied(node: onnx.NodeProto, tensors: Tensors) -> int:
+    """Return the multiply-adds of a layer for the batch that the shapes are of.
+
+    Raises
+    ------
+    ModelError
+        If the shapes do not tell it.
+    """
+    first, second = (tensors.shapes.get(name, ()) for name in operands(node))
+    made = tensors.shapes.get(node.output[0], ())
+    if node.op_type in CONVOLUTIONS:
+        return _convolution(node, second, made)
+    return _product(node, first, second, made)
+
+
+def _convolution(node: onnx.NodeProto, weight: _Sides, made: _Sides) -> int:
+    if not weight or not all(weight):
+        raise ModelError(
+            f"the size of the weights of {described(node)} is not known, so its multiply-adds "
+            "cannot be counted."
+        )
+    if len(made) != len(weight) or not all(made):
+        raise ModelError(
+            f"the size of what {node.op_type} {node.output[0]!r} gives is not known, so its "
+            "multiply-adds cannot be counted."
+        )
+    last = any(a.name == "channels_last" and a.i for a in node.attribute)
+    places = made[1:-1] if last else made[2:]
+    return prod(weight) * made[0] * prod(places)
+
+
+def _product(node: onnx.NodeProto, first: _Sides, second: _Sides, made: _Sides) -> int:
+    """Each value of the result is a sum as long as the side that both operands have."""
+    flags = {a.name for a in node.attribute if a.i}
+    if flags & {"transBatchA", "transBatchB"}:
+        first = second = ()
+    left = _turned(first, "transA" in flags)
+    right = _turned(second, "transB" in flags)
+    # A vector is a row on the left, a column on the right.
+    left = (1, *left) if len(left) == 1 else left
+    right = (*right, 1) if len(right) == 1 else right
+    inner = (left[-1] if left else 0) or (right[-2] if right else 0)
+    if left and right and all(left) and all(right):
+        depth = max(len(left), len(right)) - 2
+        stacks = [(*(1,) * (depth + 2 - len(side)), *side)[:depth] for side in (left, right)]
+        values = prod(map(max, *stacks)) * left[-2] * right[-1]
+    else:
+        values = prod(made) if made else 0
+    if not inner or not values:
+        raise ModelError(
+            f"the sizes of what {described(node)} multiplies are not known, so its multiply-adds "
+            "cannot be counted."
+        )
+    return inner * values
+
+
+def _turned(sides: _Sides, turn: bool) -> _Sides:
+    return (*sides[:-2], sides[-1], sides[-2]) if turn and len(sides) > 1 else sides
