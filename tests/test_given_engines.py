@@ -222,6 +222,29 @@ def _branch(node: onnx.NodeProto | None) -> onnx.NodeProto:
     return helper.make_node("If", ["yes"], ["branched"], "if", then_branch=body, else_branch=body)
 
 
+def _equal_in_branches(outer: str, *inner: str) -> onnx.ModelProto:
+    """An ``If`` whose two branches have nodes of the same names."""
+    model = int8_engine()
+    constant(model, "yes", np.bool_(True))
+    constant(model, "one", np.ones(1, np.float32))
+    bodies = [
+        helper.make_graph(
+            [
+                helper.make_node("Identity", ["one"], [f"{side}/a"], inner[0]),
+                helper.make_node("Identity", [f"{side}/a"], [f"{side}/b"], inner[1]),
+            ],
+            side,
+            [],
+            [_values(f"{side}/b", TensorProto.FLOAT, [1])],
+        )
+        for side in ("then", "else")
+    ]
+    node = helper.make_node(
+        "If", ["yes"], ["chosen"], outer, then_branch=bodies[0], else_branch=bodies[1]
+    )
+    return with_node_first(model, node)
+
+
 def _with(node: onnx.NodeProto) -> onnx.ModelProto:
     model = int8_engine()
     constant(model, "times", np.int64(1))
@@ -277,6 +300,18 @@ def test_an_engine_may_choose(tmp_path: Path) -> None:
     assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
 
 
+@pytest.mark.parametrize("names", [("i", "p", "p"), ("i", "i", "q"), ("i", "p", "q")])
+def test_equal_names_in_branches_are_no_reason_to_refuse(
+    names: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """As outside: the runtime is given the same graph with names of their own."""
+    from facenet_validate.engines.runnable import check_runs
+
+    onnx.save(_equal_in_branches(*names), tmp_path / "mine.onnx")
+    assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
+    check_runs(tmp_path / "mine.onnx", "onnxruntime", 32, 16)
+
+
 @pytest.mark.parametrize("option", ["--facenet-engine", "--facenet-against"])
 def test_a_run_with_an_engine_that_repeats_ends_before_collection(
     option: str, project: pytest.Pytester
@@ -316,9 +351,10 @@ def _build(project: pytest.Pytester, engine: onnx.ModelProto) -> pytest.RunResul
     [
         lambda: named(int8_engine(), ""),
         lambda: named(int8_engine(), "same"),
+        lambda: _equal_in_branches("choice", "p", "p"),
         lambda: weights_in_constants(int8_engine()),
     ],
-    ids=["no names", "equal names", "weights in Constant nodes"],
+    ids=["no names", "equal names", "equal names in a branch", "weights in Constant nodes"],
 )
 def test_a_correct_engine_passes_however_it_is_written(
     make: Callable[[], onnx.ModelProto], project: pytest.Pytester
