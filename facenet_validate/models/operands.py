@@ -16,6 +16,9 @@ from facenet_validate.models.stand_ins import stood_in
 MOVING = ("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operators that hand on the values of their first input, moved at most."""
 
+_CHOOSING = (*MOVING, "MaxPool")
+"""These and what commutes with dequantising: the largest integer is the largest number."""
+
 EIGHT_BITS = (TensorProto.INT8, TensorProto.UINT8)
 
 _FEW = 16
@@ -94,7 +97,7 @@ class Tensors:
             maker = self.makers[name]
             if maker.op_type == "DequantizeLinear":
                 return self.type_of(maker.input[0])
-            if maker.op_type not in MOVING or not maker.input:
+            if maker.op_type not in _CHOOSING or name != maker.output[0] or not maker.input:
                 return None
             name = maker.input[0]
         return None
