@@ -165,9 +165,9 @@ def _inputs_at_one(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 def _batch_of(inputs: list[onnx.ValueInfoProto]) -> int:
     """Return the batch of the image, which has most sides."""
-    sides = [value.type.tensor_type.shape.dim for value in inputs]
-    image = max(sides, key=len, default=())
-    return int(image[0].dim_value) if len(image) else 1
+    sides: list[list[int]] = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in inputs]
+    longest = max((len(found) for found in sides), default=0)
+    return next((found[0] for found in sides if found and len(found) == longest), 1)
 
 
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:

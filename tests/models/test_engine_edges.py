@@ -122,7 +122,7 @@ def test_the_advice_of_two_outputs_can_be_followed(
 ) -> None:
     model = copied(make())
     pool = next(node for node in model.graph.node if node.op_type == "AveragePool")
-    sides = ["N", CHANNELS, 1, 1]
+    sides: list[int | str] = ["N", CHANNELS, 1, 1]
     extra = helper.make_tensor_value_info(pool.output[0], TensorProto.FLOAT, sides)
     model.graph.output.append(extra)
     onnx.save(model, "mine.onnx")
