@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import os
 import pickle
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +225,29 @@ def _branch(node: onnx.NodeProto | None) -> onnx.NodeProto:
     return helper.make_node("If", ["yes"], ["branched"], "if", then_branch=body, else_branch=body)
 
 
+def _equal_in_branches(outer: str, *inner: str) -> onnx.ModelProto:
+    """An ``If`` whose two branches have nodes of the same names."""
+    model = int8_engine()
+    constant(model, "yes", np.bool_(True))
+    constant(model, "one", np.ones(1, np.float32))
+    bodies = [
+        helper.make_graph(
+            [
+                helper.make_node("Identity", ["one"], [f"{side}/a"], inner[0]),
+                helper.make_node("Identity", [f"{side}/a"], [f"{side}/b"], inner[1]),
+            ],
+            side,
+            [],
+            [_values(f"{side}/b", TensorProto.FLOAT, [1])],
+        )
+        for side in ("then", "else")
+    ]
+    node = helper.make_node(
+        "If", ["yes"], ["chosen"], outer, then_branch=bodies[0], else_branch=bodies[1]
+    )
+    return with_node_first(model, node)
+
+
 def _with(node: onnx.NodeProto) -> onnx.ModelProto:
     model = int8_engine()
     constant(model, "times", np.int64(1))
@@ -277,6 +303,18 @@ def test_an_engine_may_choose(tmp_path: Path) -> None:
     assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
 
 
+@pytest.mark.parametrize("names", [("i", "p", "p"), ("i", "i", "q"), ("i", "p", "q")])
+def test_equal_names_in_branches_are_no_reason_to_refuse(
+    names: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """As outside: the runtime is given the same graph with names of their own."""
+    from facenet_validate.engines.runnable import check_runs
+
+    onnx.save(_equal_in_branches(*names), tmp_path / "mine.onnx")
+    assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
+    check_runs(tmp_path / "mine.onnx", "onnxruntime", 32, 16)
+
+
 @pytest.mark.parametrize("option", ["--facenet-engine", "--facenet-against"])
 def test_a_run_with_an_engine_that_repeats_ends_before_collection(
     option: str, project: pytest.Pytester
@@ -316,9 +354,10 @@ def _build(project: pytest.Pytester, engine: onnx.ModelProto) -> pytest.RunResul
     [
         lambda: named(int8_engine(), ""),
         lambda: named(int8_engine(), "same"),
+        lambda: _equal_in_branches("choice", "p", "p"),
         lambda: weights_in_constants(int8_engine()),
     ],
-    ids=["no names", "equal names", "weights in Constant nodes"],
+    ids=["no names", "equal names", "equal names in a branch", "weights in Constant nodes"],
 )
 def test_a_correct_engine_passes_however_it_is_written(
     make: Callable[[], onnx.ModelProto], project: pytest.Pytester
@@ -430,6 +469,16 @@ def _bytes(content: bytes) -> Callable[[Path], None]:
     return write
 
 
+def _tar(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("mine.onnx"))
+
+
+def _safetensors(path: Path) -> None:
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+
+
 FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "TFLite": ("mine.tflite", _bytes(b"\x1c\0\0\0TFL3" + b"\0" * 64), "TensorFlow Lite"),
     "TFLite called ONNX": ("mine.onnx", _bytes(b"\x1c\0\0\0TFL3" + b"\0" * 64), "TensorFlow Lite"),
@@ -447,6 +496,23 @@ FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "ONNX Runtime's": ("mine.ort", _bytes(b"\x1c\0\0\0ORTM" + b"\0" * 64), "ONNX Runtime's own"),
     "picture": ("mine.png", _bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 64), "picture"),
     "gzip": ("mine.onnx.gz", _bytes(b"\x1f\x8b\x08" + b"\0" * 64), "compressed"),
+    "graph as text": ("mine.pbtxt", _bytes(b"node { name: 'x' op: 'Const' }"), "as_text=False"),
+    "text called a frozen graph": ("mine.pb", _bytes(b"node { name: 'x' }"), "text file"),
+    "bzip2 called ONNX": ("mine.onnx", _bytes(bz2.compress(bytes(99))), "compressed"),
+    "xz called ONNX": ("mine.onnx", _bytes(lzma.compress(bytes(99))), "compressed"),
+    "zstd called ONNX": ("mine.onnx", _bytes(b"\x28\xb5\x2f\xfd" + bytes(99)), "compressed"),
+    "7z called ONNX": ("mine.onnx", _bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99)), "compressed"),
+    "RAR called ONNX": ("mine.onnx", _bytes(b"Rar!\x1a\x07\0" + bytes(99)), "compressed"),
+    "tar called ONNX": ("mine.onnx", _tar, "compressed"),
+    "pickle 0": ("mine.onnx", _bytes(pickle.dumps({"weights": [1.0] * 50}, 0)), "pickle"),
+    "pickle 1": ("mine.onnx", _bytes(pickle.dumps({"weights": [1.0] * 50}, 1)), "pickle"),
+    "safetensors": ("mine.safetensors", _safetensors, "weights alone"),
+    "safetensors called ONNX": ("mine.onnx", _safetensors, "weights alone"),
+    "PDF": ("mine.onnx", _bytes(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"), "PDF"),
+    "ELF": ("mine.onnx", _bytes(b"\x7fELF\x02\x01" + bytes(60)), "program"),
+    "GIF": ("mine.onnx", _bytes(b"GIF89a" + bytes(60)), "picture"),
+    "WebP": ("mine.onnx", _bytes(b"RIFF\x10\0\0\0WEBP" + bytes(60)), "picture"),
+    "UTF-16": ("mine.onnx", _bytes("<html>404</html>".encode("utf-16")), "text file"),
 }
 ENGINES_ONLY = {
     "frozen graph": (
@@ -568,6 +634,9 @@ def test_endings_of_other_kinds_may_be_in_capitals(
         ("mine.plan", b"vtrt" + b"\0" * 20, "it has 24 bytes, and the header of a plan of"),
         ("mine.plan", b"\x1c\0\0\0TFL3" + b"\0" * 64, "looks like a TensorFlow Lite model"),
         ("mine.engine", b"\x89HDF\r\n\x1a\n" + b"\0" * 64, "looks like a Keras model"),
+        ("mine.engine", b"the engine is elsewhere\n", "looks like a text file"),
+        ("mine.trt", b"<html>404</html>", "looks like a text file"),
+        ("mine.plan", b"ftr", "it has 3 bytes, and the header of a plan of TensorRT"),
     ],
 )
 def test_a_plan_that_is_none_says_what_it_is(
@@ -578,6 +647,46 @@ def test_a_plan_that_is_none_says_what_it_is(
         read_given(tmp_path / name, "--facenet-engine")
     assert says in str(refusal.value)
     assert "begins with b'ftrt', not with b'ftrt'" not in str(refusal.value)
+    assert "looks like a TensorRT plan" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["mine.plan", "mine.engine", "mine.trt", "mine", "mine.onnx.bak"])
+@pytest.mark.parametrize("command", ["prepare", "inspect", "quantize"])
+def test_an_onnx_graph_of_another_ending_is_to_be_called_onnx(
+    name: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also by the option for engines, which a message about plans would send it to."""
+    onnx.save(int8_engine(), tmp_path / name, "protobuf")
+    assert main([command, str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert "It looks like an ONNX graph" in said
+    assert "Call it .onnx" in said
+    assert "TensorRT plan" not in said
+    assert "--facenet-engine" not in said
+    if Path(name).suffix in (".plan", ".engine", ".trt"):
+        with pytest.raises(FacenetValidateError, match=r"which must be called \.onnx"):
+            read_given(tmp_path / name, "--facenet-engine")
+
+
+def test_a_graph_as_text_goes_round_in_no_circle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.pbtxt"
+    path.write_text("node { name: 'x' op: 'Const' }")
+    with pytest.raises(FacenetValidateError, match="as_text=False") as refusal:
+        read_given(path, "--facenet-engine")
+    assert main(["prepare", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "--facenet-model" not in str(refusal.value) + said
+
+
+def test_an_empty_file_is_called_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.onnx"
+    path.touch()
+    with pytest.raises(FacenetValidateError, match="it is empty"):
+        read_given(path, "--facenet-engine")
+    assert main(["prepare", str(path)]) == 2
+    assert "it is empty" in capsys.readouterr().err
 
 
 def test_half_precision_inside_is_no_reason(tmp_path: Path) -> None:

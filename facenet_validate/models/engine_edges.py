@@ -125,7 +125,8 @@ def restored(
     output = _output(model, source, output_name)
     images = standardize(drawn_faces() if faces is None else faces, image.size)
     before = EdgeRunner(model, image, output, source)
-    expected = before.rows(images)
+    with image.running():
+        expected = before.rows(images)
     made, changes = _with_edges(model, image, output, expected.shape[1])
     planes = replace(image, layout="NCHW", batch=None)
     after = EdgeRunner(made, planes, made.graph.output[0], source)

@@ -34,6 +34,10 @@ class FileKind:
 
 
 _FROZEN = FileKind("a TensorFlow graph", _MODEL + _QUANTIZE)
+_FROZEN_TEXT = FileKind(
+    "a TensorFlow graph written as text",
+    "Text is not read: write the frozen graph in binary (.pb), with as_text=False.",
+)
 _CHECKPOINT = FileKind("a PyTorch checkpoint", _MODEL + _QUANTIZE)
 _PICKLE = FileKind(
     "a Python pickle", "It is not opened, since pickles run code. Name the file it was made from."
@@ -51,10 +55,13 @@ _TEXT = FileKind("a text file", "Name the model itself.")
 _WEIGHTS = FileKind("a file of weights alone", "Name the model that it belongs to.")
 _PACKED = FileKind("a compressed file", "Unpack it and name the model inside.")
 _PICTURE = FileKind("a picture", "Name the model itself.")
+_DOCUMENT = FileKind("a PDF document", "Name the model itself.")
+_PROGRAM = FileKind("a program or library", "Name the model itself.")
+_ONNX = FileKind("an ONNX graph", "Call it .onnx: a model's kind is told by its ending.")
 
 _BY_ENDING = {
     ".pb": _FROZEN,
-    ".pbtxt": _FROZEN,
+    ".pbtxt": _FROZEN_TEXT,
     ".pt": _CHECKPOINT,
     ".pth": _CHECKPOINT,
     ".pkl": _PICKLE,
@@ -74,6 +81,13 @@ _BY_ENDING = {
     ".npy": _ARRAYS,
     ".zip": _ARCHIVE,
     ".gz": _PACKED,
+    ".bz2": _PACKED,
+    ".xz": _PACKED,
+    ".zst": _PACKED,
+    ".tar": _PACKED,
+    ".tgz": _PACKED,
+    ".7z": _PACKED,
+    ".rar": _PACKED,
     ".safetensors": _WEIGHTS,
     ".ckpt": _WEIGHTS,
 }
@@ -87,12 +101,28 @@ _BY_START: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"\x93NUMPY", _ARRAYS),
     (0, b"version https://git-lfs", _LFS),
     (0, b"\x1f\x8b", _PACKED),
+    (0, b"BZh", _PACKED),
+    (0, b"\xfd7zXZ\0", _PACKED),
+    (0, b"\x28\xb5\x2f\xfd", _PACKED),
+    (0, b"\x04\x22\x4d\x18", _PACKED),
+    (0, b"7z\xbc\xaf\x27\x1c", _PACKED),
+    (0, b"Rar!\x1a\x07", _PACKED),
+    (257, b"ustar", _PACKED),
+    (0, b"GIF8", _PICTURE),
+    (8, b"WEBP", _PICTURE),
+    (0, b"%PDF-", _DOCUMENT),
+    (0, b"\x7fELF", _PROGRAM),
+    (0, b"GGUF", _WEIGHTS),
+    (0, b"\xff\xfe", _TEXT),
+    (0, b"\xfe\xff", _TEXT),
     (0, b"\x89PNG", _PICTURE),
     (0, b"\xff\xd8\xff", _PICTURE),
     (0, b"<?xml", _OPENVINO),
     (0, b"<net", _OPENVINO),
 )
 _ZIPPED = (_CHECKPOINT, _KERAS, _ARRAYS, _CORE_ML)
+_WRITTEN = (_FROZEN_TEXT, _OPENVINO, _PICKLE)
+"""Kinds whose files may be text."""
 
 
 def missing(path: Path) -> str:
@@ -123,8 +153,14 @@ def missing(path: Path) -> str:
 
 
 def kind_of(path: Path) -> FileKind | None:
-    """Return what kind a file is by its first bytes, else by its ending; None if neither tells."""
-    return kind_by_content(path) or kind_by_name(path)
+    """Return what kind a file is by its first bytes, else by its ending; None if neither tells.
+
+    A plan is told by its first bytes alone: without them it is none, whatever it is called.
+    """
+    content, named = kind_by_content(path), kind_by_name(path)
+    if content is not None or named not in (None, _PLAN):
+        return content or named
+    return _ONNX if _begins_as_onnx(_head(path)) else None
 
 
 def kind_by_name(path: Path) -> FileKind | None:
@@ -137,11 +173,7 @@ def kind_by_content(path: Path) -> FileKind | None:
 
     An ONNX graph and a frozen graph have no mark of their own: they are None.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError:
-        return None
+    head = _head(path)
     for place, mark, kind in _BY_START:
         if head[place : place + len(mark)] == mark:
             return kind
@@ -150,15 +182,33 @@ def kind_by_content(path: Path) -> FileKind | None:
         return ending if ending in _ZIPPED else _ARCHIVE
     if is_pickle(head):
         return ending if ending is _CHECKPOINT else _PICKLE
+    if head[3:8] == bytes(5) and head[8:9] == b"{":  # a length, and names of weights in JSON
+        return _WEIGHTS
     if len(head) > 1 and _is_text(head):
-        return ending if ending is not None else _TEXT
+        return ending if ending in _WRITTEN else _TEXT
     return None
 
 
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
+
+
+def _begins_as_onnx(head: bytes) -> bool:
+    """Say whether a file begins with an IR version and a further field of a ``ModelProto``."""
+    return len(head) > 2 and head[0] == 0x08 and 0 < head[1] < 64 and head[2] in b"\x12\x1a\x3a\x42"
+
+
 def is_pickle(head: bytes) -> bool:
-    """Say whether a file that begins so is a Python pickle: of protocol 2 or later, or a list's."""
+    """Say whether a file that begins so is a Python pickle.
+
+    It is one of protocol 2 or later, or a list, a tuple or a dictionary of an earlier one.
+    """
     return (len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5) or head.startswith(
-        (b"(lp0\n", b"(dp0\n")
+        (b"(lp0\n", b"(dp0\n", b"]q\0", b"}q\0", b")q\0")
     )
 
 

@@ -71,8 +71,8 @@ def _product(node: onnx.NodeProto, first: _Sides, second: _Sides, made: _Sides) 
     inner = (left[-1] if left else 0) or (right[-2] if right else 0)
     if left and right and all(left) and all(right):
         depth = max(len(left), len(right)) - 2
-        stacks = [(*(1,) * (depth + 2 - len(side)), *side)[:depth] for side in (left, right)]
-        values = prod(map(max, *stacks)) * left[-2] * right[-1]
+        over, under = ((*(1,) * (depth + 2 - len(s)), *s)[:depth] for s in (left, right))
+        values = prod(map(max, over, under)) * left[-2] * right[-1]
     else:
         values = prod(made) if made else 0
     if not inner or not values:
@@ -80,7 +80,7 @@ def _product(node: onnx.NodeProto, first: _Sides, second: _Sides, made: _Sides) 
             f"the sizes of what {described(node)} multiplies are not known, so its multiply-adds "
             "cannot be counted."
         )
-    return inner * values
+    return int(inner * values)
 
 
 def _turned(sides: _Sides, turn: bool) -> _Sides:

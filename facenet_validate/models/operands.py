@@ -16,6 +16,9 @@ from facenet_validate.models.stand_ins import stood_in
 MOVING = ("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
 """Operators that hand on the values of their first input, moved at most."""
 
+_CHOOSING = (*MOVING, "MaxPool")
+"""These and what commutes with dequantising: the largest integer is the largest number."""
+
 EIGHT_BITS = (TensorProto.INT8, TensorProto.UINT8)
 
 _FEW = 16
@@ -94,7 +97,7 @@ class Tensors:
             maker = self.makers[name]
             if maker.op_type == "DequantizeLinear":
                 return self.type_of(maker.input[0])
-            if maker.op_type not in MOVING or not maker.input:
+            if maker.op_type not in _CHOOSING or name != maker.output[0] or not maker.input:
                 return None
             name = maker.input[0]
         return None
@@ -162,9 +165,9 @@ def _inputs_at_one(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 def _batch_of(inputs: list[onnx.ValueInfoProto]) -> int:
     """Return the batch of the image, which has most sides."""
-    sides = [value.type.tensor_type.shape.dim for value in inputs]
-    image = max(sides, key=len, default=())
-    return int(image[0].dim_value) if len(image) else 1
+    sides: list[list[int]] = [[d.dim_value for d in v.type.tensor_type.shape.dim] for v in inputs]
+    longest = max((len(found) for found in sides), default=0)
+    return next((found[0] for found in sides if found and len(found) == longest), 1)
 
 
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:

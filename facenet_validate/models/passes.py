@@ -199,18 +199,22 @@ def has_equal_names(model: onnx.ModelProto) -> bool:
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node a name of its own, in place: recipes exclude nodes by name."""
+    """Give every node a name of its own, in place: recipes exclude nodes by name.
+
+    Nodes of branches are excluded by nobody: they are renamed only where their name is taken.
+    """
     known: set[str] = set()
+    outside = len(model.graph.node)
     for index, node in enumerate(_with_inner(model.graph)):
-        if not node.name or node.name in known:
+        if node.name in known or (not node.name and index < outside):
             node.name = f"{node.op_type}_{index}"
             while node.name in known:
                 node.name += "_"
-        known.add(node.name)
+        known |= {node.name} - {""}
 
 
 def _with_inner(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield all nodes of a graph, then those of their branches: numbers outside stay."""
+    """Yield all nodes of a graph, then those of their branches."""
     yield from graph.node
     for node in graph.node:
         yield from inner_nodes(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -283,7 +283,10 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
     for role, values in (("input", inputs), ("output", list(model.graph.output))):
         if len(values) != 1:
             names = ", ".join(value.name for value in values)
-            raise ModelError(f"{source}: {len(values)} {role}s ({names}); expected one.")
+            raise ModelError(
+                f"{source}: {len(values)} {role}s ({names}); expected one. "
+                f"{_one_edge(role, values, source)}"
+            )
         kind = values[0].type.tensor_type.elem_type
         if kind != onnx.TensorProto.FLOAT:
             how = "Export it with FLOAT ones: faces as (x − 127.5) / 128, embeddings as they are."
@@ -308,3 +311,17 @@ def check_contract(model: onnx.ModelProto, source: str) -> int:
             f"expected [N, D]: one embedding a face. Export it that way, or {how_to}"
         )
     return output[1]
+
+
+def _one_edge(role: str, values: Sequence[onnx.ValueInfoProto], source: str) -> str:
+    """Return what to do about a graph of several inputs or outputs, or of none."""
+    from facenet_validate.models.exported.graph_view import declared_shape
+
+    if role == "input" or not values:
+        return "Export it for inference: the image in, the embedding out."
+    rows = [value.name for value in values if len(declared_shape(value)) == 2]
+    name = rows[0] if len(rows) == 1 else "NAME"
+    return (
+        "Write it with the embedding alone: facenet-validate prepare "
+        f"{source} -o NEW.onnx --output {name}."
+    )

@@ -17,7 +17,15 @@ from facenet_validate.models.exported.simplification import optimised
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import load_onnx
 from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
-from tests.models.small_engines import half_engine, int8_engine, named, with_nodes, with_sides
+from tests.models.small_engines import (
+    copied,
+    half_engine,
+    int8_engine,
+    named,
+    with_nodes,
+    with_sides,
+)
+from tests.models.small_facenet import CHANNELS, EMBEDDING, small_facenet
 
 Engine = Callable[[], onnx.ModelProto]
 
@@ -106,6 +114,47 @@ def test_other_commands_send_nobody_in_a_circle(
     else:
         assert status == 2
         assert "--facenet-engine" in said.err
+
+
+@pytest.mark.parametrize("make", [int8_engine, small_facenet], ids=["INT8", "FP32"])
+def test_the_advice_of_two_outputs_can_be_followed(
+    make: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = copied(make())
+    pool = next(node for node in model.graph.node if node.op_type == "AveragePool")
+    sides: list[int | str] = ["N", CHANNELS, 1, 1]
+    extra = helper.make_tensor_value_info(pool.output[0], TensorProto.FLOAT, sides)
+    model.graph.output.append(extra)
+    onnx.save(model, "mine.onnx")
+    with pytest.raises(FacenetValidateError, match=r"2 outputs .*; expected one") as refusal:
+        read_given(Path("mine.onnx"), "--facenet-engine")
+    advice = str(refusal.value).rstrip(".").partition("facenet-validate ")[2]
+    assert advice == "prepare mine.onnx -o NEW.onnx --output embeddings"
+    assert main(advice.split()) == 0, capsys.readouterr().err
+    assert read_given(Path("NEW.onnx"), "--facenet-engine").embedding_size == EMBEDDING
+
+
+def test_two_inputs_are_refused_with_what_helps() -> None:
+    model = copied(int8_engine())
+    model.graph.input.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, [1]))
+    onnx.save(model, "mine.onnx")
+    with pytest.raises(FacenetValidateError, match=r"2 inputs .*; expected one. Export it for inf"):
+        read_given(Path("mine.onnx"), "--facenet-engine")
+
+
+@pytest.mark.parametrize("make", [int8_engine, small_facenet], ids=["INT8", "FP32"])
+@pytest.mark.parametrize("sides", [["b", "c", "h", "w"], ["N", 3, "h", "w"]])
+def test_an_open_size_that_is_not_160_pixels_is_named(
+    make: Engine, sides: list[int | str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The small network reads 32; stating them is what helps."""
+    onnx.save(with_sides(make(), sides, None), "mine.onnx")
+    assert main(["prepare", "mine.onnx", "-o", "NEW.onnx"]) == 2
+    said = capsys.readouterr().err
+    assert "160 pixels were assumed. State H and W in the input's shape" in said
+    assert said.count("\n") == 1
+    onnx.save(with_sides(make(), ["b", 3, 32, 32], None), "mine.onnx")
+    assert main(["prepare", "mine.onnx", "-o", "NEW.onnx"]) == 0, capsys.readouterr().err
 
 
 def test_an_engine_s_recipe_and_names_survive(capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,8 +257,6 @@ def test_the_first_convolution_tells_the_colours(
 def test_sides_that_contradict_the_convolution_are_no_image(
     sides: list[int | str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.models.small_facenet import small_facenet
-
     onnx.save(with_sides(small_facenet(), sides, ["b", 16]), "mine.onnx")
     assert main(["prepare", "mine.onnx"]) == 2
     assert "no image input" in capsys.readouterr().err

@@ -103,7 +103,8 @@ def read_header(path: Path) -> PlanHeader:
         size = path.stat().st_size
     except OSError as error:
         raise EngineError(f"plan {path} cannot be read ({error.strerror}).") from None
-    backend = _TAGS.get(head[:4])
+    # A tag that is cut itself is told by its first letter.
+    backend = next((_TAGS[tag] for tag in _TAGS if head and tag.startswith(head[:4])), None)
     if backend is not None and len(head) < _HEADER:
         raise EngineError(
             f"{path} is no TensorRT plan: it has {size} bytes, and the header of a plan of "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import onnx
@@ -44,6 +45,8 @@ class ImageInput:
         Pixels a side.
     why : str
         How it was recognised.
+    assumed : bool
+        Whether the source leaves its size open: then it is FaceNet's.
     """
 
     name: str
@@ -51,6 +54,21 @@ class ImageInput:
     batch: int | None
     size: int
     why: str
+    assumed: bool = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Say in an error of running the source that its image's size was assumed, if it was."""
+        try:
+            yield
+        except ModelError as error:
+            if not self.assumed:
+                raise
+            raise ModelError(
+                f"{error} Or it reads another size: that of input {self.name!r} is open, so "
+                f"{self.size} pixels were assumed. State H and W in the input's shape, such as "
+                "[N, 3, 112, 112]."
+            ) from error.__cause__
 
     def shape(self, batch: int) -> tuple[int, int, int, int]:
         """Return the source's own input shape at a batch size."""
@@ -207,7 +225,7 @@ def find_image(
         why += f"; its size is open, {IMAGE_SIZE} is FaceNet's"
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
     check_batch(batch, source)
-    return ImageInput(value.name, layout, batch, size, why)
+    return ImageInput(value.name, layout, batch, size, why, dynamic)
 
 
 def check_batch(batch: int | None, source: str) -> None:

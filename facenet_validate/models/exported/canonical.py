@@ -99,7 +99,8 @@ def _canonical(
     known = shapes_at(raw, source, batch, planes)
     if output_name is not None:
         _add_output(raw.graph, known, output_name, source)
-    body = simplified(raw, planes, source)
+    with image.running():
+        body = simplified(raw, planes, source)
     undo_strides(body.graph, shapes_at(body, source, batch, planes))
     view = GraphView(body.graph, shapes_at(body, source, batch, planes), planes)
     embedding = find_embedding(view, body, source=source, name=output_name)

@@ -111,7 +111,8 @@ def _parsed(data: bytes, path: Path) -> onnx.ModelProto:
             f"{path}: not an ONNX model ({error}). Check that the file was copied whole."
         ) from None
     if not model.graph.node:
-        raise ModelError(f"{path}: an ONNX file without nodes. Expected a FaceNet model.")
+        empty = "" if data else "it is empty (0 bytes), "
+        raise ModelError(f"{path}: {empty}an ONNX file without nodes. Expected a FaceNet model.")
     return model
 
 
