@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.pairs import composed
-from facenet_validate.datasets.people import Photo, PhotoFolder, named_people, spelling
+from facenet_validate.datasets.people import (
+    Photo,
+    PhotoFolder,
+    named_people,
+    people_of_folder,
+    spelling,
+)
 
 if TYPE_CHECKING:
     from facenet_validate.datasets.lfw import VerificationSet
@@ -134,7 +140,7 @@ def people_shown(folder: PhotoFolder, others: Sequence[VerificationSet]) -> set[
     for other in others:
         for name, path in zip(other.names, other.paths, strict=True):
             found |= named_people(path.stem)
-            found |= {composed(part) for part in (path.parent.name, *Path(name).parts[:-1])}
+            found = found.union(*map(people_of_folder, (path.parent.name, *Path(name).parts[:-1])))
             above = os.path.realpath(path)
             found |= {folders[str(one)] for one in Path(above).parents if str(one) in folders}
     return found

@@ -20,7 +20,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.datasets.notes import FileNotes, note_lines, passed_over
 from facenet_validate.datasets.pairs import composed, person_of
-from facenet_validate.datasets.people import named_people
+from facenet_validate.datasets.people import named_people, people_of_folder, spelling
 from facenet_validate.datasets.photo_files import photos_below
 from facenet_validate.datasets.photos import (
     kind_by_headers,
@@ -147,12 +147,14 @@ def faces_in(
 
 
 def _check_strangers(folder: Path, paths: Sequence[Path], people: Set[str]) -> None:
+    known = {spelling(person): person for person in sorted(people)}
     for path in paths:
         folders = (folder.resolve().name, *path.relative_to(folder).parts[:-1])
-        seen = (named_people(path.stem) | {composed(name) for name in folders}) & people
+        named = named_people(path.stem).union(*map(people_of_folder, folders))
+        seen = known.keys() & {spelling(name) for name in named}
         if seen:
             raise DatasetError(
-                f"{path}: shows {min(seen)}, who is in the evaluation pairs. An engine must "
+                f"{path}: shows {known[min(seen)]}, who is in the evaluation pairs. An engine must "
                 "not be calibrated on whom it is judged by; remove these photos."
             )
 

@@ -16,6 +16,7 @@ from facenet_validate.datasets.headers import (
     jpeg_frame,
     jpeg_segments,
 )
+from facenet_validate.datasets.jpeg_scans import missing_scans
 from facenet_validate.datasets.jpeg_tables import HUFFMAN, QUANTISATION, table_damage
 
 _WARNINGS = ("Corrupt JPEG data", "Premature end of JPEG file", "Inconsistent progression")
@@ -50,8 +51,11 @@ def jpeg_damage(data: bytes) -> str:
     colours = None if frame is None else _COLOURS.get(frame[9])
     if colours is None:
         return ""
-    if tables := table_damage(data):
-        return tables
+    return table_damage(data) or _damage_in_scans(data, colours) or missing_scans(data)
+
+
+def _damage_in_scans(data: bytes, colours: str) -> str:
+    """Return what libjpeg warns of in the data of the scans; empty if nothing."""
     if not _complaint(data, colours):
         return ""
     # It may be of the header or of padding, which do no harm, and hides what comes after it.

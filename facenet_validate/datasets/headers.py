@@ -13,6 +13,13 @@ END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that head a frame: its size and its components."""
 
+_UNREAD = {
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical JPEG"),
+    0xF7: "JPEG-LS",
+}
+"""Kinds by the markers that head their frames."""
+
 # In a scan's data a marker is FF followed by neither a stuffed zero, a restart nor more padding.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
@@ -79,12 +86,40 @@ def image_size(data: bytes) -> tuple[int, int] | None:
         The encoded file, or as much of its beginning as the header takes.
     """
     if data.startswith(PNG_START):
+        if data[12:16] != b"IHDR":
+            return None
         size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     elif (frame := jpeg_frame(data)) is not None:
         size = int.from_bytes(frame[7:9], "big"), int.from_bytes(frame[5:7], "big")
     else:
         return None
     return size if min(size) > 0 else None
+
+
+def unread_kind(data: bytes) -> str:
+    """Return what kind of image this is, if it is a sound one that is not read; else empty.
+
+    Parameters
+    ----------
+    data : bytes
+        The encoded file, or as much of its beginning as the header takes.
+    """
+    if data.startswith(PNG_START):
+        return "PNG of Apple's own form (CgBI)" if data[12:16] == b"CgBI" else ""
+    if not data.startswith(JPEG_START):
+        return ""
+    for segment in jpeg_segments(data):
+        if segment.marker in (START_OF_SCAN, END_OF_IMAGE):
+            return ""
+        if segment.marker in _UNREAD:
+            return _UNREAD[segment.marker]
+        if segment.marker in FRAMES:
+            return (
+                "JPEG of 12 bits a colour"
+                if data[segment.start + 4 : segment.start + 5] == b"\x0c"
+                else ""
+            )
+    return ""
 
 
 def jpeg_frame(data: bytes) -> bytes | None:

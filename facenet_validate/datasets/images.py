@@ -13,6 +13,7 @@ from facenet_validate.datasets.headers import (
     image_size,
     is_complete_jpeg,
     is_complete_png,
+    unread_kind,
 )
 from facenet_validate.errors import DatasetError
 
@@ -41,9 +42,10 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     Raises
     ------
     DatasetError
-        If the data are empty, neither JPEG nor PNG, truncated, damaged, of more than 256
-        megapixels, or cannot be decoded. OpenCV itself decodes a truncated or damaged JPEG to grey
-        rubble with a warning on standard error at most; of a damaged PNG it says so.
+        If the data are empty, neither JPEG nor PNG, of a kind of them that is not read, truncated,
+        damaged, of more than 256 megapixels, or cannot be decoded. OpenCV itself decodes a
+        truncated or damaged JPEG to grey rubble with a warning on standard error at most; of a
+        damaged PNG it says so.
     """
     kind = check_image(data, name=name)
     try:
@@ -66,8 +68,8 @@ def check_image(data: bytes, *, name: str) -> str:
     Raises
     ------
     DatasetError
-        If the data are empty, neither JPEG nor PNG, truncated, a damaged JPEG, or of more than 256
-        megapixels.
+        If the data are empty, neither JPEG nor PNG, of a kind of them that is not read, truncated,
+        a damaged JPEG, or of more than 256 megapixels.
     """
     if not data:
         raise DatasetError(
@@ -81,6 +83,12 @@ def check_image(data: bytes, *, name: str) -> str:
         raise DatasetError(
             f"{name} is not an image this reads: it starts with {data[:4]!r}; expected a JPEG or "
             "PNG. Convert it, or take it out of the data set."
+        )
+    if unread := unread_kind(data):
+        raise DatasetError(
+            f"{name} is a {unread}, a kind that is not read; expected a baseline or progressive "
+            "JPEG of 8 bits a colour, or a standard PNG. Convert it, or take it out of the data "
+            "set."
         )
     if not complete:
         raise DatasetError(

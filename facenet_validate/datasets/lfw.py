@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from facenet_validate.datasets.alike import Alike, people_shown
 from facenet_validate.datasets.copies import copy_pairs
 from facenet_validate.datasets.layout import LfwLayout
-from facenet_validate.datasets.notes import FileNotes
-from facenet_validate.datasets.pairs import Pair, PhotoRef
-from facenet_validate.datasets.people import Photo, read_folder
+from facenet_validate.datasets.notes import FileNotes, printable
+from facenet_validate.datasets.pairs import Pair, PhotoRef, composed, person_of
+from facenet_validate.datasets.people import Photo, PhotoFolder, read_folder
 from facenet_validate.datasets.photo_files import ENDINGS
 from facenet_validate.digests import file_digest
 from facenet_validate.errors import DatasetError
 from facenet_validate.metrics.pairs import PairList
+
+_NAMED = 3
 
 _ERRATA = {
     # Listed as errata on LFW's site; positions in its pairs.txt, View 2.
@@ -146,8 +148,9 @@ def load_set(
     if missing:
         raise DatasetError(
             f"{len(missing)} of {len(references)} photos of {layout.pairs_path.name} are missing "
-            f"from {layout.photos}, the first {missing[0]} ({', '.join(ENDINGS)}). Skipping pairs "
-            "would shift the folds: get the whole set."
+            f"from {layout.photos}, the first {missing[0]} ({', '.join(ENDINGS)})."
+            f"{_in_their_place(folder, person_of(missing[0]))} Skipping pairs would shift the "
+            "folds: get the whole set."
         )
     rows = {ref.stem: index for index, ref in enumerate(references)}
     people = _numbered(ref.person for ref in references)
@@ -219,6 +222,19 @@ def gallery(layout: LfwLayout, dataset: VerificationSet) -> Gallery:
         names=tuple(photo.stem for photo in photos),
         paths=tuple(photo.path for photo in photos),
         identities=np.array([people[photo.person] for photo in photos], np.intp),
+    )
+
+
+def _in_their_place(folder: PhotoFolder, person: str) -> str:
+    """Return a sentence on images of a person that do not fit the layout, if there are any."""
+    found = [name for name in folder.left_out if composed(name.partition("/")[0]) == person]
+    if not found:
+        return ""
+    more = ", …" if len(found) > _NAMED else ""
+    return (
+        f" The folder of {person} has images named otherwise "
+        f"({', '.join(printable(name) for name in found[:_NAMED])}{more}); expected "
+        f"{person}/{person}_NNNN, the number filled up with zeros to four digits."
     )
 
 

@@ -62,7 +62,7 @@ def passed_over(no_files: Sequence[str]) -> list[str]:
 
 
 def _fact(names: Sequence[str]) -> dict[str, Any]:
-    return {"count": len(names), "first": [_printable(name) for name in names[:_NAMED]]}
+    return {"count": len(names), "first": [printable(name) for name in names[:_NAMED]]}
 
 
 def _line(text: str, fact: Mapping[str, Any]) -> str:
@@ -70,7 +70,7 @@ def _line(text: str, fact: Mapping[str, Any]) -> str:
     return f"{text}: {count} ({', '.join(first)}{', …' if count > len(first) else ''})"
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Return a name as a line of text can have it: a file's may have any bytes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 

@@ -17,6 +17,7 @@ from facenet_validate.errors import DatasetError
 
 _NUMBERED = re.compile(r"(?P<person>.+)_(?P<number>[0-9]{4,9})", re.DOTALL)
 _NUMBER_AFTER = re.compile(r"[\s._()-]+[0-9]")
+_SMALL_WORD_AT_END = re.compile(r"(?<=[^\s._()-])[\s._()-]+[a-z][^\s._()-]*[\s._()-]*$")
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,26 @@ def spelling(name: str) -> str:
 def named_people(name: str) -> set[str]:
     """Return whom a photo's name, without its ending, may name.
 
-    That is what stands before a number, or before the last ``_``: ``Ann_0001_masked``, ``Ann-3``
-    and ``Ann_masked`` may show Ann, ``Person_07_0001`` Person or Person_07.
+    That is what stands before a number, before small words at its end or before the last ``_``:
+    ``Ann_0001_masked``, ``Ann-3``, ``Ann-masked`` and ``Ann_Masked`` may show Ann,
+    ``Person_07_0001`` Person or Person_07.
     """
     name = composed(name)
-    before = {name[: number.start()] for number in _NUMBER_AFTER.finditer(name)}
-    return {name, person_of(name)} | before
+    return {person_of(name)} | people_of_folder(name)
+
+
+def people_of_folder(name: str) -> set[str]:
+    """Return whom a folder's name may name.
+
+    That is what stands before a number or before small words at its end: ``Ann (1)`` and
+    ``Ann_masked`` may be Ann's. A word with a capital is a part of the name: ``Ann_Lee`` is not.
+    """
+    name = composed(name)
+    found = {name} | {name[: number.start()] for number in _NUMBER_AFTER.finditer(name)}
+    while (word := _SMALL_WORD_AT_END.search(name)) is not None:
+        name = name[: word.start()]
+        found.add(name)
+    return found
 
 
 def _images(folder: Path, below: str) -> Iterator[tuple[str, bool]]:

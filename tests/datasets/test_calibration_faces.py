@@ -131,6 +131,16 @@ def test_faces_beyond_those_calibrated_on_are_for_the_check(
         "Person_03/portrait.png",
         "Person_03/2019/portrait.png",
         "all/Person_03_0009.jpeg",
+        "Person_03_masked/1.png",
+        "Person_03_surgical_mask/1.png",
+        "Person_03 (1)/1.png",
+        "Person_03 (copy)/2019/1.png",
+        "Person_03.old/1.png",
+        "PERSON_03/1.png",
+        " person_03 /1.png",
+        "x/Person_03-masked.png",
+        "x/person_03-9.png",
+        "x/PERSON_03.png",
     ],
 )
 def test_a_person_of_the_pairs_is_refused_by_whatever_names_it(
@@ -141,6 +151,18 @@ def test_a_person_of_the_pairs_is_refused_by_whatever_names_it(
     path.write_bytes(picture(1))
     with pytest.raises(DatasetError, match=r"shows Person_03, who is in the evaluation pairs"):
         faces_in(many, evaluation, shared_cache, 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Anna_Maria/1.png", "Anna_Maria_0001.png", "Annabel/1.png", "Di_Anna/1.png", "an/a.png"],
+)
+def test_a_name_that_begins_alike_is_another_person(
+    name: str, many: Path, tmp_path: Path, shared_cache: Cache
+) -> None:
+    write(many, name, picture(9999))
+    found = faces_in(many, load(write_set(tmp_path / "set", pairs=PAIRS)), shared_cache, 1)
+    assert str(Path(name).with_suffix("")) in found.faces.names
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

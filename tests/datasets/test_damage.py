@@ -204,6 +204,85 @@ def test_what_the_decoder_says_is_told() -> None:
         decode_image(_with(data, len(data) // 2, bytes(512)), name="A_0001")
 
 
+def _scan_starts(data: bytes) -> list[int]:
+    """Return where the scans' headers begin."""
+    return [
+        place
+        for place in range(len(data))
+        if data[place : place + 2] == b"\xff\xda" and data[place + 3] in (8, 10, 12)
+    ]
+
+
+PROGRESSIVES = {
+    "colours": _photo(),
+    "grey": np.ascontiguousarray(_photo()[..., 0]),
+    "small": _photo(16, 16),
+}
+
+
+@pytest.mark.parametrize("how", ["cut", "zeros"])
+@pytest.mark.parametrize("picture", PROGRESSIVES)
+def test_a_progressive_file_without_its_last_scans_is_refused(picture: str, how: str) -> None:
+    data = _jpeg(*PROGRESSIVE, picture=PROGRESSIVES[picture])
+    starts = _scan_starts(data)
+    assert len(starts) >= 6
+    decode_image(data, name="whole")
+    refused = 0
+    for start in starts[1:]:
+        kept = data[:start] if how == "cut" else data[:start] + bytes(len(data) - 2 - start)
+        try:
+            decode_image(kept + b"\xff\xd9", name="A_0001")
+        except DatasetError as error:
+            refused += "A_0001 is a damaged JPEG" in str(error)
+    assert refused == len(starts) - 1
+
+
+Script = list[tuple[tuple[int, ...], int, int, int]]
+"""Scans: components, first and last coefficient, bits that are still to come."""
+
+ALL = (1, 2, 3)
+SCRIPTS: dict[str, tuple[int, Script, bool]] = {
+    "no refinement": (0xC2, [(ALL, 0, 0, 0), *(((one,), 1, 63, 0) for one in ALL)], True),
+    "many bands": (
+        0xC2,
+        [(ALL, 0, 0, 0), *(((one,), k, k + 8, 0) for one in ALL for k in range(1, 64, 9))],
+        True,
+    ),
+    "colours apart": (0xC2, [((one,), k, k and 63, 0) for one in ALL for k in (0, 1)], True),
+    "refined twice": (
+        0xC2,
+        [(ALL, 0, 0, 2), *(((one,), 1, 63, 2) for one in ALL), (ALL, 0, 0, 1), (ALL, 0, 0, 0)]
+        + [((one,), 1, 63, bits) for bits in (1, 0) for one in ALL],
+        True,
+    ),
+    "arithmetic": (0xCA, [(ALL, 0, 0, 0), *(((one,), 1, 63, 0) for one in ALL)], True),
+    "sequential": (0xC0, [(ALL, 0, 63, 0)], True),
+    "sequential, colours apart": (0xC1, [((one,), 0, 63, 0) for one in ALL], True),
+    "sequential, odd range": (0xC0, [(ALL, 0, 0, 9)], True),
+    "DC alone": (0xC2, [(ALL, 0, 0, 0)], False),
+    "one colour's AC missing": (0xC2, [(ALL, 0, 0, 0), ((1,), 1, 63, 0), ((2,), 1, 63, 0)], False),
+    "high band missing": (0xC2, [(ALL, 0, 0, 0), *(((one,), 1, 62, 0) for one in ALL)], False),
+    "last bit of DC missing": (0xC2, [(ALL, 0, 0, 1), *(((one,), 1, 63, 0) for one in ALL)], False),
+    "last bit of AC missing": (0xC2, [(ALL, 0, 0, 0), *(((one,), 1, 63, 1) for one in ALL)], False),
+    "a sequential colour missing": (0xC0, [((1,), 0, 63, 0), ((3,), 0, 63, 0)], False),
+    "a colour that is not in the frame": (0xC2, [((1, 2, 9), 0, 0, 0)], True),
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_that_completes_the_picture_is_sound(script: str) -> None:
+    from facenet_validate.datasets.jpeg_scans import missing_scans
+
+    frame, scans, sound = SCRIPTS[script]
+    data = b"\xff\xd8\xff" + bytes([frame]) + b"\0\x11\x08\0\x10\0\x10\x03"
+    data += b"".join(bytes([one, 0x11, 0]) for one in ALL)
+    for components, first, last, bits in scans:
+        data += b"\xff\xda\0" + bytes([6 + 2 * len(components), len(components)])
+        data += b"".join(bytes([one, 0]) for one in components) + bytes([first, last, bits])
+        data += b"\x12\x34"
+    assert bool(missing_scans(data + b"\xff\xd9")) is not sound
+
+
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

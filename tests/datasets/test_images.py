@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import zlib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from facenet_validate.datasets.images import decode_image, standardize
+from facenet_validate.datasets.faces import faces_as_they_are
+from facenet_validate.datasets.images import decode_image, encode_png, standardize
 from facenet_validate.errors import DatasetError
 
 
@@ -124,3 +128,49 @@ def test_standardize_resizes_to_what_the_model_reads(size: int) -> None:
     assert batch.shape == (1, 3, size, size)
     assert batch[0, 0, 0, 0] == pytest.approx((192 - 127.5) / 128)
     assert batch[0, 0, -1, 0] == pytest.approx((64 - 127.5) / 128)
+
+
+def _framed(marker: int, bits: int) -> bytes:
+    """A JPEG whose frame says it is of another kind."""
+    data = bytearray(cv2.imencode(".jpg", np.zeros((160, 160, 3), np.uint8))[1].tobytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 1], data[frame + 4] = marker, bits
+    return bytes(data)
+
+
+def _of_apple() -> bytes:
+    """A PNG as Apple's tools write it: a chunk before the header."""
+    data = encode_png(np.zeros((160, 160, 3), np.uint8))
+    chunk = b"CgBI\x50\x00\x20\x02"
+    return data[:8] + b"\0\0\0\x04" + chunk + zlib.crc32(chunk).to_bytes(4, "big") + data[8:]
+
+
+UNREAD = {
+    "12 bits": (_framed(0xC1, 12), "JPEG of 12 bits a colour"),
+    "12 bits, progressive": (_framed(0xC2, 12), "JPEG of 12 bits a colour"),
+    "lossless": (_framed(0xC3, 8), "lossless JPEG"),
+    "lossless, 16 bits": (_framed(0xC3, 16), "lossless JPEG"),
+    "lossless, arithmetic": (_framed(0xCB, 8), "lossless JPEG"),
+    "hierarchical": (_framed(0xC5, 8), "hierarchical JPEG"),
+    "JPEG-LS": (_framed(0xF7, 8), "JPEG-LS"),
+    "Apple's PNG": (_of_apple(), "PNG of Apple's own form (CgBI)"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_a_kind_that_is_not_read_is_told_and_is_no_damage(kind: str, tmp_path: Path) -> None:
+    data, says = UNREAD[kind]
+    path = tmp_path / "A_0001.jpg"
+    path.write_bytes(data)
+    for number in range(2):
+        said = ""
+        try:
+            if number:
+                decode_image(data, name=str(path))
+            else:
+                faces_as_they_are(["A_0001"], [path]).load(np.array([0]))
+        except DatasetError as error:
+            said = str(error)
+        assert f"is a {says}, a kind that is not read" in said
+        assert "damaged" not in said
+        assert "pixels" not in said

@@ -108,6 +108,26 @@ def test_a_rejected_copy_is_not_the_photo_of_a_pair(tmp_path: Path) -> None:
         load(folder)
 
 
+def test_images_that_may_be_the_missing_ones_are_named(tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "set")
+    for photo in sorted((folder / "Anna").iterdir()):
+        photo.rename(photo.with_name(photo.name.replace("_0", "_00")))
+    said = ""
+    try:
+        load(folder)
+    except DatasetError as error:
+        said = str(error)
+    assert "2 of 6 photos of pairs.txt are missing" in said
+    assert "(Anna/Anna_00001.png, Anna/Anna_00002.png, Anna/Anna_00003.png)" in said
+    assert "expected Anna/Anna_NNNN" in said
+    (folder / "Dan" / "Dan_0001.png").unlink()
+    (folder / "Anna" / "Anna_00001.png").rename(folder / "Anna" / "Anna_0001.png")
+    (folder / "Anna" / "Anna_00002.png").rename(folder / "Anna" / "Anna_0002.png")
+    with pytest.raises(DatasetError) as raised:
+        load(folder)
+    assert "named otherwise" not in str(raised.value)
+
+
 def test_a_photo_numbered_beyond_9999_fits(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set")
     write(folder, "Zoe/Zoe_10000.png", picture(99))
