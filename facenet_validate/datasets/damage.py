@@ -32,8 +32,12 @@ _TABLES = frozenset({HUFFMAN, 0xCC, QUANTISATION, 0xDC, 0xDD})
 """Huffman tables, arithmetic conditions, quantisation tables, number of lines, restart interval."""
 
 _SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
-_SPARED = (0, 1)
-"""Zeros that the last bytes of a scan may be: none, or the one that is stuffed behind FF."""
+_PADDINGS = ((b"\0", 0), (b"\0", 1), (b"\0\r\n", 0), (b"\0\r\n", 1))
+"""What is taken for padding at the end of a scan, and how many zeros of it are spared.
+
+A zero may be the scan's last byte: the one that is stuffed behind FF. Line ends come from transfers
+as text, or from multipart messages.
+"""
 
 
 def jpeg_damage(data: bytes) -> str:
@@ -59,7 +63,7 @@ def _damage_in_scans(data: bytes, colours: str) -> str:
     if not _complaint(data, colours):
         return ""
     # It may be of the header or of padding, which do no harm, and hides what comes after it.
-    found = [_complaint(_bare(data, spared), colours) for spared in _SPARED]
+    found = [_complaint(_bare(data, *padding), colours) for padding in _PADDINGS]
     damages = [text if text.startswith(_WARNINGS) else "" for text in found]
     return damages[0] if all(damages) else ""
 
@@ -75,11 +79,12 @@ def _complaint(data: bytes, colours: str) -> str:
     return ""
 
 
-def _bare(data: bytes, spared: int) -> bytes:
+def _bare(data: bytes, padding: bytes, spared: int) -> bytes:
     """Return a JPEG of the same scans without what does not belong to the picture.
 
-    That is: padding between segments, comments and metadata, and zeros between the data of a scan
-    and the marker after them. Of these a few are spared, in case they are the scan's last bytes.
+    That is: padding between segments, comments and metadata, and zeros or line ends between the
+    data of a scan and the marker after them. Of zeros a few are spared, in case they are the scan's
+    last bytes.
     """
     parts = [data[:2]]
     sequential = False
@@ -87,7 +92,7 @@ def _bare(data: bytes, spared: int) -> bytes:
         body = data[segment.start : segment.stop]
         if segment.marker == START_OF_SCAN:
             parts += [_scan_header(body) if sequential else body]
-            parts += [_without_padding(data[segment.stop : after.start], spared)]
+            parts += [_without_padding(data[segment.stop : after.start], padding, spared)]
         elif segment.marker in _TABLES | FRAMES:
             sequential = sequential or segment.marker in _SEQUENTIAL
             parts.append(body)
@@ -99,6 +104,6 @@ def _scan_header(body: bytes) -> bytes:
     return body[:-3] + b"\x00\x3f\x00"
 
 
-def _without_padding(scan: bytes, spared: int) -> bytes:
-    kept = scan.rstrip(b"\0")
+def _without_padding(scan: bytes, padding: bytes, spared: int) -> bytes:
+    kept = scan.rstrip(padding)
     return kept + bytes(min(spared, len(scan) - len(kept)))

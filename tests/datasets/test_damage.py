@@ -114,6 +114,8 @@ SOUND: dict[str, Callable[[], bytes]] = {
     "bytes after the end": lambda: _jpeg() + bytes(100) + b"\xff\xd8 more",
     "fill bytes before the end": lambda: _jpeg()[:-2] + b"\xff" * 20 + b"\xff\xd9",
     "zeros before the end": lambda: _jpeg()[:-2] + bytes(500) + b"\xff\xd9",
+    "line ends before the end": lambda: _jpeg()[:-2] + b"\r\n" * 9 + b"\xff\xd9",
+    "zeros and line ends before the end": lambda: _jpeg()[:-2] + b"\0\r\n" * 9 + b"\xff\xd9",
     "zeros before a progressive end": lambda: _jpeg(*PROGRESSIVE)[:-2] + bytes(500) + b"\xff\xd9",
     "zeros between segments": lambda: _inserted(_jpeg(), _segment(_jpeg(), 0xDB), bytes(30)),
     "unknown version": lambda: _with(_jpeg(), 11, b"\x09"),
@@ -155,6 +157,7 @@ HOLED = [
     "turned",
     "bytes after the end",
     "zeros before the end",
+    "line ends before the end",
     "zeros between segments",
     "unknown version",
     "unknown transform",
@@ -175,11 +178,12 @@ def test_a_hole_in_the_scan_is_refused(kind: str, size: int) -> None:
             decode_image(_with(data, position, bytes(size)), name="people/A_0001")
 
 
-def test_a_hole_up_to_the_end_is_refused() -> None:
+@pytest.mark.parametrize("filled", [b"\0\0", b"\r\n"])
+def test_a_hole_up_to_the_end_is_refused(filled: bytes) -> None:
     data = _jpeg()
     for size in (300, 3000):
         with pytest.raises(DatasetError, match="A_0001 is a damaged JPEG"):
-            decode_image(_with(data, len(data) - 2 - size, bytes(size)), name="A_0001")
+            decode_image(_with(data, len(data) - 2 - size, filled * (size // 2)), name="A_0001")
 
 
 @pytest.mark.parametrize("size", [4, 16, 40, 256])
