@@ -303,14 +303,22 @@ def test_an_engine_may_choose(tmp_path: Path) -> None:
     assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
 
 
-@pytest.mark.parametrize("names", [("i", "p", "p"), ("i", "i", "q"), ("i", "p", "q")])
+@pytest.mark.parametrize(
+    ("names", "equal"),
+    [(("i", "p", "p"), True), (("i", "i", "q"), False), (("i", "p", "q"), False)],
+)
 def test_equal_names_in_branches_are_no_reason_to_refuse(
-    names: tuple[str, str, str], tmp_path: Path
+    names: tuple[str, str, str], equal: bool, tmp_path: Path
 ) -> None:
-    """As outside: the runtime is given the same graph with names of their own."""
+    """As outside: the runtime is given the same graph with names of their own.
+
+    Two branches may use the same names, which runtimes load.
+    """
     from facenet_validate.engines.runnable import check_runs
+    from facenet_validate.models.passes import has_equal_names
 
     onnx.save(_equal_in_branches(*names), tmp_path / "mine.onnx")
+    assert has_equal_names(_equal_in_branches(*names)) == equal
     assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
     check_runs(tmp_path / "mine.onnx", "onnxruntime", 32, 16)
 

@@ -121,8 +121,11 @@ _BY_START: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"<net", _OPENVINO),
 )
 _ZIPPED = (_CHECKPOINT, _KERAS, _ARRAYS, _CORE_ML)
-_WRITTEN = (_FROZEN_TEXT, _OPENVINO, _PICKLE)
-"""Kinds whose files may be text."""
+_AS_TEXT = {
+    **{kind: kind for kind in (_FROZEN_TEXT, _OPENVINO, _PICKLE)},
+    _FROZEN: FileKind("a text file, not a TensorFlow frozen graph", _TEXT.advice),
+}
+"""What a file of text is by the kind it is called; of all others it is a text file."""
 
 
 def missing(path: Path) -> str:
@@ -185,7 +188,7 @@ def kind_by_content(path: Path) -> FileKind | None:
     if head[3:8] == bytes(5) and head[8:9] == b"{":  # a length, and names of weights in JSON
         return _WEIGHTS
     if len(head) > 1 and _is_text(head):
-        return ending if ending in _WRITTEN else _TEXT
+        return _TEXT if ending is None else _AS_TEXT.get(ending, _TEXT)
     return None
 
 

@@ -93,11 +93,10 @@ def read_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 def inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     """Yield the nodes of a node's branches and bodies, at any depth."""
-    for attribute in node.attribute:
-        for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-            for child in graph.node:
-                yield child
-                yield from inner_nodes(child)
+    for graph in _bodies(node):
+        for child in graph.node:
+            yield child
+            yield from inner_nodes(child)
 
 
 def described(node: onnx.NodeProto) -> str:
@@ -190,31 +189,42 @@ def embedding_tail(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def has_equal_names(model: onnx.ModelProto) -> bool:
-    """Say whether two nodes have one name: legal ONNX that no runtime here loads.
+    """Say whether two nodes of a graph have one name: legal ONNX that no runtime here loads.
 
-    The nodes of branches count as those around them do.
+    A branch is a graph of its own.
     """
-    names = [node.name for node in _with_inner(model.graph) if node.name]
-    return len(set(names)) < len(names)
+    return any(
+        len(set(names)) < len(names)
+        for graph in _graphs(model.graph)
+        for names in [[node.name for node in graph.node if node.name]]
+    )
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node a name of its own, in place: recipes exclude nodes by name.
+    """Give every node a name of its own in its graph, in place: recipes exclude nodes by name.
 
     Nodes of branches are excluded by nobody: they are renamed only where their name is taken.
     """
-    known: set[str] = set()
-    outside = len(model.graph.node)
-    for index, node in enumerate(_with_inner(model.graph)):
-        if node.name in known or (not node.name and index < outside):
-            node.name = f"{node.op_type}_{index}"
-            while node.name in known:
-                node.name += "_"
-        known |= {node.name} - {""}
+    for place, graph in enumerate(_graphs(model.graph)):
+        known: set[str] = set()
+        for index, node in enumerate(graph.node):
+            if node.name in known or not (node.name or place):
+                node.name = f"{node.op_type}_{index}"
+                while node.name in known:
+                    node.name += "_"
+            known |= {node.name} - {""}
 
 
-def _with_inner(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield all nodes of a graph, then those of their branches."""
-    yield from graph.node
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield a graph and those inside it."""
+    yield graph
     for node in graph.node:
-        yield from inner_nodes(node)
+        for inner in _bodies(node):
+            yield from _graphs(inner)
+
+
+def _bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """Return a node's branches and bodies."""
+    return [
+        graph for a in node.attribute for graph in [*([a.g] if a.HasField("g") else []), *a.graphs]
+    ]
