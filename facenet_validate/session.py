@@ -116,6 +116,7 @@ class ReportedSession:
         self.results = Results()
         self._broken_files: list[dict[str, Any]] = []
         self._folder: ReportFolder | None = None
+        self._begun = _unfinished()
         self._exitstatus = 0
         self._interrupted = False
         self._ours = False  # whether tests of ours were to run
@@ -124,7 +125,7 @@ class ReportedSession:
         if run is None or run.settings.report is None or not runs_tests(config):
             return
         try:
-            self._folder = ReportFolder.begin(run.settings.report, _unfinished())
+            self._folder = ReportFolder.begin(run.settings.report, self._begun)
         except OSError as error:
             raise pytest.UsageError(
                 f"report folder {run.settings.report} cannot be written "
@@ -241,7 +242,7 @@ class ReportedSession:
 
             run = self.config.stash[RUN]
             document = report_document(run, self.results, self._exitstatus)
-            self._folder.finish({**_unfinished(), **document})
+            self._folder.finish({**self._begun, **document})
         except OSError as error:
             # The terminal's summary is still to come, and with it every other result.
             self.results.report_error = f"{self._folder.path}: {error.strerror}"

@@ -308,7 +308,5 @@ def test_every_way_to_write_the_same_is_read(
 
 def test_a_further_set_has_limits_of_accuracy_alone(tmp_path: Path) -> None:
     text = "schema = 1\nsets = ['staff']\n[gates.staff.any.any]\nparity.cosine_min = 0.9\n"
-    with pytest.raises(
-        BaselineError, match="cosine_min is not judged on a --facenet-pairs"
-    ):
+    with pytest.raises(BaselineError, match="cosine_min is not judged on a --facenet-pairs"):
         _read(tmp_path, text)

@@ -66,10 +66,13 @@ def _files(project: pytest.Pytester) -> dict[str, str]:
 
 
 def test_a_finished_report_takes_the_place_of_the_older_one(reported: pytest.Pytester) -> None:
+    copying = f"import shutil\n{MINE}    shutil.copy('report/results.json', 'm.json')\n"
+    reported.makepyfile(test_mine=copying)
     assert _run(reported).ret == pytest.ExitCode.OK
-    document = _report(reported)
+    document, meanwhile = _report(reported), json.loads((reported.path / "m.json").read_text())
     assert (document["verdict"], document["exit_status"]) == ("partial", 0)
-    assert document["finished_at"] >= document["started_at"]
+    assert (meanwhile["verdict"], meanwhile["finished_at"]) == ("unfinished", None)
+    assert meanwhile["started_at"] == document["started_at"] <= document["finished_at"]
     assert _report(reported, "previous")["run"] == "stale"
     assert len(_files(reported)) == 2
 
