@@ -151,10 +151,12 @@ def test_so_it_does_wherever_the_path_is_written(
     source: str,
 ) -> None:
     path = place("below a closed folder")
+    # A developer's variable would go before the ini file.
+    for other in PATH_OPTIONS:
+        monkeypatch.delenv(other.variable, raising=False)
     if source == "variable":
         monkeypatch.setenv(option.variable, path)
     else:
-        monkeypatch.delenv("FACENET_CACHE")
         project.makeini(f"[pytest]\n{option.name} = {path}\n")
     result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
