@@ -143,9 +143,13 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         validate(run_of(config))
     except (FacenetValidateError, OSError) as error:
-        message = f"facenet: {refusal(error)}" if isinstance(error, OSError) else str(error)
+        message = _message(error)
         report_usage_error(config, message)
         raise pytest.UsageError(message) from None
+
+
+def _message(error: FacenetValidateError | OSError) -> str:
+    return f"facenet: {refusal(error)}" if isinstance(error, OSError) else str(error)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -161,7 +165,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         run = run_of(metafunc.config)
         settings, sets = run.settings, run.set_names
     except (FacenetValidateError, OSError) as error:
-        message = f"facenet: {refusal(error)}" if isinstance(error, OSError) else str(error)
+        message = _message(error)
         if not hasattr(metafunc.config, "workerinput"):
             report_usage_error(metafunc.config, message)
         raise pytest.Collector.CollectError(message) from None

@@ -118,7 +118,6 @@ class ReportedSession:
         self._folder: ReportFolder | None = None
         self._begun = _unfinished()
         self._exitstatus = 0
-        self._interrupted = False
         self._ours = False  # whether tests of ours were to run
         self._reported = False  # whether this session has a verdict
         run = config.stash.get(RUN, None)
@@ -145,7 +144,7 @@ class ReportedSession:
 
     def pytest_keyboard_interrupt(self) -> None:
         # Of pytest.exit too, whose exit status may be any.
-        self._interrupted = True
+        self.results.interrupted = True
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -196,7 +195,7 @@ class ReportedSession:
         if COLLECTED in self.config.stash:
             results.collected = self.config.stash[COLLECTED]
         self._ours = results.touched or bool(results.collected)
-        ended = has_ended(self._exitstatus) and not self._interrupted
+        ended = results.came_to_its_end(self._exitstatus)
         if not ended and (self._ours or results.collected is None or self._broken_files):
             # Whether a test of ours was to run is unknown: an older report must not stand for it.
             self._reported = self._ours or self._folder is not None
@@ -218,7 +217,6 @@ class ReportedSession:
         )
 
         results = self.results
-        results.interrupted = self._interrupted
         recorded = record_sessions(run, results, self._exitstatus)
         results.unmet = unmet_requirements(run, results)
         verdict = verdict_of_run(run, results, self._exitstatus)

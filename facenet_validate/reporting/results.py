@@ -66,6 +66,10 @@ class Results:
         """Whether any test of ours left something."""
         return bool(self.gates or self.measurements or self.errors)
 
+    def came_to_its_end(self, exitstatus: int) -> bool:
+        """Say whether the run was neither cut off nor broke."""
+        return has_ended(exitstatus) and not self.interrupted
+
     def add(
         self,
         test: str,

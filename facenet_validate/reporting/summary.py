@@ -15,7 +15,6 @@ from facenet_validate.reporting.results import (
     NOT_RUN,
     SCHEMA,
     Results,
-    has_ended,
     overall,
 )
 from facenet_validate.reporting.speed import speed_lines
@@ -73,7 +72,7 @@ def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
     from facenet_validate.benchmarking.recording import record
 
     broken = ""
-    if results.interrupted or not has_ended(exitstatus):
+    if not results.came_to_its_end(exitstatus):
         broken = "the run did not come to its end"
     elif results.errors:
         broken = f"{results.errors[0]['test']} broke before a verdict"
@@ -99,8 +98,8 @@ def record_sessions(run: Run, results: Results, exitstatus: int) -> bool:
 
 def verdict_of_run(run: Run, results: Results, exitstatus: int) -> str:
     """Return the overall verdict; errors and interruption make it a fail."""
-    cut_off = results.interrupted or not has_ended(exitstatus)
-    broken = bool(results.errors or results.unmet) or cut_off
+    ended = results.came_to_its_end(exitstatus)
+    broken = bool(results.errors or results.unmet) or not ended
     return overall(results.with_not_run(expected_gates(run)), broken=broken)
 
 
