@@ -26,11 +26,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
 from facenet_validate.datasets import mtcnn
 from facenet_validate.datasets.alignment import align_face
-from facenet_validate.datasets.images import decode_image, standardize
+from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine

@@ -20,11 +20,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import calibrate, to_int8

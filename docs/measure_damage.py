@@ -19,10 +19,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.headers import START_OF_SCAN, jpeg_segments
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.errors import DatasetError
 
 PHOTOS, SEED = 300, 0
 HOLES = (16, 64, 256, 1024)

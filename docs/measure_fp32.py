@@ -28,10 +28,10 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import align_photos, faces_as_they_are
-from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder

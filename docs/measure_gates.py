@@ -25,21 +25,21 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import binomtest
 
+from facenet_validate.base.errors import EngineError
+from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, align_photos
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.engines.embedding import cached_embeddings
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
-from facenet_validate.errors import EngineError
-from facenet_validate.gates import GatesFile, read_gates
+from facenet_validate.gates.limits import GatesFile, read_gates
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.all_pairs import AllPairsDrop, compare_all_pairs
 from facenet_validate.metrics.checks import check_embeddings
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
-from facenet_validate.models.quantization.recipes import Precision
-from facenet_validate.verdicts import Verdict
 
 Embeddings = NDArray[np.float64]
 Random = np.random.Generator
@@ -382,7 +382,7 @@ def _embeddings(
     lfw: Path, cache: Cache
 ) -> tuple[VerificationSet, NDArray[np.float32], list[Embeddings]]:
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
-    from facenet_validate.benchmarking.machine import cpu_identity
+    from facenet_validate.base.machine import cpu_identity
     from facenet_validate.engines.builds import build_artefact
     from facenet_validate.models.prepared import prepare, source_model
     from facenet_validate.models.quantization.recipes import choose_target

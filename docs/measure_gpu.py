@@ -20,16 +20,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.backends import BACKENDS, choose_backend
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
+from facenet_validate.base.vocabulary import PRECISIONS
 from facenet_validate.benchmarking.latency import latencies
-from facenet_validate.benchmarking.machine import cpu_identity
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
-from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.engines.backends import BACKENDS, choose_backend
 from facenet_validate.engines.builds import Artefact
 from facenet_validate.engines.device.cuda import gpu, open_device
 from facenet_validate.engines.device.interface import Device
@@ -37,7 +38,7 @@ from facenet_validate.engines.factory import Cpu, EngineFactory
 from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
 from facenet_validate.models.quantization.half_outside import half_outside_int8
-from facenet_validate.models.quantization.recipes import PRECISIONS, choose_target
+from facenet_validate.models.quantization.recipes import choose_target
 
 BLOCKS = 24
 BEGIN, END = "<!-- fps: begin -->", "<!-- fps: end -->"

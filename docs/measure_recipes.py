@@ -21,16 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.digests import file_digest, inputs_digest
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
+from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, align_photos, faces_as_they_are
-from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.digests import file_digest, inputs_digest
 from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
@@ -40,7 +41,7 @@ from facenet_validate.metrics.verification import decisions, evaluate, pair_dist
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
-from facenet_validate.models.quantization.recipes import METHODS, TARGETS, Int8Recipe, int8_recipe
+from facenet_validate.models.quantization.recipes import METHODS, Int8Recipe, int8_recipe
 
 BATCH = 64
 ALL = 1549

@@ -34,7 +34,7 @@ from facenet_validate.benchmarking.paired_ratio import (
     slow_down,
 )
 from facenet_validate.benchmarking.shift import judge_shift
-from facenet_validate.verdicts import Verdict, worst
+from facenet_validate.gates.verdicts import Verdict, worst
 
 PAGE = Path(__file__).parent / "speed.md"
 MARKERS = "<!-- simulated: begin -->", "<!-- simulated: end -->"

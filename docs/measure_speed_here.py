@@ -24,7 +24,7 @@ from typing import Any
 
 import onnx
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.machine import cpu_identity
 
 DOCS = Path(__file__).parent
 PAGE = DOCS / "speed.md"

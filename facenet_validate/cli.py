@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from facenet_validate import output
-from facenet_validate.commands import COMMANDS
+from facenet_validate.base.errors import FacenetValidateError, SettingsError
+from facenet_validate.base.wording import refusal
+from facenet_validate.commands import COMMANDS, output
+from facenet_validate.commands.output import say, tell
 from facenet_validate.commands.parsing import NamesPath, Parser, refuse_empty
-from facenet_validate.errors import FacenetValidateError, SettingsError
-from facenet_validate.output import say, tell
-from facenet_validate.wording import refusal
 
 # What numbers, texts and memory can do beyond what was thought of; anything else is a mistake of
 # ours, whose traceback is wanted.
@@ -112,8 +111,13 @@ def _init(folder: Path) -> None:
 
 
 def _doctor() -> None:
-    from facenet_validate.backends import BACKENDS, INSTALL, choose_backend, installed_version
-    from facenet_validate.benchmarking.machine import cpu_identity
+    from facenet_validate.base.machine import cpu_identity
+    from facenet_validate.engines.backends import (
+        BACKENDS,
+        INSTALL,
+        choose_backend,
+        installed_version,
+    )
     from facenet_validate.engines.device.cuda import gpu, why_no_device
     from facenet_validate.models.pretrained import PRETRAINED, locate
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe

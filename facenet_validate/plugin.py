@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.collecting import PARAMETERS, is_ours_in, with_files
-from facenet_validate.errors import FacenetValidateError
+from facenet_validate.base.errors import FacenetValidateError
+from facenet_validate.base.wording import refusal
 from facenet_validate.fixtures import (
     facenet_against_engine,
     facenet_artefact,
@@ -46,15 +46,15 @@ from facenet_validate.fixtures import (
     facenet_timing,
     facenet_views,
 )
-from facenet_validate.judge import judged_by, skip_what_cannot_run
-from facenet_validate.outcomes import begin_try, explain, hold_to_gates
+from facenet_validate.gates.records import gates_of, verdict_of
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.reporting.header import header
-from facenet_validate.reporting.records import gates_of, verdict_of
-from facenet_validate.run import RUN, is_active, run_of, validate
-from facenet_validate.session import COLLECTED, ReportedSession, Stopping, report_usage_error
-from facenet_validate.settings import OPTIONS, Option
-from facenet_validate.verdicts import Verdict
-from facenet_validate.wording import refusal
+from facenet_validate.run.collecting import PARAMETERS, is_ours_in, with_files
+from facenet_validate.run.judging import judged_by, skip_what_cannot_run
+from facenet_validate.run.outcomes import begin_try, explain, hold_to_gates
+from facenet_validate.run.run import RUN, is_active, run_of, validate
+from facenet_validate.run.session import COLLECTED, ReportedSession, Stopping, report_usage_error
+from facenet_validate.run.settings import OPTIONS, Option
 
 __all__ = [
     "facenet_against_engine",

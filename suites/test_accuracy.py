@@ -12,7 +12,7 @@ from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.lfw import Gallery, VerificationSet
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.fixtures.judging import ScoredEmbeddings
-from facenet_validate.judge import Gates
+from facenet_validate.gates.verdicts import not_evaluated
 from facenet_validate.metrics.all_pairs import compare_all_pairs
 from facenet_validate.metrics.bootstrap import bootstrap_identities
 from facenet_validate.metrics.delong import delong_paired
@@ -25,8 +25,8 @@ from facenet_validate.reporting.verification import (
     pairs_worth_seeing,
     view2_values,
 )
-from facenet_validate.run import Run
-from facenet_validate.verdicts import not_evaluated
+from facenet_validate.run.judging import Gates
+from facenet_validate.run.run import Run
 
 VIEW_2_PAIRS = 6000
 FAMILY_ALPHA = 0.01

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.datasets.faces import AlignedFaces
-from facenet_validate.datasets.images import standardize
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
-from facenet_validate.judge import Gates
+from facenet_validate.gates.verdicts import GateResult, not_evaluated
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.quantization.half_range import half_range
-from facenet_validate.verdicts import GateResult, not_evaluated
+from facenet_validate.run.judging import Gates
 
 FACES = 33
 MOST_UNKNOWN = 0.04

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.lfw import VerificationSet
-from facenet_validate.judge import Gates
 from facenet_validate.metrics.parity import compare_embeddings, compare_pairs
 from facenet_validate.metrics.verification import evaluate, pair_distances
+from facenet_validate.run.judging import Gates
 
 
 @pytest.mark.facenet_judges("parity.cosine_min", "parity.cosine_p1", "parity.cosine_mean")

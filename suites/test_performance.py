@@ -3,9 +3,9 @@
 import pytest
 
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, ratio_floor, slow_down
-from facenet_validate.judge import Gates
-from facenet_validate.stopwatch import Other, Timing
-from facenet_validate.verdicts import GateResult, not_evaluated
+from facenet_validate.gates.verdicts import GateResult, not_evaluated
+from facenet_validate.run.judging import Gates
+from facenet_validate.run.timing import Other, Timing
 
 pytestmark = pytest.mark.facenet_fps
 

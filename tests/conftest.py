@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import encode_png, standardize
+from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 
@@ -38,7 +39,7 @@ def _no_facenet_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long is told how far it is; what takes long is up to the machine."""
-    monkeypatch.setattr("facenet_validate.progress._PATIENCE", 1e9)
+    monkeypatch.setattr("facenet_validate.base.progress._PATIENCE", 1e9)
 
 
 @pytest.fixture

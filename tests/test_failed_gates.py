@@ -187,7 +187,7 @@ def test_what_broke_before_a_verdict_may_be_run_again(light_project: pytest.Pyte
 
         import pytest
 
-        from facenet_validate.errors import DatasetError
+        from facenet_validate.base.errors import DatasetError
 
 
         def count():
@@ -220,7 +220,7 @@ def test_inconclusive_that_fails_is_not_expected_to_fail(light_project: pytest.P
         test_mine="""
         import pytest
 
-        from facenet_validate.verdicts import GateResult, Verdict
+        from facenet_validate.gates.verdicts import GateResult, Verdict
 
 
         @pytest.mark.xfail

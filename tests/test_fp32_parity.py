@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from facenet_validate.gates import read_gates
+from facenet_validate.gates.limits import read_gates
 from facenet_validate.metrics.parity import compare_embeddings
 
 SHIPPED = Path(__file__).parents[1] / "baselines" / "gates.toml"
@@ -76,7 +76,7 @@ def test_another_optimisation_or_number_of_threads_passes(
 
 
 def test_a_value_near_one_is_told_by_its_distance() -> None:
-    from facenet_validate.verdicts import format_number
+    from facenet_validate.gates.verdicts import format_number
 
     assert format_number(1 - 2.4e-12) == "1-2.4e-12"
     assert format_number(0.9999999999) == "1-1e-10"

@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
-from facenet_validate.datasets.images import decode_image, standardize
+from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder

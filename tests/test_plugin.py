@@ -613,7 +613,7 @@ def test_a_project_with_a_precision_of_its_own_keeps_it(pytester: pytest.Pyteste
 def test_our_errors_in_their_tests_are_theirs(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
-        from facenet_validate.errors import ModelError
+        from facenet_validate.base.errors import ModelError
 
         def test_raises(): raise ModelError("theirs")
         def test_goes_on(): pass

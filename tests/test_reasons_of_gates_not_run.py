@@ -9,7 +9,7 @@ import pytest
 BROKEN = """
 import pytest
 
-from facenet_validate.errors import {error}
+from facenet_validate.base.errors import {error}
 
 
 @pytest.fixture

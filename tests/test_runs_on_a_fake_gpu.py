@@ -26,7 +26,7 @@ CONFTEST = """
 import numpy as np
 import onnxruntime as ort
 
-import facenet_validate.backends
+import facenet_validate.engines.backends
 import facenet_validate.engines.device.cuda
 import facenet_validate.engines.device.driver
 import facenet_validate.engines.tensorrt.engine as room
@@ -40,7 +40,7 @@ GRAPHS = {}
 DEVICE = FakeDevice()
 facenet_validate.benchmarking.latency.LATENCY_SECONDS = 0.0
 Surroundings.disturbance = lambda surroundings, begin, end: ""
-facenet_validate.engines.device.cuda.gpu = lambda: facenet_validate.backends.Gpu(
+facenet_validate.engines.device.cuda.gpu = lambda: facenet_validate.engines.backends.Gpu(
     lambda: "", lambda: "9.0", lambda: ""
 )
 facenet_validate.engines.device.driver.cuda_version = lambda: "13.0"

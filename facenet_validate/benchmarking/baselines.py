@@ -7,16 +7,15 @@ lines that stay are kept byte for byte.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.files import CONFLICT_MARKERS, write_whole
 from facenet_validate.benchmarking.sessions import Identity, Session, from_line, to_line
-from facenet_validate.errors import BaselineError
 
 MAXIMUM_SESSIONS = 20
 """Most sessions a file holds."""
@@ -24,7 +23,6 @@ MAXIMUM_SESSIONS = 20
 FIRST_SESSIONS = 5
 """The first sessions of an epoch: kept to the last, because slow creep is judged against them."""
 
-CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 CONFLICT = (
     "this is a merge conflict; keep the lines of both sides, delete the marker lines and order the "
     "rest by recorded_at"
@@ -135,7 +133,11 @@ class BaselineStore:
             with FileLock(path.with_name(f".{path.name}.lock"), timeout=self._lock_timeout):
                 lines = [line for line in _read(path) if line.text != added.text]
                 kept = _trimmed(_ordered([*lines, added]), added)
-                _replace(path, "".join(f"{line.text}\n" for line in kept))
+                write_whole(
+                    path,
+                    "".join(f"{line.text}\n" for line in kept).encode(),
+                    name=f".{path.name}.tmp",
+                )
         except Timeout as error:
             msg = (
                 f"{path}: another process has held its lock for {self._lock_timeout:g} s; "
@@ -194,27 +196,3 @@ def _trimmed(lines: list[_Line], added: _Line) -> list[_Line]:
     candidates.sort(key=protected.__contains__)  # stable: the oldest unprotected line is first
     dropped = set(candidates[:surplus])
     return [line for line in lines if line.text not in dropped]
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put `text` in the place of the file's content, all or nothing.
-
-    The temporary name is fixed: only the holder of the lock writes it, and what a killed process
-    left there is overwritten.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    # The new file is in place; a file system that cannot sync a folder does not undo that.
-    with suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
-from facenet_validate.closing import Closing
+from facenet_validate.base.closing import Closing
+from facenet_validate.engines.device.interface import GpuFacts
 
 _T = TypeVar("_T")
 
@@ -25,28 +26,6 @@ REASONS = {
 
 Idle (0x1) and chosen clocks (0x2) are no fault, nor is the power cap.
 """
-
-
-@dataclass(frozen=True)
-class GpuFacts:
-    """What about a GPU's set-up decides how fast it can be; None where NVML does not tell.
-
-    Attributes
-    ----------
-    driver : str or None
-        Version of NVIDIA's driver.
-    mig : bool or None
-        Whether it is split into instances.
-    power_limit : float or None
-        Watts it may take.
-    application_clock : int or None
-        MHz that the SMs are set to run at under load.
-    """
-
-    driver: str | None
-    mig: bool | None
-    power_limit: float | None
-    application_clock: int | None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from facenet_validate.benchmarking.paired_ratio import ALPHA, LOOKS, PairedRatio, paired_ratio
 from facenet_validate.benchmarking.timing import MEASURED_AGAIN, QuadTimer, warm_up
 from facenet_validate.engines.protocol import Scope, Work
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, Verdict
 
 Report: TypeAlias = Callable[[int, int], None]
 """Called with (quads, quads of the next look)."""

@@ -27,7 +27,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, Verdict
 
 LOOKS = (12, 24, 48, 96)
 """Numbers of quads at which a measurement may be judged."""

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from facenet_validate.benchmarking.machine import control_groups, usable_processors
+from facenet_validate.base.machine import control_groups, usable_processors
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.machine import affinity_text
 from facenet_validate.benchmarking.baselines import BaselineStore
-from facenet_validate.benchmarking.machine import affinity_text
 from facenet_validate.benchmarking.measure import Timed
 from facenet_validate.benchmarking.paired_ratio import PairedRatio
 from facenet_validate.benchmarking.sessions import Identity, Session, newest_epoch, utc_now
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
 from facenet_validate.benchmarking.timing import PROTOCOL
 from facenet_validate.engines.protocol import Engine, Scope
-from facenet_validate.errors import BaselineError
 
 
 def identity_of(engine: Engine, target: str, batch: int, scope: Scope) -> Identity:

@@ -10,7 +10,7 @@ from typing import Any
 from facenet_validate.benchmarking.measure import Measurement, Report, Watch
 from facenet_validate.benchmarking.paired_ratio import slow_down
 from facenet_validate.engines.protocol import Work
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, Verdict
 
 
 @dataclass(frozen=True)

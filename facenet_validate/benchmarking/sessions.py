@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from facenet_validate.base.errors import BaselineError
 from facenet_validate.benchmarking.timing import MINIMUM_BLOCKS
-from facenet_validate.errors import BaselineError
 
 SCHEMA = 1
 """Version of a line's fields, written into each line."""

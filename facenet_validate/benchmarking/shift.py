@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 from facenet_validate.benchmarking.baselines import FIRST_SESSIONS
 from facenet_validate.benchmarking.paired_ratio import ALPHA
-from facenet_validate.verdicts import Verdict
+from facenet_validate.gates.verdicts import Verdict
 
 CREEP_LIMIT = 1.05
 """Largest acceptable latency relative to the epoch's first five sessions."""

@@ -12,7 +12,7 @@ from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import changed_since
 from facenet_validate.benchmarking.sessions import Session, newest_epoch
 from facenet_validate.benchmarking.shift import Shift, judge_shift, percent
-from facenet_validate.verdicts import GateResult, Verdict, not_evaluated
+from facenet_validate.gates.verdicts import GateResult, Verdict, not_evaluated
 
 MINIMUM_SESSIONS = 5
 """Fewest sessions of an epoch that a session is compared with."""

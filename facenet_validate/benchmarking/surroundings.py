@@ -12,8 +12,9 @@ from operator import attrgetter
 from time import perf_counter
 from typing import Any, Self, TypeVar
 
+from facenet_validate.base.closing import Closing
+from facenet_validate.base.machine import CpuIdentity
 from facenet_validate.benchmarking.gpu import POWER_CAP, GpuSample, GpuWatch, disturbance
-from facenet_validate.benchmarking.machine import CpuIdentity
 from facenet_validate.benchmarking.processors import (
     WHY_UNKNOWN,
     CpuSample,
@@ -21,7 +22,6 @@ from facenet_validate.benchmarking.processors import (
     cpu_sample,
     cpu_state,
 )
-from facenet_validate.closing import Closing
 
 _T = TypeVar("_T")
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from facenet_validate.base.wording import reason
 from facenet_validate.cache.manifest import MANIFEST, Manifest, brief, flat, read
 from facenet_validate.cache.store import LAYOUT
-from facenet_validate.wording import reason
 
 State = Literal["entry", "folder", "other version", "set aside", "left over"]
 """An entry of `Cache`; a data set's own folder or file; an entry of another layout; a damaged entry

@@ -18,8 +18,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from facenet_validate.digests import inputs_digest, short
-from facenet_validate.errors import CacheError
+from facenet_validate.base.digests import inputs_digest, short
+from facenet_validate.base.errors import CacheError
 
 MANIFEST = "manifest.json"
 

@@ -19,10 +19,10 @@ from math import inf
 from pathlib import Path
 from shutil import rmtree
 
+from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import manifest
 from facenet_validate.cache.contents import Item
 from facenet_validate.cache.locks import REMOVING, beside, is_locked, locked_if_free
-from facenet_validate.errors import CacheError
 
 RECENT = 3600.0
 """Seconds within which what was used is kept."""

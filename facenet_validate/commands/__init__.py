@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from facenet_validate.base.paths import named_path
+from facenet_validate.base.progress import Progress
+from facenet_validate.commands.output import tell
 from facenet_validate.commands.parsing import (
     NamesPath,
     NamesPaths,
@@ -18,10 +21,7 @@ from facenet_validate.commands.parsing import (
     percentage,
     positive,
 )
-from facenet_validate.output import tell
-from facenet_validate.paths import named_path
-from facenet_validate.progress import Progress
-from facenet_validate.settings import default_cache
+from facenet_validate.run.settings import default_cache
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def _quantize(parser: argparse.ArgumentParser) -> None:
-    from facenet_validate.models.quantization.recipes import METHODS, TARGETS
+    from facenet_validate.base.vocabulary import TARGETS
+    from facenet_validate.models.quantization.recipes import METHODS
 
     _source(parser)
     parser.add_argument(

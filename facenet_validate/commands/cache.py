@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from facenet_validate.base.digests import file_digest, short
+from facenet_validate.base.errors import CacheError, SettingsError
+from facenet_validate.base.wording import path_text
 from facenet_validate.cache.contents import KINDS, Item, contents
 from facenet_validate.cache.manifest import Difference, differences
 from facenet_validate.cache.upkeep import Removal, prunable, remove, remove_free_locks, verify
 from facenet_validate.commands import cache_root, table
-from facenet_validate.digests import file_digest, short
-from facenet_validate.errors import CacheError, SettingsError
-from facenet_validate.output import say, tell
-from facenet_validate.wording import path_text
+from facenet_validate.commands.output import say, tell
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}

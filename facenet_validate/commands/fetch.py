@@ -8,9 +8,9 @@ from pathlib import Path
 
 from facenet_validate.cache import check_writable
 from facenet_validate.commands import cache_root, progress, table
+from facenet_validate.commands.output import say
 from facenet_validate.datasets.download import ARCHIVES, LISTS, fetch, lfw_folder
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.output import say
 
 MIRROR = "FACENET_LFW_MIRROR"
 

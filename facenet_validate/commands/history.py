@@ -16,10 +16,12 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from facenet_validate.errors import BaselineError, FacenetValidateError, SettingsError
+from facenet_validate.base.errors import BaselineError, FacenetValidateError, SettingsError
+from facenet_validate.commands.output import say, tell
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.changes import ChangePoint, available, change_points
 from facenet_validate.history.comparison import compare
-from facenet_validate.history.export import check_free, write_csv, write_whole
+from facenet_validate.history.export import check_free, write_csv, write_file
 from facenet_validate.history.plot import MAXIMUM_PANELS, can_draw, draw, picture_format
 from facenet_validate.history.selectors import Selection, names_file, select
 from facenet_validate.history.series import Filter, Series, group
@@ -33,8 +35,6 @@ from facenet_validate.history.text import (
     session_rows,
     table_legend,
 )
-from facenet_validate.output import say, tell
-from facenet_validate.verdicts import Verdict
 
 INSTALL = "pip install 'facenet-validate[history]'"
 
@@ -173,7 +173,7 @@ def _plot(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
     if len(shown) < len(every):
         title = f"the {len(shown)} series measured last, of {len(every)}"
     points = change_points(shown, ratio=arguments.ratio) if available() else ()
-    write_whole(
+    write_file(
         out,
         lambda file: draw(file, shown, points, ratio=arguments.ratio, kind=kind, title=title),
     )
@@ -204,7 +204,7 @@ def _export(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
     if out is None:
         return _Answer(text.getvalue(), reading.problems)
     content = text.getvalue().encode("utf-8", "backslashreplace")
-    write_whole(out, partial(_write, content=content))
+    write_file(out, partial(_write, content=content))
     return _Answer(_lines([f"wrote {out}: {_sessions(count)}"]), reading.problems)
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facenet_validate.base.digests import short
+from facenet_validate.base.errors import ModelError
 from facenet_validate.commands import source_path, table
-from facenet_validate.digests import short
-from facenet_validate.errors import ModelError
-from facenet_validate.output import say
+from facenet_validate.commands.output import say
 
 if TYPE_CHECKING:
     import onnx

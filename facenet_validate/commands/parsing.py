@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from facenet_validate.errors import SettingsError
-from facenet_validate.output import say, tell
-from facenet_validate.paths import named_path
-from facenet_validate.settings import whole_number
-from facenet_validate.wording import quoted
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.paths import named_path
+from facenet_validate.base.wording import quoted
+from facenet_validate.commands.output import say, tell
+from facenet_validate.run.settings import whole_number
 
 _MOST = 10**9
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from uuid import uuid4
 
+from facenet_validate.base.digests import short
+from facenet_validate.base.errors import DatasetError, SettingsError
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import cache_root, progress, source_path, table
-from facenet_validate.digests import short
-from facenet_validate.errors import DatasetError, SettingsError
+from facenet_validate.commands.output import say
 from facenet_validate.models.file_kinds import missing
 from facenet_validate.models.sources import SourceModel, suffix_of
-from facenet_validate.output import say
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,9 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.digests import inputs_digest, short
+from facenet_validate.base.errors import ModelError, SettingsError
+from facenet_validate.base.files import write_whole
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
+from facenet_validate.base.versions import onnxruntime_version
+from facenet_validate.base.vocabulary import Target
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import cache_root, progress, source_path, table, variable_path
+from facenet_validate.commands.output import say
 from facenet_validate.commands.tuning import cosine_check, paired_check, rankings, record
 from facenet_validate.datasets.calibration import (
     CALIBRATED_ON,
@@ -25,12 +31,9 @@ from facenet_validate.datasets.calibration import (
     faces_in,
     faces_outside,
 )
-from facenet_validate.datasets.images import standardize
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.datasets.notes import note_lines
-from facenet_validate.digests import inputs_digest, short
-from facenet_validate.errors import ModelError, SettingsError
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
@@ -38,7 +41,6 @@ from facenet_validate.models.quantization.precision import to_fp16
 from facenet_validate.models.quantization.recipes import (
     RECIPE_KEY,
     Int8Recipe,
-    Target,
     choose_target,
     int8_recipe,
 )
@@ -48,8 +50,6 @@ from facenet_validate.models.quantization.tuning import (
     loss_between,
     tune,
 )
-from facenet_validate.output import say
-from facenet_validate.versions import onnxruntime_version
 
 if TYPE_CHECKING:
     import onnx
@@ -260,15 +260,10 @@ def _described(model: onnx.ModelProto, prepared: PreparedModel, recipe: dict[str
 
 
 def _write(out: Path, content: bytes) -> None:
-    staging = out.with_name(f".writing-{out.name}")
     try:
-        staging.write_bytes(content)
-        staging.replace(out)
+        write_whole(out, content)
     except OSError as error:
         raise SettingsError(f"{out}: cannot be written ({error.strerror}).") from None
-    finally:
-        with suppress(OSError):  # a name too long for the one is so for the other
-            staging.unlink(missing_ok=True)
 
 
 def _wrote(out: Path, model: str) -> list[tuple[str, str]]:

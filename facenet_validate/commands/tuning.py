@@ -12,21 +12,21 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.benchmarking.machine import cpu_identity
+from facenet_validate.base.digests import file_digest
+from facenet_validate.base.machine import cpu_identity
 from facenet_validate.cache import Cache
 from facenet_validate.commands import progress
 from facenet_validate.datasets.calibration import CalibrationFaces
 from facenet_validate.datasets.faces import AlignedFaces, faces_of
 from facenet_validate.datasets.lfw import VerificationSet
-from facenet_validate.digests import file_digest
 from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
 from facenet_validate.models.quantization.int8 import Calibrated
 from facenet_validate.models.quantization.sensitivity import Sensitivity
 from facenet_validate.models.quantization.tuning import Check, Tuned, loss_between
-from facenet_validate.verdicts import Verdict
 
 DELTA = 0.003
 """Accuracy an INT8 engine may lose, as in gates.toml."""

@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import decode_image, megapixels
 from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
-from facenet_validate.errors import DatasetError
 
 ALIGNER_ID = "mtcnn-margin32-160-2"
 """Changes whenever a pixel of an aligned face may change: stored faces are keyed by it."""

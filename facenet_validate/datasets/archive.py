@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.regular import check_regular
-from facenet_validate.errors import DatasetError
 
 Progress = Callable[[int, int], None]
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.faces import (
@@ -28,7 +29,6 @@ from facenet_validate.datasets.photos import (
     look_at,
 )
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.errors import DatasetError
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 CALIBRATED_ON = 512

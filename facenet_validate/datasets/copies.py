@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.digests import file_digest
 from facenet_validate.datasets.regular import check_regular
-from facenet_validate.digests import file_digest
 
 _TAIL = 512
 

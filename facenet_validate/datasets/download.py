@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from facenet_validate.errors import DatasetError
+from facenet_validate.base.errors import DatasetError
 
 SUMS = "SHA256SUMS"
 _TRIES = 4

@@ -12,10 +12,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
+from facenet_validate.base.errors import CacheError
+from facenet_validate.base.files import write_whole
 from facenet_validate.datasets.framing import Box, Framing
-from facenet_validate.errors import CacheError
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,7 @@ class FaceStore:
         path = self._path(photo_digest)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".writing-{uuid4().hex}")
-            try:
-                temporary.write_bytes(header.encode() + b"\n" + face.png)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole(path, header.encode() + b"\n" + face.png, durable=False)
         except OSError as error:
             raise CacheError(
                 f"aligned face {path} cannot be written ({error.strerror}). Free space or name "

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.digests import inputs_digest
+from facenet_validate.base.errors import CacheError, DatasetError
+from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.face_store import FaceStore, StoredFace
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import check_image, decode_image, encode_png
 from facenet_validate.datasets.photos import SIZE, Kind, Photos, kind_of, look_at, read_photo
-from facenet_validate.digests import inputs_digest
-from facenet_validate.errors import CacheError, DatasetError
-from facenet_validate.versions import onnxruntime_version
 
 __all__ = [
     "SIZE",

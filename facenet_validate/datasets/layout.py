@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.pairs import PairsFile, composed, read_pairs
-from facenet_validate.errors import DatasetError
 
 PHOTO_FOLDERS = ("lfw-deepfunneled", "lfw_funneled", "lfw", ".")
 

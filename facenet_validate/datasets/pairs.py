@@ -6,8 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
-from facenet_validate.errors import DatasetError
 
 WHAT = "pairs file"
 

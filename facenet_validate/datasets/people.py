@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.pairs import PhotoRef, composed, person_of
 from facenet_validate.datasets.photo_files import ENDINGS, leads_to
-from facenet_validate.errors import DatasetError
 
 _NUMBERED = re.compile(r"(?P<person>.+)_(?P<number>[0-9]{4,9})", re.DOTALL)
 _NUMBER_AFTER = re.compile(r"[\s._()-]+[0-9]")

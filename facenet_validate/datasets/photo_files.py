@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from facenet_validate.errors import DatasetError
+from facenet_validate.base.errors import DatasetError
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.headers import image_size
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.regular import check_regular
-from facenet_validate.errors import DatasetError
 
 SIZE = 160
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.face_parameters import Draws, Person, Photo
 from facenet_validate.datasets.face_renderer import draw_face
 from facenet_validate.datasets.images import encode_png
-from facenet_validate.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,6 +11,7 @@ from uuid import uuid4
 import cv2
 from filelock import FileLock
 
+from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.regular import check_regular
 from facenet_validate.datasets.synthetic import (
@@ -19,7 +20,6 @@ from facenet_validate.datasets.synthetic import (
     SYNTHETIC_VERSION,
     write_synthetic_faces,
 )
-from facenet_validate.errors import CacheError
 
 PEOPLE = EVALUATION_PEOPLE + CALIBRATION_PEOPLE
 _SUMS = "SHA256SUMS"

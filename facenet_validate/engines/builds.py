@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from facenet_validate.base.errors import ModelError
+from facenet_validate.base.preprocessing import PREPROCESSING, standardize
+from facenet_validate.base.versions import graph_tools, platform_text
+from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache, Entry
-from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.engines.embedding import Faces
-from facenet_validate.errors import ModelError
 from facenet_validate.models.passes import has_equal_names
 from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
-from facenet_validate.models.quantization.recipes import Int8Recipe, Precision, Target, int8_recipe
+from facenet_validate.models.quantization.recipes import Int8Recipe, int8_recipe
 from facenet_validate.models.sizes import ModelSizes
 from facenet_validate.models.sources import onnx_digest
-from facenet_validate.versions import graph_tools, platform_text
 
 Progress = Callable[[int, int], None]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import onnx
 
-from facenet_validate.digests import file_digest
+from facenet_validate.base.digests import file_digest
+from facenet_validate.base.errors import ModelError
 from facenet_validate.engines.builds import Artefact, fp16_graph
-from facenet_validate.errors import ModelError
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.sources import onnx_size

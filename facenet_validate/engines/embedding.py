@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.preprocessing import PREPROCESSING, standardize
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.images import PREPROCESSING, standardize
 from facenet_validate.engines.protocol import Engine
 
 Progress = Callable[[int, int], None]

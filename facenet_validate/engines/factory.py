@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenet_validate.backends import Backend
+from facenet_validate.base.errors import ModelError
+from facenet_validate.base.progress import Progress
+from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache
+from facenet_validate.engines.backends import Backend
 from facenet_validate.engines.builds import (
     Artefact,
     build_artefact,
@@ -27,14 +30,10 @@ from facenet_validate.engines.tensorrt.artefacts import (
     read_plan,
 )
 from facenet_validate.engines.tensorrt.validity import is_plan
-from facenet_validate.errors import ModelError
 from facenet_validate.models.prepared import PreparedModel
-from facenet_validate.models.quantization.recipes import Precision, Target
-from facenet_validate.progress import Progress
 
 if TYPE_CHECKING:
-    from facenet_validate.benchmarking.gpu import GpuFacts
-    from facenet_validate.engines.device.interface import Device, GpuIdentity
+    from facenet_validate.engines.device.interface import Device, GpuFacts, GpuIdentity
     from facenet_validate.engines.tensorrt.options import BuildOptions
 
 Stage = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]

@@ -12,13 +12,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from facenet_validate.closing import Closing
+from facenet_validate.base.closing import Closing
+from facenet_validate.base.errors import EngineError
+from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.engines.blocks import repetitions
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
-from facenet_validate.errors import EngineError
 from facenet_validate.models.passes import name_nodes
 from facenet_validate.models.prepared import load_onnx
-from facenet_validate.models.quantization.recipes import Precision, Target
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 

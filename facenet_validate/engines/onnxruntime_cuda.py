@@ -12,11 +12,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from facenet_validate.closing import Closing
+from facenet_validate.base.closing import Closing
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.blocks import repetitions
 from facenet_validate.engines.onnxruntime import opened, session_tensor
 from facenet_validate.engines.protocol import EngineInfo, Scope, Work
-from facenet_validate.errors import EngineError
 
 CUDA_OPTIONS = (("use_tf32", "0"),)
 """Options of the CUDA provider that change results or speed."""

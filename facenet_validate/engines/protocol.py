@@ -10,7 +10,7 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.models.quantization.recipes import Precision
+from facenet_validate.base.vocabulary import Precision
 
 Scope = Literal["device", "end-to-end"]
 """What a block of work spans: inputs resident on the device, or copied in and out from the host."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from facenet_validate.errors import EngineError
+from facenet_validate.base.errors import EngineError
 from facenet_validate.models.exported.simplification import remedy
 
 FACES = 2

@@ -22,9 +22,9 @@ from facenet_validate.benchmarking.stored_gate import (
     RELATIVE_LATENCY,
     Quantity,
 )
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.selectors import Selection
 from facenet_validate.history.series import Entry, titles
-from facenet_validate.verdicts import Verdict
 
 NAMED = 3
 """Most identities that are named of those in A only: a baseline holds more than a run measures."""

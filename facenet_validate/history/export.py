@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
@@ -10,9 +9,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
-from facenet_validate.errors import SettingsError
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.files import write_whole
 from facenet_validate.history.series import Entry, Series
 
 PROVENANCE = (
@@ -124,7 +123,7 @@ def check_free(path: Path, *, force: bool) -> None:
         raise SettingsError(f"-o {path}: exists; nothing was written. {advice}.")
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     """Write a file in one step: it is whole, or as it was before.
 
     Raises
@@ -132,17 +131,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     SettingsError
         If it cannot be written.
     """
-    # Short, since the file's own name may be as long as names can be.
-    temporary = path.with_name(f".{uuid4().hex[:12]}")
     try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, write)
     except OSError as error:
         raise SettingsError(f"-o {path}: cannot be written ({error.strerror or error}).") from None
-    finally:
-        # Where it could not be made, it cannot be removed: what matters was said.
-        with contextlib.suppress(OSError):
-            temporary.unlink()

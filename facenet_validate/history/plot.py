@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.errors import SettingsError
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.history.changes import ChangePoint
 from facenet_validate.history.labels import Placed
 from facenet_validate.history.panel import (

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.benchmarking.sessions import Identity
-from facenet_validate.errors import SettingsError
 from facenet_validate.history.series import Entry, Filter, Series, group
 from facenet_validate.history.sources import Problem, read
 

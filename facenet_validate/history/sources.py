@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from facenet_validate.benchmarking.baselines import CONFLICT, CONFLICT_MARKERS
+from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.files import CONFLICT_MARKERS
+from facenet_validate.benchmarking.baselines import CONFLICT
 from facenet_validate.benchmarking.sessions import Session, from_line, from_mapping
-from facenet_validate.errors import BaselineError
 
 MAXIMUM_BYTES = 64 * 2**20
 """Size of the largest file that is read."""

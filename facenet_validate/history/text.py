@@ -12,10 +12,10 @@ from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import provenance_changes
 from facenet_validate.benchmarking.shift import LEAST_SPREAD, Shift, percent
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.changes import ChangePoint
 from facenet_validate.history.comparison import VERDICTS, Compared, Report
 from facenet_validate.history.series import INTERVAL_ALPHA, Entry, Series
-from facenet_validate.verdicts import Verdict
 
 NOTABLE = 0.03
 """Change from the epoch's median, relative, from which a table colours it."""

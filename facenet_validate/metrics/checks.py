@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from facenet_validate.errors import EngineError
+from facenet_validate.base.errors import EngineError
 from facenet_validate.metrics.arrays import Floats
 
 NORM_TOLERANCE = 0.1

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betainc, ndtri
 
+from facenet_validate.gates.verdicts import GateResult, Verdict
 from facenet_validate.metrics.arrays import Booleans
-from facenet_validate.verdicts import GateResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def non_inferiority(
     ----------
     comparison : PairedComparison
     gate : str
-        Name of the gate, as in :class:`~facenet_validate.verdicts.GateResult`.
+        Name of the gate, as in :class:`~facenet_validate.gates.verdicts.GateResult`.
     delta : float
         Largest acceptable drop, as a share of the pairs.
     alpha : float

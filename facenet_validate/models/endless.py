@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.onnx_extent import inner_graphs
 from facenet_validate.models.passes import described
 

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.endless import check_ends
 from facenet_validate.models.engine_runs import (
     BATCHES,
@@ -105,7 +105,7 @@ def restored(
         If image or embedding cannot be told, a part is repeated, the graph does not run, or the
         batch is fixed inside it: then the rows differ from those of the graph as it was.
     """
-    from facenet_validate.datasets.images import standardize
+    from facenet_validate.base.preprocessing import standardize
     from facenet_validate.models.proof import drawn_faces
 
     check_ends(model, source)

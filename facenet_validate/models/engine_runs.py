@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.anatomy import ImageInput
 
 TYPES: dict[int, np.dtype[Any]] = {

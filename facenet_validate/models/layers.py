@@ -6,7 +6,7 @@ from math import prod
 
 import onnx
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.operands import Tensors
 from facenet_validate.models.passes import described
 

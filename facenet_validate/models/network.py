@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.layers import LAYERS, WEIGHTS_FOURTH, multiplied, operands
 from facenet_validate.models.operands import EIGHT_BITS, Tensors, tensors_of_graph, type_text
 from facenet_validate.models.passes import described, inner_nodes, read_nodes

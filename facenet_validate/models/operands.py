@@ -9,7 +9,7 @@ from math import prod
 import onnx
 from onnx import TensorProto
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.passes import reads
 from facenet_validate.models.stand_ins import stood_in
 

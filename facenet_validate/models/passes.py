@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 
 
 def sort_nodes(graph: onnx.GraphProto, *, source: str) -> None:

@@ -10,9 +10,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facenet_validate.base.digests import file_digest, short
+from facenet_validate.base.errors import ModelError
+from facenet_validate.base.versions import (
+    distribution_version,
+    graph_tools,
+    onnxruntime_version,
+    platform_text,
+)
 from facenet_validate.cache import Cache, Entry
-from facenet_validate.digests import file_digest, short
-from facenet_validate.errors import ModelError
 from facenet_validate.models.sizes import ModelSizes
 from facenet_validate.models.sources import (
     RawModel,
@@ -22,12 +28,6 @@ from facenet_validate.models.sources import (
     raw_model,
     source_model,
     suffix_of,
-)
-from facenet_validate.versions import (
-    distribution_version,
-    graph_tools,
-    onnxruntime_version,
-    platform_text,
 )
 
 if TYPE_CHECKING:

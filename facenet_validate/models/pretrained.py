@@ -10,8 +10,8 @@ from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 
-from facenet_validate.digests import short
-from facenet_validate.errors import FacenetValidateError, ModelError
+from facenet_validate.base.digests import short
+from facenet_validate.base.errors import FacenetValidateError, ModelError
 
 INSTALL_HINT = 'pip install "facenet-validate[pretrained]"'
 

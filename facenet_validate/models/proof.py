@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 
 LIMIT = 1e-5
 """Largest difference allowed between two values of unit embeddings."""
@@ -95,7 +95,7 @@ def prove(
         If two values differ by more than 1e-5; the worst image is named. If the source itself gives
         NaN, infinity or zeros, or one embedding for all images. If there are fewer than four faces.
     """
-    from facenet_validate.datasets.images import standardize
+    from facenet_validate.base.preprocessing import standardize
 
     size = prepared.graph.input[0].type.tensor_type.shape.dim[2].dim_value
     given = drawn_faces() if faces is None else faces

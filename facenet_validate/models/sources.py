@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenet_validate.digests import file_digest, inputs_digest, short
-from facenet_validate.errors import ModelError
+from facenet_validate.base.digests import file_digest, inputs_digest, short
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.file_kinds import (
     kind_by_content,
     kind_by_name,

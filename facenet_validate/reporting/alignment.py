@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
-from facenet_validate.errors import SettingsError
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.files import write_whole
 
 if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
@@ -82,14 +82,9 @@ def _sheet(faces: AlignedFaces, paths: Sequence[Path], rows: Sequence[int], titl
 
 def _write(path: Path, content: bytes) -> None:
     """Write a picture whole; its name has the faces' digest, so none replaces another."""
-    temporary = path.with_name(f".writing-{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
         raise SettingsError(
             f"report picture {path} cannot be written ({error.strerror}). Free space or name "

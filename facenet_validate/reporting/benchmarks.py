@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from facenet_validate.run import Run
+from facenet_validate.run.run import Run
 
 _UNSTABLE = ("hz_actual", "hz_actual_friendly")
 """The clock at one moment: it makes pytest-benchmark take a host for another one."""

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from facenet_validate.base.files import write_whole
+
 FILENAME = "results.json"
 PREVIOUS = "previous"
 USAGE_ERROR = 4
@@ -113,25 +115,6 @@ def _set_aside(path: Path, report: bytes | None) -> None:
     if report is not None and _is_finished(report):
         (path / PREVIOUS).mkdir(exist_ok=True)
         write_whole(path / PREVIOUS / FILENAME, report)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or, whatever interrupts, as it was.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}-{uuid4().hex}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _text(document: Mapping[str, Any]) -> bytes:

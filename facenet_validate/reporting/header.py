@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from facenet_validate.digests import file_digest
+from facenet_validate.base.digests import file_digest
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME
 from facenet_validate.models.quantization.recipes import int8_recipe
-from facenet_validate.run import Run
+from facenet_validate.run.run import Run
 
 
 def header(run: Run) -> list[str]:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import decode_image
-from facenet_validate.errors import DatasetError
 
 MOST_PHOTOS = 60
 """Photos on one sheet; of more, the rest are counted in the last place."""

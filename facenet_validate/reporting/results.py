@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from facenet_validate.errors import SettingsError
-from facenet_validate.verdicts import SEVERITY, Verdict
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.gates.verdicts import SEVERITY, Verdict
 
 SCHEMA = 1
 NOT_RUN = "not run"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.gates import GATES
+from facenet_validate.gates.limits import GATES
 from facenet_validate.reporting.results import (
     NOT_RUN,
     SCHEMA,
@@ -20,7 +20,7 @@ from facenet_validate.reporting.results import (
 from facenet_validate.reporting.speed import speed_lines
 from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.reporting.verification import verification_lines
-from facenet_validate.run import Run
+from facenet_validate.run.run import Run
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
 

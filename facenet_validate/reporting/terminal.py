@@ -6,8 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facenet_validate.gates import GATES
-from facenet_validate.verdicts import format_number
+from facenet_validate.gates.limits import GATES
+from facenet_validate.gates.verdicts import format_number
 
 _STYLES = {
     "pass": "green",

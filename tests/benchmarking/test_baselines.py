@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import facenet_validate
+from facenet_validate.base.errors import BaselineError
 from facenet_validate.benchmarking.baselines import (
     MAXIMUM_SESSIONS,
     BaselineStore,
     device_folder,
 )
 from facenet_validate.benchmarking.sessions import Identity, Session, to_line
-from facenet_validate.errors import BaselineError
 from tests.waiting import HANG, wait_until
 
 Make = Callable[..., Session]

@@ -9,11 +9,11 @@ import pytest
 
 from facenet_validate.benchmarking.gpu import (
     REASONS,
-    GpuFacts,
     GpuSample,
     GpuWatch,
     disturbance,
 )
+from facenet_validate.engines.device.interface import GpuFacts
 
 UNKNOWN = GpuSample(None, None, None, None, None, None)
 QUIET = GpuSample(1980, 2619, 41, 310.5, 0x1, 0)

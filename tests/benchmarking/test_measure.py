@@ -16,7 +16,7 @@ from facenet_validate.benchmarking.paired_ratio import PairedRatio, slow_down
 from facenet_validate.benchmarking.self_check import self_check
 from facenet_validate.benchmarking.timing import QuadTimer, WarmUp
 from facenet_validate.engines.protocol import Work
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, Verdict
 
 
 class Clock:

@@ -19,7 +19,7 @@ from facenet_validate.benchmarking.paired_ratio import (
     ratio_floor,
     slow_down,
 )
-from facenet_validate.verdicts import Verdict
+from facenet_validate.gates.verdicts import Verdict
 
 LOOK_ALPHA = ALPHA / len(LOOKS)
 

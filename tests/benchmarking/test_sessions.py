@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facenet_validate.base.errors import BaselineError
 from facenet_validate.benchmarking.sessions import (
     SCHEMA,
     Identity,
@@ -20,7 +21,6 @@ from facenet_validate.benchmarking.sessions import (
     to_line,
     utc_now,
 )
-from facenet_validate.errors import BaselineError
 
 seconds = st.floats(min_value=1e-9, max_value=1e9)
 identities = st.builds(

@@ -20,7 +20,7 @@ from facenet_validate.benchmarking.stored_gate import (
     stored_gate,
     unless_alone,
 )
-from facenet_validate.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, Verdict
 
 Make = Callable[..., Session]
 QUIET = (1.000, 1.002, 0.998, 1.001, 0.999)

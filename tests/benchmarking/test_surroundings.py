@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
+from facenet_validate.base.machine import CpuIdentity, cpu_identity
 from facenet_validate.benchmarking.gpu import GpuSample, GpuWatch
-from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity
 from facenet_validate.benchmarking.processors import WHY_UNKNOWN, CpuSample, CpuState, cpu_state
 from facenet_validate.benchmarking.surroundings import Surroundings
 from tests.waiting import HANG

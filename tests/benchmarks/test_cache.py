@@ -9,8 +9,8 @@ from time import perf_counter
 
 import pytest
 
+from facenet_validate.base.digests import file_digest
 from facenet_validate.cache import Cache
-from facenet_validate.digests import file_digest
 
 ENTRIES = 1_000
 SIZE = 95_000_000

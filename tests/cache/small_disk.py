@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache
-from facenet_validate.errors import CacheError
 
 INPUTS = {"model": "a" * 64}
 

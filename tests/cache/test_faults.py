@@ -22,13 +22,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from facenet_validate.base.digests import inputs_digest
+from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache, Entry, locks, store
 from facenet_validate.cache.contents import contents
 from facenet_validate.cache.locks import BUILDING
 from facenet_validate.cache.upkeep import prunable, remove
-from facenet_validate.digests import inputs_digest
 from facenet_validate.engines.builds import build_artefact
-from facenet_validate.errors import CacheError
 from facenet_validate.models.prepared import prepare, source_model
 from tests.models.small_facenet import small_facenet
 from tests.waiting import HANG, wait_until

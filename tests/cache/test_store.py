@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facenet_validate.base.digests import inputs_digest
+from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache, check_writable, manifest
-from facenet_validate.digests import inputs_digest
-from facenet_validate.errors import CacheError
 
 INPUTS = {"model": "a" * 64, "recipe": {"bits": 8}}
 

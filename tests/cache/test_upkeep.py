@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache, locks, upkeep
 from facenet_validate.cache.contents import contents
 from facenet_validate.cache.upkeep import Removal, prunable, remove
-from facenet_validate.errors import CacheError
 
 DAY = 86400.0
 

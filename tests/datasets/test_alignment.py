@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.alignment import AlignedFace, align_all, align_face
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.mtcnn import Detections, MtcnnNetworks, installed_networks
 from facenet_validate.datasets.mtcnn_networks import DISTRIBUTION
-from facenet_validate.errors import DatasetError
 from tests.waiting import HANG, wait_until
 
 

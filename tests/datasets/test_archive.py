@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.archive import Contents, Limits, extract, inspect
-from facenet_validate.errors import DatasetError
 
 
 class Member(NamedTuple):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.calibration import CALIBRATED_ON, faces_in, faces_outside
 from facenet_validate.datasets.faces import check_disjoint, faces_as_they_are
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
-from facenet_validate.errors import DatasetError
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.csv_pairs import load_csv
 from facenet_validate.datasets.lines import MOST_BYTES
-from facenet_validate.errors import DatasetError
 
 PEOPLE = 12
 Write = Callable[[Sequence[str]], Path]

@@ -15,10 +15,10 @@ import pytest
 import simplejpeg
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import align_photos, faces_as_they_are
 from facenet_validate.datasets.images import decode_image
-from facenet_validate.errors import DatasetError
 
 
 def _photo(height: int = 192, width: int = 208) -> NDArray[np.uint8]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.progress import Progress
 from facenet_validate.datasets import download
 from facenet_validate.datasets.download import SUMS, Remote, downloaded_lfw, fetch, lfw_folder
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.errors import DatasetError
-from facenet_validate.progress import Progress
 from tests.waiting import HANG
 
 STAGE = Progress(None).stage

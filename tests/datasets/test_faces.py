@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import (
     FaceStore,
@@ -23,7 +24,6 @@ from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic import render_photo
-from facenet_validate.errors import DatasetError
 
 FRAMING = Framing((1.0, 2.0, 30.0, 40.0), ((3.5, 4.0, 20.25, 31.0), (0.0, 0.0, 5.0, 5.0)))
 KEY = hashlib.sha256(b"photo").hexdigest()

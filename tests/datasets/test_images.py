@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.datasets.faces import faces_as_they_are
-from facenet_validate.datasets.images import decode_image, encode_png, standardize
-from facenet_validate.errors import DatasetError
+from facenet_validate.datasets.images import decode_image, encode_png
 
 
 def photo(height: int = 60, width: int = 80) -> NDArray[np.uint8]:

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 import pytest
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.commands.prepare import read_faces
 from facenet_validate.datasets.calibration import faces_in, faces_outside
-from facenet_validate.errors import DatasetError
 from tests.datasets.odd_sets import load, picture, write, write_set
 from tests.models.small_facenet import small_facenet
 

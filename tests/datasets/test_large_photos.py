@@ -13,13 +13,13 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.alignment import align_all, align_face
 from facenet_validate.datasets.faces import align_photos
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.datasets.mtcnn import Mtcnn, MtcnnNetworks, installed_networks
 from facenet_validate.datasets.synthetic import render_photo
-from facenet_validate.errors import DatasetError
 
 PYRAMID = 0.6**2
 """Pixels of the pyramid's first level for each of the photo's."""

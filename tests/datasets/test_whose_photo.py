@@ -9,11 +9,11 @@ from typing import Literal
 
 import pytest
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.csv_pairs import load_csv
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import gallery
 from facenet_validate.datasets.pairs import read_pairs
-from facenet_validate.errors import DatasetError
 from tests.datasets.odd_sets import OTHERS, PAIRS, load, picture, relative, used, write, write_set
 
 ODD = [

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.cache import Cache
 from facenet_validate.engines.embedding import (
     cached_embeddings,
@@ -21,7 +22,6 @@ from facenet_validate.engines.embedding import (
 )
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
-from facenet_validate.errors import EngineError
 from facenet_validate.models.prepared import PreparedModel
 
 

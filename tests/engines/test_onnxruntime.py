@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.models.prepared import PreparedModel
-from facenet_validate.models.quantization.recipes import Precision, Target
 
 PROPERTIES = {
     "intra_op_num_threads": "1",

@@ -11,9 +11,9 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
 from facenet_validate.engines.protocol import EngineInfo
-from facenet_validate.errors import EngineError
 from tests.models.small_facenet import SIZE, small_facenet
 
 INFO = EngineInfo(

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import helper
 from torch.onnx import TrainingMode
 
+from facenet_validate.base.errors import ModelError
 from facenet_validate.cache import Cache
-from facenet_validate.errors import ModelError
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
 
 # The exporters warn of what is old or unusual: the point of some tests.

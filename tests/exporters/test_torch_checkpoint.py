@@ -16,7 +16,7 @@ import torch
 from facenet_pytorch import InceptionResnetV1
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.checkpoint import reading as torch_checkpoint
 from facenet_validate.models.checkpoint.network import inception_resnet_v1
 from facenet_validate.models.checkpoint.reading import checkpoint_runner, export_checkpoint

@@ -15,8 +15,9 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.backends import PlanBackend
+from facenet_validate.base.errors import EngineError
 from facenet_validate.benchmarking.gpu import GpuWatch
+from facenet_validate.engines.backends import PlanBackend
 from facenet_validate.engines.device.cuda import open_device, why_no_device
 from facenet_validate.engines.device.driver import pci_bus_id
 from facenet_validate.engines.device.interface import Device
@@ -28,7 +29,6 @@ from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.graphs import LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.library import Library, find_library
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
-from facenet_validate.errors import EngineError
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.precision import to_fp16

@@ -10,10 +10,10 @@ import pytest
 
 from facenet_validate.benchmarking.sessions import Session
 from facenet_validate.benchmarking.shift import shift
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.comparison import Report, compare
 from facenet_validate.history.selectors import Selection
 from facenet_validate.history.text import report_lines
-from facenet_validate.verdicts import Verdict
 from tests.history.sessions import make_session, series_of
 
 

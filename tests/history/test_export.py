@@ -7,8 +7,8 @@ from typing import IO
 
 import pytest
 
-from facenet_validate.errors import SettingsError
-from facenet_validate.history.export import COLUMNS, check_free, write_csv, write_whole
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.history.export import COLUMNS, check_free, write_csv, write_file
 from tests.history.sessions import make_session, series_of
 
 
@@ -61,10 +61,10 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
         file.write(b"new")
 
     with pytest.raises(SettingsError, match="No space left"):
-        write_whole(path, fails)
+        write_file(path, fails)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    write_whole(path, succeeds)
+    write_file(path, succeeds)
     assert path.read_text() == "new"
 
 
@@ -86,13 +86,13 @@ def test_a_name_that_cannot_be_is_told(tmp_path: Path, name: str, why: str) -> N
     (tmp_path / "file").touch()
     check_free(tmp_path / name, force=True)
     with pytest.raises(SettingsError, match=f"cannot be written .*{why}"):
-        write_whole(tmp_path / name, lambda file: None)
+        write_file(tmp_path / name, lambda file: None)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_longest_name_is_written(tmp_path: Path) -> None:
     path = tmp_path / ("n" * 255)
-    write_whole(path, lambda file: None)
+    write_file(path, lambda file: None)
     assert path.is_file()
 
 
@@ -106,9 +106,9 @@ def test_a_folder_that_cannot_be_searched_is_told(
         monkeypatch.setattr(Path, method, refuse)
     check_free(tmp_path / "x.csv", force=True)
     with pytest.raises(SettingsError, match="Permission denied"):
-        write_whole(tmp_path / "x.csv", lambda file: None)
+        write_file(tmp_path / "x.csv", lambda file: None)
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be written"):
-        write_whole(tmp_path / "no/x.csv", lambda file: None)
+        write_file(tmp_path / "no/x.csv", lambda file: None)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.benchmarking.sessions import Session
 from facenet_validate.datasets.images import decode_image
-from facenet_validate.errors import SettingsError
 from facenet_validate.history.changes import change_points
 from facenet_validate.history.panel import frame
 from facenet_validate.history.plot import draw, picture_format

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from facenet_validate.errors import SettingsError
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.history.selectors import select
 from facenet_validate.history.series import Filter, Series, group
 from facenet_validate.history.sources import Found, session_id

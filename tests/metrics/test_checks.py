@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.errors import EngineError
+from facenet_validate.base.errors import EngineError
 from facenet_validate.metrics.checks import check_embeddings
 
 NAMES = [f"Ann_Example_{number:04d}.jpg" for number in range(64)]

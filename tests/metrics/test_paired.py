@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import xlogy
 from scipy.stats import binom, binomtest, norm
 
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.paired import (
     compare_counts,
     compare_decisions,
@@ -19,7 +20,6 @@ from facenet_validate.metrics.paired import (
     non_inferiority,
     tango_upper_bound,
 )
-from facenet_validate.verdicts import Verdict
 
 DELTAS = (0.001, 0.003)
 

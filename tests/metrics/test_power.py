@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multinomial
 
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.paired import compare_counts, non_inferiority
 from facenet_validate.metrics.power import failure_probability, minimum_detectable_drop
-from facenet_validate.verdicts import Verdict
 
 MEASURED = [(5, 5), (4, 1), (0, 0), (55, 55)]
 

@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facenet_validate.base.errors import FacenetValidateError
 from facenet_validate.cli import main
-from facenet_validate.errors import FacenetValidateError
-from facenet_validate.given import read_given
 from facenet_validate.models.exported.simplification import optimised
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import load_onnx
+from facenet_validate.run.supplied import read_given
 from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
 from tests.models.small_engines import (
     copied,

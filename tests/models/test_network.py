@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.network import blocks, int8_share, multiply_adds, precision_shares
 from tests.models.small_engines import (
     constant,

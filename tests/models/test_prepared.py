@@ -8,8 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from facenet_validate.base.errors import ModelError
 from facenet_validate.cache import Cache
-from facenet_validate.errors import ModelError
 from facenet_validate.models import pretrained
 from facenet_validate.models.prepared import PreparedModel, check_contract, prepare, source_model
 from facenet_validate.models.pretrained import CarriedFile, locate

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from facenet_validate.base.errors import ModelError
 from facenet_validate.cache import Cache
-from facenet_validate.errors import ModelError
 from facenet_validate.models.prepared import prepare, source_model
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import encode_png
-from facenet_validate.errors import SettingsError
 from facenet_validate.reporting.alignment import alignment_facts
 
 CROP = (0.0, 0.0, 40.0, 40.0)

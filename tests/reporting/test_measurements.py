@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facenet_validate.errors import FacenetValidateError
-from facenet_validate.judge import Gates
-from facenet_validate.reporting.records import Subject, gates_of, measurements_of
+from facenet_validate.base.errors import FacenetValidateError
+from facenet_validate.gates.records import Subject, gates_of, measurements_of
+from facenet_validate.run.judging import Gates
 
 Properties = list[tuple[str, Any]]
 

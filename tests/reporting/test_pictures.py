@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import decode_image, encode_png
-from facenet_validate.errors import DatasetError
 from facenet_validate.reporting.pictures import MOST_PHOTOS, PhotoWithBoxes, face_sheet
 
 GREEN, ORANGE, WHITE = (0, 200, 60), (255, 140, 0), (255, 255, 255)

@@ -7,18 +7,18 @@ from typing import cast
 
 import pytest
 
-from facenet_validate.reporting.folder import ReportFolder
-from facenet_validate.reporting.records import (
+from facenet_validate.gates.records import (
     GateRecord,
     Subject,
     gate_property,
     gates_of,
     verdict_of,
 )
+from facenet_validate.gates.verdicts import GateResult, Verdict, at_least, at_most, worst
+from facenet_validate.reporting.folder import ReportFolder
 from facenet_validate.reporting.results import Results, overall
-from facenet_validate.run import RUN
-from facenet_validate.session import ReportedSession
-from facenet_validate.verdicts import GateResult, Verdict, at_least, at_most, worst
+from facenet_validate.run.run import RUN
+from facenet_validate.run.session import ReportedSession
 
 SUBJECT = Subject("int8", "cpu", "lfw", recipe_only=False)
 

@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.backends import Gpu
-from facenet_validate.closing import Closing
+from facenet_validate.base.closing import Closing
+from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.backends import Gpu
 from facenet_validate.engines.device.driver import (
     DriverCalls,
     compute_capability,
@@ -26,7 +27,6 @@ from facenet_validate.engines.device.interface import (
     PinnedBuffer,
     Stream,
 )
-from facenet_validate.errors import EngineError
 
 __all__ = ["CudaDevice", "gpu", "open_device", "why_no_device", "why_no_pycuda"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from facenet_validate.errors import EngineError
+from facenet_validate.base.errors import EngineError
 
 _LIBRARY = "libcuda.so.1"
 

@@ -12,6 +12,28 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class GpuFacts:
+    """What about a GPU's set-up decides how fast it can be; None where NVML does not tell.
+
+    Attributes
+    ----------
+    driver : str or None
+        Version of NVIDIA's driver.
+    mig : bool or None
+        Whether it is split into instances.
+    power_limit : float or None
+        Watts it may take.
+    application_clock : int or None
+        MHz that the SMs are set to run at under load.
+    """
+
+    driver: str | None
+    mig: bool | None
+    power_limit: float | None
+    application_clock: int | None
+
+
+@dataclass(frozen=True)
 class GpuIdentity:
     """What an engine built on one GPU depends on.
 

@@ -8,14 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from facenet_validate.backends import BackendName, PlanBackend
+from facenet_validate.base.digests import file_digest, short
+from facenet_validate.base.errors import EngineError
+from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
-from facenet_validate.digests import file_digest, short
+from facenet_validate.engines.backends import BackendName, PlanBackend
 from facenet_validate.engines.builds import Artefact
 from facenet_validate.engines.built import BuildFacts, remade_inputs
-from facenet_validate.errors import EngineError
 from facenet_validate.models.prepared import PreparedModel
-from facenet_validate.models.quantization.recipes import Precision
 
 if TYPE_CHECKING:
     from facenet_validate.engines.device.interface import GpuIdentity

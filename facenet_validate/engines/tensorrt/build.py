@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
+from facenet_validate.base.errors import EngineError
+from facenet_validate.base.progress import Report
 from facenet_validate.engines.tensorrt.inspection import (
     CompiledReport,
     compiled_report,
@@ -26,8 +28,6 @@ from facenet_validate.engines.tensorrt.network import (
     shape_of,
 )
 from facenet_validate.engines.tensorrt.options import BuildOptions
-from facenet_validate.errors import EngineError
-from facenet_validate.progress import Report
 
 if TYPE_CHECKING:
     import tensorrt as trt

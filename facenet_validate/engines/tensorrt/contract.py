@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.protocol import TensorInfo
-from facenet_validate.errors import EngineError
 
 if TYPE_CHECKING:
     import tensorrt as trt

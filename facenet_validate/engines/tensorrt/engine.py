@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.closing import Closing
+from facenet_validate.base.closing import Closing
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.blocks import ReplayTimes, repetitions
 from facenet_validate.engines.device.interface import Device, Graph
 from facenet_validate.engines.protocol import EngineInfo, Scope, Work
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer
-from facenet_validate.errors import EngineError
 
 if TYPE_CHECKING:
     from facenet_validate.engines.tensorrt.library import Library

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.device.interface import (
     Device,
     DeviceBuffer,
@@ -18,7 +19,6 @@ from facenet_validate.engines.device.interface import (
 from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, Contract, Piece
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer, layers_from_inspector
 from facenet_validate.engines.tensorrt.log import listening
-from facenet_validate.errors import EngineError
 
 if TYPE_CHECKING:
     import tensorrt as trt

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from facenet_validate.backends import MODULES, PlanBackend
+from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.backends import MODULES, PlanBackend
 from facenet_validate.engines.tensorrt.log import forwarding_logger
-from facenet_validate.errors import EngineError
 
 if TYPE_CHECKING:
     import tensorrt as trt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from facenet_validate.progress import Report
+from facenet_validate.base.progress import Report
 
 if TYPE_CHECKING:
     import tensorrt as trt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from facenet_validate.errors import EngineError
+from facenet_validate.base.errors import EngineError
 
 if TYPE_CHECKING:
     import tensorrt as trt

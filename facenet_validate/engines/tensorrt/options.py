@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from facenet_validate.errors import EngineError
+from facenet_validate.base.errors import EngineError
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from facenet_validate.base.digests import short
+from facenet_validate.base.errors import CacheError, EngineError
+from facenet_validate.base.progress import Report
+from facenet_validate.base.versions import platform_text
+from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.cache.manifest import MANIFEST, Manifest, verified
-from facenet_validate.digests import short
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.build import BUILD_VERSION, Built, build_plan
 from facenet_validate.engines.tensorrt.inspection import CompiledReport
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.network import NetworkReport
 from facenet_validate.engines.tensorrt.options import BuildOptions
-from facenet_validate.errors import CacheError, EngineError
-from facenet_validate.models.quantization.recipes import Precision
-from facenet_validate.progress import Report
-from facenet_validate.versions import platform_text
 
 PLAN = "engine.plan"
 LOG = "build.log"

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facenet_validate.backends import PlanBackend
+from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.backends import PlanBackend
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.library import NAMES, Library
 from facenet_validate.engines.tensorrt.log import listening
 from facenet_validate.engines.tensorrt.plans import kept_manifest
-from facenet_validate.errors import EngineError
 from facenet_validate.models.file_kinds import kind_by_content
 
 if TYPE_CHECKING:

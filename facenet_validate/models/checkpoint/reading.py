@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.anatomy import Embedding, ImageInput
 from facenet_validate.models.exported.graph_view import GraphView
 from facenet_validate.models.exported.head import Head

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.endless import check_ends
 from facenet_validate.models.exported.anatomy import (
     Anatomy,

@@ -10,7 +10,7 @@ from functools import cached_property
 import onnx
 from onnx import TensorProto, helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.passes import described, reads
 
 LARGEST_TENSOR = 2**28

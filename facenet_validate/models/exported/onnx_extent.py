@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.graphdef import wire_fields
 from facenet_validate.models.passes import described
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.anatomy import ImageInput
 from facenet_validate.models.exported.simplification import remedy
 from facenet_validate.models.proof import Runner

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.graphdef import attributes, parse_graph
 from facenet_validate.models.frozen.inference import InferenceGraph, inference_graph
 from facenet_validate.models.frozen.to_onnx import inference_onnx

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.constants import FOLDED, fold
 from facenet_validate.models.frozen.graphdef import (
     BOOL,

@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 
 _PACKAGE = "facenet_validate.tensorflow"
 _Field = descriptor_pb2.FieldDescriptorProto

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.evaluation import Dead, Evaluation, Failed, Layer, is_source
 from facenet_validate.models.frozen.graphdef import (
     attributes,

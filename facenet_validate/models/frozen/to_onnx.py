@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.graphdef import attributes, tensor_value
 from facenet_validate.models.frozen.inference import InferenceGraph
 from facenet_validate.models.frozen.layers import Window, kernel_of_pool, window

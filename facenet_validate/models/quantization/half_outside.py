@@ -7,7 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.passes import embedding_tail
 from facenet_validate.models.quantization.half_range import LARGEST, SMALLEST_NORMAL
 

@@ -7,9 +7,9 @@ import copy
 import onnx
 from onnx import TensorProto
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
+from facenet_validate.base.vocabulary import Precision
 from facenet_validate.models.passes import embedding_tail, remove_round_trips
-from facenet_validate.models.quantization.recipes import Precision
 
 FP16_VERSION = 2
 

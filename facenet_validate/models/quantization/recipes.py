@@ -6,13 +6,11 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Precision = Literal["fp32", "fp16", "int8"]
-Target = Literal["cpu", "cpu-vnni", "tensorrt"]
+from facenet_validate.base.vocabulary import Target
+
 Method = Literal["minmax", "percentile", "entropy"]
 Placement = Literal["tensors", "operands"]
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-TARGETS: tuple[Target, ...] = ("cpu", "cpu-vnni", "tensorrt")
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 
 MINIMUM_CALIBRATION_IMAGES = 500

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facenet_validate.errors import CacheError
+from facenet_validate.base.errors import CacheError
 from facenet_validate.models.network import Block
 
 Keep = frozenset[str]

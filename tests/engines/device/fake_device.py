@@ -17,8 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.device.interface import GpuIdentity
-from facenet_validate.errors import EngineError
 
 GPU = GpuIdentity("Fake GPU", "9.0", 132, 2**30)
 

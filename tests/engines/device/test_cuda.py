@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.device import cuda
 from facenet_validate.engines.device.cuda import CudaDevice, open_device
 from facenet_validate.engines.device.driver import DriverCalls
 from facenet_validate.engines.device.interface import GpuIdentity
-from facenet_validate.errors import EngineError
 from tests.engines.device.fake_pycuda import FakePycuda
 from tests.engines.device.test_driver import Libcuda
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.device.driver import (
     DriverCalls,
     compute_capability,
@@ -15,7 +16,6 @@ from facenet_validate.engines.device.driver import (
     pci_bus_id,
     why_no_device,
 )
-from facenet_validate.errors import EngineError
 
 NAMES = {
     3: b"CUDA_ERROR_NOT_INITIALIZED",

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.tensorrt.library import Library, find_library
-from facenet_validate.errors import EngineError
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
 from facenet_validate.models.quantization.precision import to_fp16
 from facenet_validate.models.quantization.recipes import int8_recipe

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import onnx
 import pytest
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.tensorrt.build import build_plan, parsed_report
 from facenet_validate.engines.tensorrt.library import Library, describe_library
 from facenet_validate.engines.tensorrt.log import Messages, listening
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
-from facenet_validate.errors import EngineError
 from facenet_validate.models.network import multiply_adds
 from facenet_validate.models.quantization.precision import to_fp16
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, find_library
-from facenet_validate.errors import EngineError
 from tests.engines.device.fake_device import FakeDevice, Misuse
 from tests.engines.device.fake_runtime import (
     IMAGE,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.tensorrt.library import Library, describe_library, find_library
-from facenet_validate.errors import EngineError
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT
 
 

@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.cache import Cache
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.network import (
@@ -20,7 +21,6 @@ from facenet_validate.engines.tensorrt.network import (
 )
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
 from facenet_validate.engines.tensorrt.plans import cached_plan, precision_of
-from facenet_validate.errors import EngineError
 from facenet_validate.models.network import int8_share, multiply_adds
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
 from facenet_validate.models.quantization.recipes import int8_recipe

@@ -9,8 +9,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from facenet_validate.base.digests import file_digest, inputs_digest
+from facenet_validate.base.errors import EngineError
 from facenet_validate.cache import Cache, Entry
-from facenet_validate.digests import file_digest, inputs_digest
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.library import Library, describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
@@ -21,7 +22,6 @@ from facenet_validate.engines.tensorrt.plans import (
     plan_inputs,
     precision_of,
 )
-from facenet_validate.errors import EngineError
 from facenet_validate.models.quantization.precision import to_fp16
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT
 from tests.models.small_facenet import small_facenet

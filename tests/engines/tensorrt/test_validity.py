@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import onnx
 import pytest
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.cache import Cache
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.build import build_plan
 from facenet_validate.engines.tensorrt.library import Features, Library, describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
 from facenet_validate.engines.tensorrt.validity import PlanHeader, explain_plan, is_plan
-from facenet_validate.errors import EngineError
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT, ILogger, Severity
 
 H200 = GpuIdentity("NVIDIA H200", "9.0", 132, 150_000_000_000)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.anatomy import Anatomy
 from facenet_validate.models.exported.canonical import canonical
 from tests.models.exported import exporter_styles as styles

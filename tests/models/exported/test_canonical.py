@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.canonical import canonical
 from facenet_validate.models.exported.simplification import optimised
 from facenet_validate.models.passes import sort_nodes

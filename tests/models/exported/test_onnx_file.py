@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.onnx_extent import PART_LIMIT
 from facenet_validate.models.exported.onnx_file import external_files, load_onnx
 from facenet_validate.models.sources import model_digest

@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.conversion import convert_frozen_graph, frozen_graph_runner
 from facenet_validate.models.frozen.graphdef import graph_message, tensor_value
 from facenet_validate.models.prepared import PreparedModel
@@ -48,7 +48,8 @@ def test_agrees_with_opencv_on_drawn_faces(
 
 
 def test_agrees_with_opencv_on_real_faces(prepared: PreparedModel, lfw_folder: Any) -> None:
-    from facenet_validate.datasets.images import decode_image, standardize
+    from facenet_validate.base.preprocessing import standardize
+    from facenet_validate.datasets.images import decode_image
     from facenet_validate.datasets.layout import find_layout
 
     photos = find_layout(lfw_folder).photos

@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.constants import _ELEMENTWISE, _SIZES
 from facenet_validate.models.frozen.conversion import convert_frozen_graph, frozen_graph_runner
 from facenet_validate.models.frozen.graphdef import BOOL, attributes, graph_message, parse_graph

@@ -11,15 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.benchmarking.machine import cpu_identity
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.vocabulary import TARGETS, Target
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.network import int8_share, multiply_adds
 from facenet_validate.models.passes import embedding_tail
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
 from facenet_validate.models.quantization.precision import infer_precision
 from facenet_validate.models.quantization.qdq import mean_error, quantized_weight
-from facenet_validate.models.quantization.recipes import TARGETS, Target, choose_target, int8_recipe
+from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 from tests.models.small_facenet import SIZE, small_facenet
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.passes import embedding_tail, name_nodes

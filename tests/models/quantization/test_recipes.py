@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from facenet_validate.models.quantization.recipes import TARGETS, choose_target, int8_recipe
+from facenet_validate.base.vocabulary import TARGETS
+from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
 
 def test_targets_follow_the_flags() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facenet_validate.errors import CacheError
+from facenet_validate.base.errors import CacheError
 from facenet_validate.models.network import Block
 from facenet_validate.models.quantization.sensitivity import (
     Keep,

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.errors import ModelError
+from facenet_validate.base.errors import ModelError
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate
 from facenet_validate.models.quantization.precision import infer_precision
 from facenet_validate.models.quantization.recipes import int8_recipe

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from facenet_validate.errors import MeasurementError
-from facenet_validate.wording import quoted
+from facenet_validate.base.errors import MeasurementError
+from facenet_validate.base.wording import quoted
 
 EXPECTED = (
     "expected numbers, text, True, False, None, paths, numpy values, or lists and mappings of these"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.errors import CacheError, DatasetError, FacenetValidateError, ModelError
-from facenet_validate.reporting.records import gates_of
+from facenet_validate.base.errors import CacheError, DatasetError, FacenetValidateError, ModelError
+from facenet_validate.gates.records import gates_of
 from facenet_validate.reporting.terminal import failure_table
 
 TRY = pytest.StashKey[int]()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-from facenet_validate.errors import SettingsError
-from facenet_validate.versions import ONNX_RUNTIMES, distribution_version
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.versions import ONNX_RUNTIMES, distribution_version
 
 BackendName = Literal["onnxruntime", "onnxruntime-cuda", "tensorrt", "tensorrt-rtx"]
 PlanBackend = Literal["tensorrt", "tensorrt-rtx"]

@@ -9,16 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import platformdirs
 
-from facenet_validate.backends import BACKENDS
-from facenet_validate.errors import SettingsError
-from facenet_validate.models.quantization.recipes import (
-    MINIMUM_CALIBRATION_IMAGES,
-    PRECISIONS,
-    TARGETS,
-    Target,
-)
-from facenet_validate.paths import checked, named_path
-from facenet_validate.wording import quoted
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.paths import checked, named_path
+from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
+from facenet_validate.base.wording import quoted
+from facenet_validate.engines.backends import BACKENDS
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope

@@ -18,11 +18,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from facenet_validate.base.errors import FacenetValidateError
 from facenet_validate.cli import main
-from facenet_validate.errors import FacenetValidateError
-from facenet_validate.given import read_given
 from facenet_validate.models.prepared import PreparedModel
-from facenet_validate.run import Run
+from facenet_validate.run.run import Run
+from facenet_validate.run.supplied import read_given
 from tests.models.exported.exporter_styles import fixed_batch
 from tests.models.small_engines import (
     constant,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facenet_validate.benchmarking import machine
-from facenet_validate.benchmarking.machine import (
+from facenet_validate.base import machine
+from facenet_validate.base.machine import (
     CpuIdentity,
     affinity_text,
     cpu_identity,

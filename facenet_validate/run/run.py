@@ -14,27 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from facenet_validate.backends import Backend, choose_backend, installed_version
-from facenet_validate.benchmarking.machine import CpuIdentity, cpu_identity, flags_digest
-from facenet_validate.errors import BaselineError, DatasetError, SettingsError
-from facenet_validate.gates import GatesFile, read_gates
-from facenet_validate.gates_document import is_ours, may_be_there
-from facenet_validate.given import (
+from facenet_validate.base.errors import BaselineError, DatasetError, SettingsError
+from facenet_validate.base.machine import CpuIdentity, cpu_identity, flags_digest
+from facenet_validate.base.progress import Progress
+from facenet_validate.base.vocabulary import Target
+from facenet_validate.base.wording import path_text
+from facenet_validate.engines.backends import Backend, choose_backend, installed_version
+from facenet_validate.gates.document import is_ours, may_be_there
+from facenet_validate.gates.limits import GatesFile, read_gates
+from facenet_validate.models.pretrained import PRETRAINED, locate
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES, choose_target
+from facenet_validate.run.settings import Given, Settings, gather, resolve
+from facenet_validate.run.supplied import (
     GivenEngine,
     check_against,
     check_runnable,
     read_given,
     settings_for_given,
 )
-from facenet_validate.models.pretrained import PRETRAINED, locate
-from facenet_validate.models.quantization.recipes import (
-    MINIMUM_CALIBRATION_IMAGES,
-    Target,
-    choose_target,
-)
-from facenet_validate.progress import Progress
-from facenet_validate.settings import Given, Settings, gather, resolve
-from facenet_validate.wording import path_text
 
 if TYPE_CHECKING:
     from facenet_validate.benchmarking.recording import Measured

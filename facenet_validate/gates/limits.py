@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from facenet_validate.errors import BaselineError
-from facenet_validate.gates_document import read_document
-from facenet_validate.models.quantization.recipes import PRECISIONS, TARGETS
-from facenet_validate.wording import nearest, path_text, quoted
+from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
+from facenet_validate.base.wording import nearest, path_text, quoted
+from facenet_validate.gates.document import read_document
 
 SCHEMA = 1
 KEYS = ("schema", "require", "sets", "gates")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from facenet_validate.errors import SettingsError
-from facenet_validate.settings import OPTIONS, Given, Option, Settings, gather, resolve
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.run.settings import OPTIONS, Given, Option, Settings, gather, resolve
 
 ROOT = Path("/project")
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from facenet_validate.base.errors import FacenetValidateError
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
-from facenet_validate.errors import FacenetValidateError
-from facenet_validate.settings import OPTIONS, Option, Settings, gather, resolve
+from facenet_validate.run.settings import OPTIONS, Option, Settings, gather, resolve
 from tests.closed_folders import close_folder
 from tests.models.small_facenet import small_facenet
 

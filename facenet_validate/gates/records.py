@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from facenet_validate.reporting.plain import plain
-from facenet_validate.verdicts import GateResult, Verdict, worst
+from facenet_validate.gates.plain import plain
+from facenet_validate.gates.verdicts import GateResult, Verdict, worst
 
 GATE = "facenet.gate"
 MEASUREMENT = "facenet.measurement"

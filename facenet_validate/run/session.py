@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from _pytest.junitxml import xml_key
 
+from facenet_validate.gates.records import gates_of, measurements_of, merged
 from facenet_validate.reporting.folder import UNFINISHED, ReportFolder
-from facenet_validate.reporting.records import gates_of, measurements_of, merged
 from facenet_validate.reporting.results import (
     SCHEMA,
     Results,
@@ -19,7 +19,7 @@ from facenet_validate.reporting.results import (
     first_line,
     has_ended,
 )
-from facenet_validate.run import RUN, Run, named_report_folder
+from facenet_validate.run.run import RUN, Run, named_report_folder
 
 COLLECTED = pytest.StashKey[bool]()
 """Whether this process collected tests of ours."""

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-from facenet_validate.errors import SettingsError
+from facenet_validate.base.errors import SettingsError
 
 _STANDARD = (0, 1, 2)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from facenet_validate.errors import BaselineError
-from facenet_validate.gates import GATES, read_gates
-from facenet_validate.models.quantization.recipes import PRECISIONS, TARGETS
+from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
+from facenet_validate.gates.limits import GATES, read_gates
 
 SHIPPED = Path(__file__).parents[1] / "baselines" / "gates.toml"
 

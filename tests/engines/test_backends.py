@@ -6,8 +6,8 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from facenet_validate.backends import Gpu, choose_backend
-from facenet_validate.errors import SettingsError
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.engines.backends import Gpu, choose_backend
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
             return "1.0"
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("facenet_validate.backends.find_spec", find_spec)
-    monkeypatch.setattr("facenet_validate.versions.metadata.version", version)
+    monkeypatch.setattr("facenet_validate.engines.backends.find_spec", find_spec)
+    monkeypatch.setattr("facenet_validate.base.versions.metadata.version", version)
     return found
 
 

@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.outcomes import running_properties
-from facenet_validate.reporting.records import (
+from facenet_validate.gates.records import (
     GateRecord,
     Subject,
     gate_property,
     gates_of,
     measurement_property,
 )
-from facenet_validate.reporting.terminal import failure_table
-from facenet_validate.run import Run
-from facenet_validate.verdicts import (
+from facenet_validate.gates.verdicts import (
     GateResult,
     Verdict,
     at_least,
@@ -25,6 +22,9 @@ from facenet_validate.verdicts import (
     not_evaluated,
     worst,
 )
+from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.run.outcomes import running_properties
+from facenet_validate.run.run import Run
 
 _OTHER_COMPARISONS = {
     "reference": {"accuracy.against_drop"},

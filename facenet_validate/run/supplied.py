@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenet_validate.errors import ModelError, SettingsError
+from facenet_validate.base.errors import ModelError, SettingsError
+from facenet_validate.base.vocabulary import TARGETS, Precision, Target
 from facenet_validate.models.file_kinds import kind_by_content, kind_by_name, missing
-from facenet_validate.models.quantization.recipes import RECIPE_KEY, TARGETS, Precision, Target
-from facenet_validate.settings import Settings
+from facenet_validate.models.quantization.recipes import RECIPE_KEY
+from facenet_validate.run.settings import Settings
 
 if TYPE_CHECKING:
     import onnx
 
-    from facenet_validate.backends import Backend
     from facenet_validate.cache import Cache
+    from facenet_validate.engines.backends import Backend
 
 _EXPECTED = "Expected an ONNX engine (.onnx) or a TensorRT plan."
 

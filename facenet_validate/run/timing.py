@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from facenet_validate.judge import Gates
-from facenet_validate.run import Run
-from facenet_validate.verdicts import GateResult, Verdict, not_evaluated
+from facenet_validate.gates.verdicts import GateResult, Verdict, not_evaluated
+from facenet_validate.run.judging import Gates
+from facenet_validate.run.run import Run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from facenet_validate.errors import BaselineError
-from facenet_validate.wording import path_text, reason
+from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.files import CONFLICT_MARKERS
+from facenet_validate.base.wording import path_text, reason
 
 LARGEST = 64 * 1024
 """Bytes of a gates file; the one that comes with this package has 6,000."""
@@ -103,8 +104,6 @@ def _text(path: Path) -> str:
 
 def _conflict(text: str) -> str:
     """Return what to do about a merge conflict, if there is one: no TOML line begins like that."""
-    from facenet_validate.benchmarking.baselines import CONFLICT_MARKERS
-
     for number, line in enumerate(text.split("\n"), start=1):
         if line.startswith(CONFLICT_MARKERS):
             return (

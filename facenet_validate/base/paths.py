@@ -11,8 +11,8 @@ import errno
 import os
 from pathlib import Path
 
-from facenet_validate.errors import SettingsError
-from facenet_validate.wording import path_text, quoted, reason
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.wording import path_text, quoted, reason
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 

@@ -1,0 +1,1 @@
+"""The vocabulary, and what every room above needs: errors, digests, files, machine facts."""

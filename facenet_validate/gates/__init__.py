@@ -1,0 +1,1 @@
+"""Gates: their limits, verdicts and records."""

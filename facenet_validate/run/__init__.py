@@ -1,0 +1,1 @@
+"""One run of the suites: settings, supplied engines, judging, timing, reports being filled."""
