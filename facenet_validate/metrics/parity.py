@@ -165,3 +165,14 @@ def compare_pairs(
         max_shift=float(np.abs(shift).max()),
         flipped=int(np.count_nonzero(flipped)),
     )
+
+
+def largest_distance(a: Floats, b: Floats) -> float:
+    """Return the largest L2 distance between rows of two ``(N, D)`` arrays; NaN where a value is.
+
+    Examples
+    --------
+    >>> largest_distance(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[3.0, 4.0], [1.0, 1.0]]))
+    5.0
+    """
+    return float(np.linalg.norm(np.asarray(a, np.float64) - b, axis=1).max())
