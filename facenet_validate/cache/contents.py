@@ -10,12 +10,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from facenet_validate.cache.kinds import KINDS
 from facenet_validate.cache.manifest import MANIFEST, Manifest, brief, flat, read
 from facenet_validate.cache.store import LAYOUT
 from facenet_validate.wording import reason
@@ -23,20 +24,6 @@ from facenet_validate.wording import reason
 State = Literal["entry", "folder", "other version", "set aside", "left over"]
 """An entry of `Cache`; a data set's own folder or file; an entry of another layout; a damaged entry
 that was replaced; what a killed process left."""
-
-KINDS: Mapping[str, str] = {
-    "prepared": "model, FP32 ONNX",
-    "proof": "proof of a prepared model",
-    "fp16": "FP16 graph",
-    "int8": "INT8 graph",
-    "plan": "TensorRT engine",
-    "timing": "TensorRT timing cache",
-    "embeddings": "embeddings",
-    "faces": "aligned faces",
-    "synthetic": "drawn faces",
-    "tuning": "losses that quantize --tune measured",
-}
-"""The kinds, for people."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LAYOUT = re.compile(r"v[0-9]+")

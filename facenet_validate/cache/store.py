@@ -29,6 +29,7 @@ from typing import Any
 
 from facenet_validate.cache import manifest
 from facenet_validate.cache.locks import BUILDING, beside, locked, mark_used, publish, sync_folder
+from facenet_validate.cache.misses import why_missed
 from facenet_validate.digests import inputs_digest, short
 from facenet_validate.errors import CacheError
 
@@ -36,7 +37,6 @@ LAYOUT = "v2"
 """The folder of entries of this layout."""
 
 _REBUILD = "a rebuild was asked for"
-_COMPARED = 64  # newest entries a miss is compared with: reading thousands would take seconds
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Cache:
                 if found is not None:
                     return found
             before, damage = manifest.verified(folder, kind, filename)
-            reason = anew or damage or self._news(kind, inputs)
+            reason = anew or damage or why_missed(self.root / LAYOUT, kind, inputs)
             staging = beside(folder, BUILDING)
             staging.mkdir()
             try:
@@ -232,31 +232,6 @@ class Cache:
                 rmtree(staging, ignore_errors=True)
         digest = made.files[filename].sha256
         return Entry(folder / filename, digest, folder.name, False, f"miss: {reason}")
-
-    def _news(self, kind: str, inputs: Mapping[str, Any]) -> str:
-        """Return how the inputs differ from those of the nearest of the newest entries."""
-        known = [found.inputs for found in newest(self.root / LAYOUT / kind, _COMPARED)]
-        if not known:
-            return "first build"
-        nearest = min((manifest.differences(before, inputs) for before in known), key=len)
-        return "; ".join(str(difference) for difference in nearest)
-
-
-def newest(folder: Path, most: int) -> Iterator[manifest.Manifest]:
-    """Yield the manifests of a kind's entries, the last used first."""
-    with os.scandir(folder) as found:
-        paths = [Path(entry.path) for entry in found if not entry.name.startswith(".")]
-    for path in sorted(paths, key=_used, reverse=True)[:most]:
-        known = manifest.read(path)
-        if known is not None:
-            yield known
-
-
-def _used(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:  # removed meanwhile
-        return 0.0
 
 
 @contextmanager
