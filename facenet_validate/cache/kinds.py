@@ -1,4 +1,4 @@
-"""The kinds of entries: what each is, and which inputs say what it is of."""
+"""The kinds of entries: what each is, and which inputs tell its subject."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Kind:
     title : str
         What it is, for people.
     subject : tuple of str
-        The inputs that say what an entry is of, nested ones as ``recipe.target``. Two entries that
-        agree in them are builds of the same thing, and a miss says what changed between them. The
-        digest of an artefact that the cache made stands for what that artefact is of; another text
-        for its first word, so that a library's version is left out.
+        Names of inputs, nested ones as ``recipe.target``. Entries that agree in them have the same
+        subject: one is a newer build of the other, and a miss says what changed. Digests of two
+        artefacts of the cache agree if the artefacts have the same subject. Other texts agree if
+        their first words do, so a library agrees with its next version.
     """
 
     title: str

@@ -1,9 +1,9 @@
-"""Why an artefact is not in the cache: what changed since the last build of the same thing.
+"""Why an artefact is not in the cache: what changed since the last build of the same subject.
 
-Every new key is a miss, but only a build of the same subject can have changed: INT8 embeddings are
-no changed FP32 ones. `KINDS` says which inputs make the subject. One of them is often the digest of
-an artefact that the cache made itself. It changes with every version of what made the artefact, so
-its manifest is asked what that was made from, back to the user's model.
+Only an entry of the same subject can have changed: the first INT8 embeddings are a first build,
+whatever FP32 embeddings there are. `KINDS` names the inputs that tell the subject. Often one of
+them is the digest of a graph or an engine, which changes with every version of the recipe. The
+manifest of that graph or engine leads back to the user's model, which stays the same.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def why_missed(entries: Path, kind: str, inputs: Mapping[str, Any]) -> str:
 
 @dataclass
 class _Subjects:
-    """What entries are of.
+    """Finds the subjects of entries.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class _Subjects:
         }
 
     def of(self, kind: str, inputs: Mapping[str, Any], below: frozenset[str] = frozenset()) -> Any:
-        """Return what an entry is of, to be compared; ``below`` are digests that led here."""
+        """Return the subject of an entry; ``below`` are the digests that led to it."""
         values = manifest.flat(inputs)
         names = KINDS[kind].subject if kind in KINDS else ()
         return [self._of_value(values.get(name), below) for name in names]
@@ -77,7 +77,7 @@ class _Subjects:
     def _of_value(self, value: Any, below: frozenset[str]) -> Any:
         if not isinstance(value, str):
             return value
-        # A conversion may leave a model's bytes as they are: its digest is its own input then.
+        # A conversion may change nothing: then an artefact's digest is among its own inputs.
         if len(value) == 64 and value not in below and value in self.made:
             maker = self.made[value]
             return self.of(maker.kind, maker.inputs, below | {value})
