@@ -59,11 +59,6 @@ class RocCurve:
     far: NDArray[np.float64]
     tar: NDArray[np.float64]
 
-    @property
-    def frr(self) -> NDArray[np.float64]:
-        """Share of genuine pairs rejected, (C,); against ``far`` this is the DET curve."""
-        return 1 - self.tar
-
 
 @dataclass(frozen=True, eq=False)
 class Roc:
@@ -136,7 +131,7 @@ class Roc:
         return float(far[before] + share * (far[after] - far[before]))
 
     def curve(self) -> RocCurve:
-        """Return the corners of the ROC and DET curves; points on a straight line are left out."""
+        """Return the corners of the ROC; points on a straight line between them are left out."""
         genuine, impostor = np.diff(self.genuine), np.diff(self.impostor)
         # Whole numbers, so that a corner is a corner exactly.
         turns = genuine[1:] * impostor[:-1] != genuine[:-1] * impostor[1:]

@@ -101,33 +101,6 @@ def pair_products(embeddings: Floats, left: Integers, right: Integers) -> NDArra
     return products
 
 
-def best_threshold(distances: Floats, same: Booleans) -> float:
-    """Return the lowest of the thresholds with the most right decisions.
-
-    Every decision a threshold can make is tried: the candidates are the midpoints of neighbouring
-    distinct distances, the smallest distance (accept nothing) and the number after the largest
-    (accept everything). No grid of steps is involved.
-
-    Parameters
-    ----------
-    distances : (P,) float array
-        Distances of the training pairs.
-    same : (P,) bool array
-        True for genuine pairs.
-
-    Returns
-    -------
-    float
-        The threshold; accept when ``distance < threshold``.
-
-    Raises
-    ------
-    ValueError
-        As :func:`check_scores`.
-    """
-    return Roc.from_pairs(distances, same).best_threshold()
-
-
 def decisions(distances: Floats, folds: Integers, thresholds: NDArray[np.float64]) -> Booleans:
     """Return which pairs are accepted, each at its own fold's threshold.
 
