@@ -184,7 +184,7 @@ def compare_all_pairs(
     ValueError
         As :func:`all_pairs`.
     """
-    before = _Gallery.of(reference, identities, targets).scored
+    before = all_pairs(reference, identities, targets)
     frozen = np.array([point.threshold for point in before.points])
     after = _Gallery.of(engine, identities, targets, frozen)
     drops = []

@@ -122,13 +122,8 @@ class Roc:
         return int(doubled) / (2 * int(self.genuine[-1]) * int(self.impostor[-1]))
 
     def eer(self) -> float:
-        """Return FAR where it equals FRR, on the straight line between the two ROC points."""
-        far = self.impostor / self.impostor[-1]
-        gap = far - (1 - self.genuine / self.genuine[-1])
-        after = int(np.searchsorted(gap, 0))
-        before = after - 1
-        share = -gap[before] / (gap[after] - gap[before])
-        return float(far[before] + share * (far[after] - far[before]))
+        """Return the equal-error rate, as :func:`equal_error_rate`."""
+        return equal_error_rate(self.impostor / self.impostor[-1], self.genuine / self.genuine[-1])
 
     def curve(self) -> RocCurve:
         """Return the corners of the ROC; points on a straight line between them are left out."""
@@ -155,6 +150,32 @@ class Roc:
             interval=_clopper_pearson(hits, trials),
             threshold=float(self.thresholds[k]),
         )
+
+
+def equal_error_rate(far: NDArray[np.float64], tar: NDArray[np.float64]) -> float:
+    """Return FAR where it equals the share of genuine pairs rejected, 1 − TAR.
+
+    The ROC is taken as straight between its points.
+
+    Parameters
+    ----------
+    far, tar : (C,) float64 array
+        The ROC, ascending from (0, 0) to (1, 1).
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> equal_error_rate(np.array([0, 0.25, 1]), np.array([0, 0.75, 1]))
+    0.25
+    """
+    gap = far - (1 - tar)
+    after = int(np.searchsorted(gap, 0))
+    before = after - 1
+    share = -gap[before] / (gap[after] - gap[before])
+    return float(far[before] + share * (far[after] - far[before]))
 
 
 def _clopper_pearson(hits: int, trials: int) -> tuple[float, float]:

@@ -163,7 +163,9 @@ def evaluate(
         training pairs of a fold lack genuine or impostor pairs.
     """
     thresholds = choose_thresholds(distances, same, folds)
-    return evaluate_at(distances, same, folds, thresholds, distance_name=distance_name)
+    correct = decisions(distances, folds, thresholds) == same
+    roc = Roc.from_pairs(distances, same)
+    return scores(roc, correct, folds, thresholds, distance_name=distance_name)
 
 
 def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDArray[np.float64]:
@@ -188,7 +190,7 @@ def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDA
     measured = np.atleast_2d(distances)
     for row in measured:
         check_scores(row, same)
-    count = len(_check_folds(folds, measured[0]))
+    count = _check_folds(folds, measured[0])
     orders = np.argsort(measured, axis=1)
     thresholds = np.empty(count)
     for fold in range(count):
@@ -206,30 +208,54 @@ def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDA
     return thresholds
 
 
-def evaluate_at(
-    distances: Floats,
-    same: Booleans,
+def scores(
+    roc: Roc,
+    correct: Booleans,
     folds: Integers,
     thresholds: NDArray[np.float64],
     *,
     distance_name: str,
 ) -> Verification:
-    """Score pairs at given thresholds, one a fold; otherwise as :func:`evaluate`."""
-    check_scores(distances, same)
-    fold_sizes = _check_folds(folds, distances)
-    right = decisions(distances, folds, thresholds) == same
-    fold_accuracies = np.bincount(folds, weights=right) / fold_sizes
-    pooled = Roc.from_pairs(distances, same)
+    """Return the figures of pairs that are decided.
+
+    Parameters
+    ----------
+    roc : Roc
+        Of all pairs.
+    correct : (P,) bool array
+        Which pairs are decided rightly.
+    folds : (P,) integer array
+        Fold of each pair, 0 to K−1, K ≥ 2; no fold is empty.
+    thresholds : (K,) float64 array
+        What each fold's pairs were decided at.
+    distance_name : str
+        As in :func:`evaluate`.
+
+    Returns
+    -------
+    Verification
+
+    Examples
+    --------
+    >>> roc = Roc.from_pairs(np.array([0.4, 2.0, 0.4, 0.8]), np.array([True, False] * 2))
+    >>> correct = np.array([True, True, True, False])
+    >>> found = scores(
+    ...     roc, correct, np.array([0, 0, 1, 1]), np.array([0.6, 1.2]), distance_name="squared L2"
+    ... )
+    >>> found.accuracy, found.accuracy_std, found.accuracy_se, found.auc
+    (0.75, 0.25, 0.25, 1.0)
+    """
+    accuracies = np.bincount(folds, weights=correct) / np.bincount(folds)
     return Verification(
-        protocol=f"{distance_name}, {len(fold_sizes)} folds by position",
-        accuracy=float(fold_accuracies.mean()),
-        accuracy_std=float(fold_accuracies.std()),
-        accuracy_se=float(fold_accuracies.std(ddof=1) / math.sqrt(len(fold_sizes))),
-        auc=pooled.auc(),
-        eer=pooled.eer(),
-        tar_at_far=tuple(pooled.tar_at_far(target) for target in FAR_TARGETS),
+        protocol=f"{distance_name}, {len(accuracies)} folds by position",
+        accuracy=float(accuracies.mean()),
+        accuracy_std=float(accuracies.std()),
+        accuracy_se=float(accuracies.std(ddof=1) / math.sqrt(len(accuracies))),
+        auc=roc.auc(),
+        eer=roc.eer(),
+        tar_at_far=tuple(roc.tar_at_far(target) for target in FAR_TARGETS),
         thresholds=thresholds,
-        fold_accuracies=fold_accuracies,
+        fold_accuracies=accuracies,
     )
 
 
@@ -256,12 +282,12 @@ def _check_rows(embeddings: Floats, left: Integers, right: Integers) -> None:
             )
 
 
-def _check_folds(folds: Integers, distances: Floats) -> NDArray[np.int64]:
-    """Return the size of each fold."""
+def _check_folds(folds: Integers, distances: Floats) -> int:
+    """Return how many folds there are; raise ValueError unless they are 0 to K−1, K ≥ 2."""
     check_length("folds", folds, distances)
     if not np.issubdtype(folds.dtype, np.integer):
         raise ValueError(f"folds must be integers, found {folds.dtype}")
     found = np.unique(folds)
     if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
         raise ValueError(f"expected at least two folds, numbered from 0, found {found.tolist()}")
-    return np.bincount(folds)
+    return len(found)
