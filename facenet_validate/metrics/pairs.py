@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -56,6 +56,13 @@ class PairList:
 
     def __len__(self) -> int:
         return len(self.left)
+
+    def equals(self, other: PairList) -> bool:
+        """Return whether the other has the same pairs in the same order."""
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)
+        )
 
     def without(self, rows: Integers) -> PairList:
         """Return the pairs without some, say known label errors; the others keep their folds.
