@@ -156,6 +156,18 @@ def all_pairs(
         If shapes do not fit, an embedding is NaN or infinite, a target is out of range, or there
         are fewer than three identities or than two with at least two images, so that none can be
         left out.
+
+    Examples
+    --------
+    Three people; the pair of people 1 and 2 is the closest, and half of its image pairs are near:
+
+    >>> embeddings = np.array([[0.0], [1.0], [4.0], [6.0], [9.0]])
+    >>> found = all_pairs(embeddings, np.array([0, 0, 1, 1, 2]), targets=(0.3,))
+    >>> found.genuine_pairs, found.impostor_pairs
+    (2, 8)
+    >>> point = found.points[0]
+    >>> point.tar, point.far, point.threshold
+    (1.0, 0.25, 12.5)
     """
     return _Gallery.of(embeddings, identities, targets).scored
 
@@ -183,6 +195,16 @@ def compare_all_pairs(
     ------
     ValueError
         As :func:`all_pairs`.
+
+    Examples
+    --------
+    The engine moves one image of person 1 away from the other:
+
+    >>> reference = np.array([[0.0], [1.0], [4.0], [6.0], [9.0]])
+    >>> engine = np.array([[0.0], [1.0], [4.0], [8.0], [9.0]])
+    >>> found = compare_all_pairs(reference, engine, np.array([0, 0, 1, 1, 2]), targets=(0.3,))
+    >>> found.drops[0].drop, found.drops[0].frozen_far, found.drops[0].frozen_tar
+    (0.5, 0.25, 0.5)
     """
     before = all_pairs(reference, identities, targets)
     frozen = np.array([point.threshold for point in before.points])

@@ -81,6 +81,30 @@ def bootstrap_identities(
     ------
     ValueError
         If lengths do not fit, or a pair's kind contradicts its identities.
+
+    Examples
+    --------
+    The engine halves its embeddings and loses the impostor pairs at the reference's thresholds. Two
+    people are few: the drop may be 0 or 0.5, as they are drawn.
+
+    >>> from facenet_validate.metrics.view2 import evaluate_embeddings
+    >>> embeddings = np.array([[0.0], [4.0], [10.0], [14.0]])
+    >>> pairs = PairList(
+    ...     left=np.array([0, 1, 2, 1]),
+    ...     right=np.array([1, 2, 3, 2]),
+    ...     same=np.array([True, False, True, False]),
+    ...     folds=np.array([0, 0, 1, 1]),
+    ... )
+    >>> reference, engine = (evaluate_embeddings(e, pairs) for e in (embeddings, embeddings / 2))
+    >>> found = bootstrap_identities(
+    ...     pairs,
+    ...     np.array([0, 0, 1, 1]),
+    ...     reference=reference,
+    ...     engine=engine,
+    ...     frozen=reference.rule.distances(embeddings / 2, pairs),
+    ... )
+    >>> found.drop, found.accuracy, found.auc
+    ((0.0, 0.5), (0.0, 0.0), (0.0, 0.0))
     """
     check_scores(frozen, pairs.same)
     for name, view in (("reference", reference), ("engine", engine)):

@@ -44,6 +44,14 @@ def check_embeddings(
         If the array is not two-dimensional, has not one row an image, holds NaN or infinity, has
         rows whose L2 norm is further than 0.1 from 1, has all rows within an L2 distance of 1e-2
         though the images differ, or has rows of different pictures that agree in every bit.
+
+    Examples
+    --------
+    >>> check_embeddings(np.eye(2), ["Ann_0001.jpg", "Bob_0001.jpg"], what="int8 engine")
+    >>> broken = np.array([[1.0, 0.0], [np.nan, 1.0]])
+    >>> check_embeddings(broken, ["Ann_0001.jpg", "Bob_0001.jpg"], what="int8 engine")
+    Traceback (most recent call last):
+    facenet_validate...EngineError: int8 engine: 1 of 2 embeddings hold NaN or infinity, ...
     """
     if embeddings.ndim != 2 or not embeddings.size:
         raise EngineError(

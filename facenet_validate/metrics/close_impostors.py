@@ -27,6 +27,14 @@ class People:
         The person in each image, from 0 to I−1.
     images : (I,) intp array
         How many images show each.
+
+    Examples
+    --------
+    >>> people = People(of_image=np.array([0, 0, 1, 2, 1]), images=np.array([2, 2, 1]))
+    >>> people.pairs, [rows.tolist() for rows in people.genuine()]
+    (3, [[0, 2], [1, 4]])
+    >>> people.weights(np.array([0, 0]), np.array([2, 3])).tolist()
+    [0.25, 0.5]
     """
 
     of_image: NDArray[np.intp]
@@ -81,6 +89,16 @@ class Blocks:
     """The gallery's distances in float32, a block of rows at a time.
 
     With h = ‖x‖²/2, the product of (x, −h, 1) and (y, 1, −h′) is −‖x − y‖²/2.
+
+    Examples
+    --------
+    >>> people = People(of_image=np.array([0, 0, 1, 2]), images=np.array([2, 1, 1]))
+    >>> blocks = Blocks.of(np.array([[0.0], [1.0], [4.0], [6.0]]), people)
+    >>> impostors, weight = blocks.below(10.0, thresholds=np.array([5.0]))
+    >>> impostors.distances.tolist(), impostors.first.tolist(), impostors.second.tolist()
+    ([4.0, 9.0], [1, 0], [2, 1])
+    >>> weight.tolist()
+    [1.0]
     """
 
     embeddings: Floats

@@ -20,14 +20,25 @@ class PairList:
     same : (P,) bool array
         True for genuine pairs.
     folds : (P,) integer array
-        Fold of each pair, from 0: its position in the pairs file, so that a pair left out moves
-        no other.
+        Fold of each pair, from 0, by the pair's position in the pairs file. A pair that is left
+        out moves no other pair.
 
     Raises
     ------
     ValueError
         If the arrays are not of one length and of these kinds, there is no pair, or a number is
         negative.
+
+    Examples
+    --------
+    >>> pairs = PairList(
+    ...     left=np.array([0, 0, 2]),
+    ...     right=np.array([1, 2, 3]),
+    ...     same=np.array([True, False, True]),
+    ...     folds=np.array([0, 0, 1]),
+    ... )
+    >>> len(pairs), pairs.without(np.array([0])).folds.tolist()
+    (3, [0, 1])
     """
 
     left: Integers

@@ -78,6 +78,12 @@ def row_cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     ------
     ValueError
         If the shapes differ, are not two-dimensional or are empty.
+
+    Examples
+    --------
+    >>> a, b = np.array([[1.0, 0], [3, 4], [1, 0]]), np.array([[2.0, 0], [4, 3], [0, 0]])
+    >>> row_cosines(a, b).tolist()
+    [1.0, 0.96, -1.0]
     """
     if a.shape != b.shape or a.ndim != 2 or not a.size:
         raise ValueError(f"expected two arrays (rows, dimensions), found {a.shape} and {b.shape}")
@@ -107,6 +113,13 @@ def compare_embeddings(reference: Floats, engine: Floats) -> Parity:
     ValueError
         As :func:`row_cosines`, or if the reference itself has a row that is zero or not finite:
         that is no fault of the engine.
+
+    Examples
+    --------
+    >>> reference, engine = np.array([[1.0, 0], [3, 4]]), np.array([[1.0, 0], [8, 6]])
+    >>> found = compare_embeddings(reference, engine)
+    >>> found.cosine_min, found.cosine_mean, found.worst_row, found.norm_error_max
+    (0.96, 0.98, 1, 9.0)
     """
     cosines = row_cosines(reference, engine)
     broken = np.flatnonzero(~np.isfinite(reference).all(axis=1) | ~reference.any(axis=1))
@@ -152,6 +165,17 @@ def compare_pairs(
     ------
     ValueError
         As :func:`~facenet_validate.metrics.verification.decisions`.
+
+    Examples
+    --------
+    >>> found = compare_pairs(
+    ...     np.array([1.0, 2.0, 3.0]),
+    ...     np.array([0.5, 1.5, 2.5]),
+    ...     folds=np.array([0, 0, 1]),
+    ...     thresholds=np.array([1.75, 2.25]),
+    ... )
+    >>> found.mean_shift, found.max_shift, found.flipped
+    (-0.5, 0.5, 1)
     """
     check_distances(reference_distances)
     check_length("the engine's distances", engine_distances, reference_distances)

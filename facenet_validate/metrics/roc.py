@@ -70,6 +70,19 @@ class Roc:
         Ascending, in the unit of the distances; accept when ``distance < threshold``.
     genuine, impostor : (K+1,) int64 array
         Genuine and impostor pairs accepted at each threshold; the last entry holds all of them.
+
+    Examples
+    --------
+    >>> roc = Roc.from_pairs(
+    ...     np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([True, True, False, True, False])
+    ... )
+    >>> roc.genuine.tolist(), roc.impostor.tolist()
+    ([0, 1, 2, 2, 3, 3], [0, 0, 0, 1, 1, 2])
+    >>> roc.best_threshold(), round(roc.auc(), 3), round(roc.eer(), 3)
+    (2.5, 0.833, 0.333)
+    >>> point = roc.tar_at_far(0.5)
+    >>> point.tar, point.far, point.threshold
+    (1.0, 0.5, 4.5)
     """
 
     thresholds: NDArray[np.float64]
@@ -108,7 +121,10 @@ class Roc:
         return cls(thresholds, genuine, accepted - genuine)
 
     def best_threshold(self) -> float:
-        """Return the lowest threshold with the most right decisions."""
+        """Return the lowest threshold with the most right decisions.
+
+        Every decision that a threshold can make is tried. There is no grid of steps.
+        """
         # The rejected impostors differ from −impostor by a constant; argmax takes the first.
         return float(self.thresholds[np.argmax(self.genuine - self.impostor)])
 

@@ -25,6 +25,16 @@ class Tally:
         The identities of each pair: one for genuine pairs, two for impostors.
     sums : (M+1,) float64 array
         Weight of the first 0, 1, … pairs.
+
+    Examples
+    --------
+    >>> tally = Tally.of(
+    ...     np.array([1.0, 2.0, 2.0, 3.0]), np.array([0.5, 1.0, 1.0, 2.0]), np.array([0, 1, 0, 1])
+    ... )
+    >>> tally.sums.tolist()
+    [0.0, 0.5, 1.5, 2.5, 4.5]
+    >>> tally.count(2.5), tally.own(3, identities=2).tolist(), tally.first_beyond(1.0)
+    (3, [1.5, 1.0], 2.0)
     """
 
     distances: NDArray[np.float64]
@@ -63,7 +73,13 @@ class Tally:
 
 
 def jackknife_error(left_out: NDArray[np.float64]) -> float:
-    """Return the standard error from the estimates without each identity."""
+    """Return the standard error from the estimates without each identity, (I,).
+
+    Examples
+    --------
+    >>> round(jackknife_error(np.array([0.8, 0.9, 1.0])), 3)
+    0.115
+    """
     deviations = left_out - left_out.mean()
     count = len(left_out)
     return math.sqrt((count - 1) / count * float(deviations @ deviations))

@@ -79,6 +79,12 @@ def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArr
     ------
     ValueError
         If the shapes do not fit or an index is negative or beyond the last row.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> pair_distances(embeddings, np.array([0, 0]), np.array([0, 1])).tolist()
+    [0.0, 2.0]
     """
     _check_rows(embeddings, left, right)
     distances = np.empty(len(left))
@@ -91,7 +97,14 @@ def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArr
 
 
 def pair_products(embeddings: Floats, left: Integers, right: Integers) -> NDArray[np.float64]:
-    """Return the dot product of each pair, computed in float64; as :func:`pair_distances`."""
+    """Return the dot product of each pair, computed in float64; as :func:`pair_distances`.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> pair_products(embeddings, np.array([0, 0]), np.array([0, 1])).tolist()
+    [1.0, 0.0]
+    """
     _check_rows(embeddings, left, right)
     products = np.empty(len(left))
     for start in range(0, len(left), _CHUNK):
@@ -121,6 +134,11 @@ def decisions(distances: Floats, folds: Integers, thresholds: NDArray[np.float64
     ------
     ValueError
         If lengths differ, a distance is not finite, or a fold has no threshold.
+
+    Examples
+    --------
+    >>> decisions(np.array([1.0, 1.0]), np.array([0, 1]), np.array([0.8, 1.2])).tolist()
+    [False, True]
     """
     check_distances(distances)
     check_length("folds", folds, distances)
@@ -159,8 +177,22 @@ def evaluate(
     Raises
     ------
     ValueError
-        As :func:`check_scores`; also if folds are fewer than two or not 0 to K−1, or if the
-        training pairs of a fold lack genuine or impostor pairs.
+        As :func:`~facenet_validate.metrics.arrays.check_scores`; also if folds are fewer than two
+        or not 0 to K−1, or if the training pairs of a fold lack genuine or impostor pairs.
+
+    Examples
+    --------
+    Each fold is decided at the other's threshold, 0.6 and 1.2; the last pair is accepted wrongly:
+
+    >>> found = evaluate(
+    ...     np.array([0.4, 2.0, 0.4, 0.8]),
+    ...     np.array([True, False, True, False]),
+    ...     np.array([0, 0, 1, 1]),
+    ... )
+    >>> found.thresholds.round(9).tolist(), found.fold_accuracies.tolist()
+    ([0.6, 1.2], [1.0, 0.5])
+    >>> found.accuracy, found.auc, found.protocol
+    (0.75, 1.0, 'squared L2, no flip, 2 folds by position')
     """
     thresholds = choose_thresholds(distances, same, folds)
     correct = decisions(distances, folds, thresholds) == same
@@ -169,7 +201,9 @@ def evaluate(
 
 
 def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDArray[np.float64]:
-    """Return, for each fold, :func:`best_threshold` of the pairs of all other folds.
+    """Return, for each fold, the best threshold of the pairs of all other folds.
+
+    The best is that of :meth:`~facenet_validate.metrics.roc.Roc.best_threshold`.
 
     Parameters
     ----------
@@ -186,6 +220,15 @@ def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDA
     ------
     ValueError
         As :func:`evaluate`.
+
+    Examples
+    --------
+    >>> choose_thresholds(
+    ...     np.array([1.0, 4.0, 1.0, 2.0]),
+    ...     np.array([True, False, True, False]),
+    ...     np.array([0, 0, 1, 1]),
+    ... ).tolist()
+    [1.5, 2.5]
     """
     measured = np.atleast_2d(distances)
     for row in measured:
@@ -260,7 +303,14 @@ def scores(
 
 
 def check_folds_known(folds: Integers, thresholds: NDArray[np.float64]) -> None:
-    """Raise ValueError unless each pair's fold has a threshold."""
+    """Raise ValueError unless each pair's fold has a threshold.
+
+    Examples
+    --------
+    >>> check_folds_known(np.array([0, 1, 2]), np.array([1.2, 1.3]))
+    Traceback (most recent call last):
+    ValueError: folds run from 0 to 2, but there are thresholds for folds 0 to 1
+    """
     if folds.size and (folds.min() < 0 or folds.max() >= len(thresholds)):
         raise ValueError(
             f"folds run from {folds.min()} to {folds.max()}, but there are thresholds for folds "
