@@ -1,8 +1,8 @@
 """Paired comparison of two engines on the same pairs: McNemar, Tango's bound, the gate.
 
-*Lost* are the pairs the reference decides rightly and the engine wrongly, *won* the reverse. All
-other pairs say nothing about a difference, which is why a paired comparison sees so much more than
-two accuracies with their standard errors.
+*Lost* are the pairs that the reference decides rightly and the engine wrongly; *won* are the
+reverse. All other pairs say nothing about a difference. That is why a paired comparison sees much
+smaller differences than two accuracies with their standard errors.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def mcnemar_one_sided(lost: int, won: int) -> float:
     Returns
     -------
     float
-        Small where so many lost pairs would be odd for an equal engine; 1 if none is lost.
+        Small where an engine as good as the reference would hardly lose so many pairs; 1 if no
+        pair is lost.
 
     Raises
     ------

@@ -76,10 +76,10 @@ class PairList:
         )
 
     def without(self, rows: Integers) -> PairList:
-        """Return the pairs without some, say known label errors; the others keep their folds.
+        """Return the pairs without some of them, for example known label errors.
 
-        Evaluated, the missing pairs are in no fold's test pairs and in no fold's training pairs,
-        as if the pairs file had never held them.
+        The others keep their folds. An evaluation then uses the missing pairs neither as test
+        pairs nor as training pairs of any fold.
 
         Parameters
         ----------

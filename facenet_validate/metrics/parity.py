@@ -49,7 +49,7 @@ class PairShift:
     max_shift : float
         Largest absolute shift.
     flipped : int
-        Pairs decided otherwise than by the reference, at the reference's thresholds.
+        Pairs decided differently from the reference, at the reference's thresholds.
     """
 
     pairs: int
@@ -77,7 +77,7 @@ def row_cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If the shapes differ, are not two-dimensional or are empty.
+        If the shapes differ, or the arrays are not two-dimensional or are empty.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def row_cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
         cosines = np.einsum("ij,ij->i", left, right) / norms
-    # A finite row too long for its norm would otherwise get 0 or a number of no meaning.
+    # A finite row whose norm overflows would otherwise get 0 or a meaningless number.
     usable = np.isfinite(cosines) & np.isfinite(norms)
     return np.where(usable, np.clip(cosines, -1, 1), -1.0)
 

@@ -33,7 +33,7 @@ class Protocol:
         :func:`with_flips` makes it.
     subtract_mean : bool
         Whether the mean embedding of the training folds is subtracted first. Each pair is then
-        measured once per fold: as a training pair of nine folds, as a test pair of its own.
+        measured once per fold: as a test pair of its own fold, as a training pair of the others.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def distances_at(
     pairs : PairList
     protocol : Protocol
     means : (K, D) float64 array, optional
-        What is subtracted from the embeddings; only for cosine and angle.
+        Subtracted from the embeddings; only for cosine and angle.
 
     Returns
     -------

@@ -161,7 +161,7 @@ def verification_lines(measurements: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for m in measurements:
         where = f"{m.get('precision')} on {m.get('dataset')}"
-        if m["name"] == "verification":
+        if m["name"] == "verification" and "classic" in m:
             lines.append(_classic_line(m["classic"], where))
         elif m["name"] == "paired comparison":
             lines.append(_paired_line(m, where))

@@ -49,6 +49,10 @@ def test_the_classic_figures_stand_beside_ours(name: str) -> None:
     ]
 
 
+def test_a_measurement_of_that_name_by_a_user_s_suite_needs_no_classic_figures() -> None:
+    assert verification_lines([{"name": "verification", "accuracy": 0.9}]) == []
+
+
 def test_a_grid_that_ends_too_early_has_no_eer() -> None:
     embeddings, pairs = people(per_kind=50)
     view = evaluate_embeddings(with_flips(embeddings, embeddings[:, ::-1]), pairs)
