@@ -113,14 +113,8 @@ def evaluate_classic(view: View2) -> ClassicEvaluation | None:
     fars, tars = np.mean(test / kinds[:, :, None], axis=0)
 
     _, training = _accepted(view, _FINE)
-    limits = np.array(
-        [
-            _threshold_at_far(impostors / trials)
-            for impostors, trials in zip(
-                training[:, 0], kinds[:, 0].sum() - kinds[:, 0], strict=True
-            )
-        ]
-    )
+    trials = kinds[:, 0].sum() - kinds[:, 0]
+    limits = np.array([_threshold_at_far(far) for far in training[:, 0] / trials[:, None]])
     accepted = view.distances < limits[folds]
     shares = np.bincount(2 * folds + same, weights=accepted).reshape(count, 2) / kinds
     return ClassicEvaluation(
