@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from facenet_validate.cache.kinds import KINDS
 from facenet_validate.base.wording import reason
+from facenet_validate.cache.kinds import KINDS
 from facenet_validate.cache.manifest import MANIFEST, Manifest, brief, flat, read
 from facenet_validate.cache.store import LAYOUT
 

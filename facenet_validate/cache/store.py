@@ -32,8 +32,6 @@ from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import manifest
 from facenet_validate.cache.locks import BUILDING, beside, locked, mark_used, publish, sync_folder
 from facenet_validate.cache.misses import why_missed
-from facenet_validate.base.digests import inputs_digest, short
-from facenet_validate.base.errors import CacheError
 
 LAYOUT = "v2"
 """The folder of entries of this layout."""

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from facenet_validate.cache.contents import Item, contents
-from facenet_validate.cache.kinds import title
 from facenet_validate.base.digests import file_digest, short
 from facenet_validate.base.errors import CacheError, SettingsError
 from facenet_validate.base.wording import path_text
+from facenet_validate.cache.contents import Item, contents
+from facenet_validate.cache.kinds import title
 from facenet_validate.cache.manifest import Difference, differences
 from facenet_validate.cache.upkeep import Removal, prunable, remove, remove_free_locks, verify
 from facenet_validate.commands import cache_root, table

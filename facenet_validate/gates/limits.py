@@ -12,7 +12,7 @@ from typing import Any
 from facenet_validate.base.errors import BaselineError
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
 from facenet_validate.base.wording import nearest, path_text, quoted
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.document import read_document
 
 SCHEMA = 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
 from facenet_validate.reporting.results import NOT_RUN, SCHEMA, Ending, Results
 from facenet_validate.reporting.speed import speed_lines

@@ -10,7 +10,7 @@ import pytest
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.wording import nearest, quoted
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 
 if TYPE_CHECKING:
     from facenet_validate.run.run import Run

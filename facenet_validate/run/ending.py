@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 from facenet_validate.reporting.report import BaselineFacts
 from facenet_validate.reporting.results import NOT_RUN, Ending, Results
 from facenet_validate.run.run import Run

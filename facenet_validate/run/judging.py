@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.records import (
     GateRecord,
     Subject,

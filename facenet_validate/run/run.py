@@ -16,7 +16,7 @@ from facenet_validate.base.machine import CpuIdentity, flags_digest
 from facenet_validate.base.progress import Progress
 from facenet_validate.base.vocabulary import Target
 from facenet_validate.engines.backends import Backend, choose_backend
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.limits import GatesFile
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES, choose_target
 from facenet_validate.reporting.report import RunReport

@@ -35,7 +35,7 @@ from facenet_validate.benchmarking.stored_gate import (
 )
 from facenet_validate.engines.device.driver import cuda_version
 from facenet_validate.engines.protocol import Engine, Scope, Work
-from facenet_validate.gates.limits import catalogue
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.judging import Gates

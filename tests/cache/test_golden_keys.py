@@ -26,8 +26,9 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.engines.backends import Backend
+from facenet_validate.base.digests import file_digest
 from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.datasets.face_store import FaceStore
@@ -35,7 +36,7 @@ from facenet_validate.datasets.faces import align_photos, faces_as_they_are
 from facenet_validate.datasets.lfw import VerificationSet
 from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.base.digests import file_digest
+from facenet_validate.engines.backends import Backend
 from facenet_validate.engines.builds import build_artefact
 from facenet_validate.engines.embedding import Flipped, cached_embeddings
 from facenet_validate.engines.factory import Cpu, EngineFactory
@@ -44,7 +45,6 @@ from facenet_validate.engines.tensorrt.library import describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan
 from facenet_validate.models.prepared import PreparedModel, prepare, prepared_inputs, source_model
-from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.models.sizes import model_sizes
 from facenet_validate.models.sources import SourceModel, onnx_digest
 from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
