@@ -30,8 +30,8 @@ from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backends import BACKENDS, choose_backend
-from facenet_validate.engines.builds import Artefact
 from facenet_validate.engines.device.cuda import gpu, open_device
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.factory import Cpu, EngineFactory

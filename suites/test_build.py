@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from facenet_validate.base.vocabulary import PRECISIONS
-from facenet_validate.engines.built import BuildFacts
+from facenet_validate.engines.build_facts import BuildFacts
 from facenet_validate.gates.verdicts import GateResult, not_evaluated
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.judging import Gates

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.engines.tensorrt.artefacts import loaded_shares
-from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.gates.verdicts import GateResult, not_evaluated
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.quantization.half_range import half_range
@@ -36,16 +34,16 @@ def largest_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def precision_share(engine: Engine, model: PreparedModel, gates: Gates) -> GateResult:
     """Judge what the loaded engine computes in, as far as its backend tells."""
     gate = "contract.precision_share"
-    if not isinstance(engine, TensorRtEngine):
-        reason = f"{engine.info.backend} does not list what its kernels compute in"
-        return not_evaluated(gate, reason, gates.limits[gate])
-    shares = loaded_shares(engine.layers(), model)
-    gates.measure("loaded precision", {"shares": shares})
+    computed = engine.computed_precision(model)
+    if computed.untold:
+        return not_evaluated(gate, computed.untold, gates.limits[gate])
+    shares = computed.shares
+    gates.measure("loaded precision", {"shares": dict(shares)})
     unknown = shares.get("unknown", 0.0)
     if unknown > MOST_UNKNOWN:
-        reason = f"the engine inspector does not tell {unknown:.1%} of the multiply-adds"
+        reason = f"{computed.source} does not tell {unknown:.1%} of the multiply-adds"
         return not_evaluated(gate, reason, gates.limits[gate])
-    return gates.at_least(gate, shares.get(engine.info.precision, 0.0), "by the engine inspector")
+    return gates.at_least(gate, shares.get(engine.info.precision, 0.0), f"by {computed.source}")
 
 
 @pytest.mark.facenet_judges("contract.signature", "contract.precision_share")

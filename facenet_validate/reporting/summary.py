@@ -242,8 +242,7 @@ def _notes(run: Run, results: Results) -> list[str]:
         lines += _alignment_lines(data.get("alignment", {}), f"alignment of {name}")
     for name, engine in facts.get("engines", {}).items():
         lines.append(f"engine {name}: {engine['recipe']} ({engine['cache']})")
-        if run.backend.builds_plans:
-            lines.append(f"plan {name}: {engine['path']}")
+        lines += run.backend.artefact_lines(name, engine["path"])
     for name, origin in facts.get("embeddings", {}).items():
         lines.append(f"embeddings, {name}: {origin}")
     lines += verification_lines(results.measurements)

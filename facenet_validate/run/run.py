@@ -17,20 +17,21 @@ import pytest
 from facenet_validate.base.errors import BaselineError, DatasetError, SettingsError
 from facenet_validate.base.machine import CpuIdentity, cpu_identity, flags_digest
 from facenet_validate.base.progress import Progress
+from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.base.vocabulary import Target
 from facenet_validate.base.wording import path_text
-from facenet_validate.engines.backends import Backend, choose_backend, installed_version
+from facenet_validate.engines.backend import Backend
+from facenet_validate.engines.backends import choose_backend
 from facenet_validate.gates.document import is_ours, may_be_there
 from facenet_validate.gates.limits import GatesFile, read_gates
 from facenet_validate.models.pretrained import PRETRAINED, locate
-from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES, choose_target
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 from facenet_validate.run.settings import Given, Settings, gather, resolve
 from facenet_validate.run.supplied import (
-    GivenEngine,
     check_against,
     check_runnable,
-    read_given,
-    settings_for_given,
+    read_supplied,
+    settings_for_supplied,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
     from facenet_validate.datasets.photos import Kind
+    from facenet_validate.engines.supplied import SuppliedEngine
 
 RUN = pytest.StashKey["Run"]()
 
@@ -68,9 +70,9 @@ class Run:
         What was found and built, for the reports.
     measured : list of Measured
         The timed sessions, which are stored at the end if that was asked for.
-    engine : GivenEngine or None
+    engine : SuppliedEngine or None
         The engine to validate, where one was given.
-    against : GivenEngine or None
+    against : SuppliedEngine or None
         The further engine to compare with.
     pairs : int
         Pairs of the named data set, once it was checked.
@@ -84,8 +86,8 @@ class Run:
     started: float = field(default_factory=time.time)
     facts: dict[str, Any] = field(default_factory=dict)
     measured: list[Measured] = field(default_factory=list)
-    engine: GivenEngine | None = None
-    against: GivenEngine | None = None
+    engine: SuppliedEngine | None = None
+    against: SuppliedEngine | None = None
     pairs: int = 0
 
     @cached_property
@@ -102,7 +104,7 @@ class Run:
         SettingsError
             If what was asked for is not installed.
         """
-        from facenet_validate.engines.device.cuda import gpu
+        from facenet_validate.engines.device.probe import gpu
 
         origin = self.settings.origins.get("facenet_backend", "default")
         return choose_backend(self.settings.backend, origin, gpu())
@@ -116,18 +118,8 @@ class Run:
         SettingsError
             If a recipe for CPUs is asked for on a GPU.
         """
-        if self.backend.on_gpu:
-            if self.settings.target not in ("auto", "tensorrt"):
-                raise SettingsError(
-                    f"{self.settings.origins['facenet_target']}: {self.settings.target}, but "
-                    f"{self.backend.name} engines are for a GPU. Expected tensorrt: leave the "
-                    "target out, or make the graph for it (facenet-validate quantize --target "
-                    "tensorrt)."
-                )
-            return "tensorrt", f"the backend is {self.backend.name}"
-        if self.settings.target == "auto":
-            return choose_target(self.cpu.flags)
-        return self.settings.target, f"asked for by {self.settings.origins['facenet_target']}"
+        origin = self.settings.origins.get("facenet_target", "default")
+        return self.backend.choose_target(self.settings.target, origin, self.cpu.flags)
 
     @property
     def target(self) -> Target:
@@ -137,11 +129,7 @@ class Run:
     @cached_property
     def device(self) -> str:
         """The name of what engines run on: the GPU where there is one, else the CPU."""
-        from facenet_validate.engines.device.driver import device_name
-
-        if self.backend.on_gpu and not self.backend.unavailable:
-            return device_name()
-        return self.cpu.name
+        return self.backend.device_name(self.cpu.name)
 
     @property
     def threads(self) -> int:
@@ -350,10 +338,10 @@ def _make_run(config: pytest.Config) -> Run:
     settings = _with_downloaded(settings)
     engine = against = None
     if settings.engine is not None:
-        engine = read_given(settings.engine, settings.origins["facenet_engine"])
-        settings = settings_for_given(settings, engine)
+        engine = read_supplied(settings.engine, settings.origins["facenet_engine"])
+        settings = settings_for_supplied(settings, engine)
     if settings.against is not None:
-        against = read_given(settings.against, settings.origins["facenet_against"])
+        against = read_supplied(settings.against, settings.origins["facenet_against"])
     run = Run(
         settings,
         cpu_identity(),
@@ -366,7 +354,7 @@ def _make_run(config: pytest.Config) -> Run:
     target, why = run.chosen_target
     run.facts["environment"] = {
         "facenet_validate": metadata.version("facenet-validate"),
-        "onnxruntime": installed_version("onnxruntime"),
+        "onnxruntime": onnxruntime_version(),
         "backend": run.backend.name,
         "backend_version": run.backend.version,
         "backend_reason": run.backend.why,
@@ -402,8 +390,6 @@ def validate(run: Run) -> None:
     """
     from facenet_validate.cache import Cache, check_writable
     from facenet_validate.datasets.layout import find_layout
-    from facenet_validate.engines.tensorrt.library import find_library
-    from facenet_validate.engines.tensorrt.validity import explain_plan, is_plan
     from facenet_validate.models.sources import check_kind
     from facenet_validate.reporting.results import check_report_folder
 
@@ -412,13 +398,13 @@ def validate(run: Run) -> None:
         locate(PRETRAINED)
     else:
         check_kind(settings.model, f"{settings.origins['facenet_model']}:")
-    if settings.engine is not None and is_plan(settings.engine):
-        explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
+    if settings.engine is not None:
+        run.backend.check_file(settings.engine)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
     if run.against is not None:
         check_against(run.against, run.backend.name)
-    _check_used(run)
+    run.backend.check_options(settings.origins, settings.scope)
     # Reads the further sets: every bad row is told before a test starts.
     _check_required(run, run.set_names)
     if settings.update_baselines and not settings.baselines.is_dir():
@@ -440,27 +426,6 @@ def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:
             raise SettingsError(
                 f"data set {path_text(name)} is required and was not given; at hand: "
                 f"{', '.join(at_hand)}. {how}."
-            )
-
-
-def _check_used(run: Run) -> None:
-    """Check that what the command line asks for means something to the backend.
-
-    In a variable or an ini file it may be meant for other machines.
-    """
-    settings, backend = run.settings, run.backend
-    useless = {
-        "facenet_workspace": not backend.builds_plans,
-        "facenet_optimization_level": not backend.builds_plans,
-        "facenet_scope": settings.scope == "device" and not backend.on_gpu,
-    }
-    for name, is_useless in useless.items():
-        origin = settings.origins.get(name, "")
-        if is_useless and origin.startswith("--"):
-            wanted = "a GPU" if name == "facenet_scope" else "a TensorRT backend"
-            raise SettingsError(
-                f"{origin} means nothing to {backend.name}; expected {wanted}. Leave it out, or "
-                "name one with --facenet-backend."
             )
 
 

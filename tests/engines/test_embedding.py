@@ -20,7 +20,7 @@ from facenet_validate.engines.embedding import (
     largest_cosine_distance,
     sample_rows,
 )
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
 from facenet_validate.models.prepared import PreparedModel
 
