@@ -35,7 +35,7 @@ class TensorRt(GpuBackend):
     modules = MODULES["tensorrt"]
     automatic = True
     build_options = ("facenet_workspace", "facenet_optimization_level")
-    package: ClassVar[PlanBackend] = "tensorrt"
+    _package: ClassVar[PlanBackend] = "tensorrt"
 
     @classmethod
     def own_engine(cls, path: Path) -> SuppliedEngine | None:
@@ -120,7 +120,7 @@ class TensorRt(GpuBackend):
     def _library(self) -> Library:
         from facenet_validate.engines.tensorrt.library import find_library
 
-        return find_library(self.package)
+        return find_library(self._package)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class TensorRtRtx(TensorRt):
     install = "pip install 'facenet-validate[tensorrt-rtx]'"
     distributions = ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings")
     modules = MODULES["tensorrt-rtx"]
-    package = "tensorrt-rtx"
+    _package = "tensorrt-rtx"
 
     @classmethod
     def why_not_automatic(cls, gpu: Gpu) -> str:
