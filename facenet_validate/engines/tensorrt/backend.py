@@ -57,17 +57,11 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.tensorrt.artefacts import plan_artefact
         from facenet_validate.engines.tensorrt.options import BuildOptions
 
-        request = context.request
-        options = BuildOptions.for_batches(
-            request.batch_sizes,
-            workspace_mib=request.workspace_mib,
-            optimization_level=request.optimization_level,
-        )
         with stage(f"building the {graph.precision} plan") as report:
             return plan_artefact(
                 graph,
                 self._library(),
-                options,
+                BuildOptions.of(context.request),
                 context.cache,
                 self.identity(context),
                 progress=report,
