@@ -112,13 +112,9 @@ def _init(folder: Path) -> None:
 
 def _doctor() -> None:
     from facenet_validate.base.machine import cpu_identity
-    from facenet_validate.engines.backends import (
-        BACKENDS,
-        INSTALL,
-        choose_backend,
-        installed_version,
-    )
-    from facenet_validate.engines.device.cuda import gpu, why_no_device
+    from facenet_validate.engines.backends import BACKENDS, choose_backend
+    from facenet_validate.engines.device.driver import why_no_device
+    from facenet_validate.engines.device.probe import gpu
     from facenet_validate.models.pretrained import PRETRAINED, locate
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
@@ -127,13 +123,7 @@ def _doctor() -> None:
     no_device = why_no_device()
     _fact("CUDA device", no_device or "usable")
     for backend in BACKENDS:
-        version = installed_version(backend)
-        text = version or f"not installed ({INSTALL[backend]})"
-        if version and no_device and backend != "onnxruntime":
-            text += ": its engines cannot be run here"
-            if backend == "tensorrt-rtx":
-                text += ", but can be built"
-        _fact(backend, text)
+        _fact(backend.name, backend.installation(no_device))
     cpu = cpu_identity()
     target, why = choose_target(cpu.flags)
     quota = f", quota {cpu.quota}" if cpu.quota else ""

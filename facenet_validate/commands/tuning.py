@@ -20,7 +20,7 @@ from facenet_validate.datasets.calibration import CalibrationFaces
 from facenet_validate.datasets.faces import AlignedFaces, faces_of
 from facenet_validate.datasets.lfw import VerificationSet
 from facenet_validate.engines.embedding import embed
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.verification import decisions, evaluate, pair_distances

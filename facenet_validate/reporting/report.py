@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -148,8 +146,8 @@ class EngineFacts:
         The library that runs it.
     options : dict or None
         Its session options.
-    plan : str or None
-        The file of a TensorRT plan, for those who want to load it elsewhere.
+    notes : list of str or None
+        What else its backend says of the artefact, a line each: where a plan lies.
     """
 
     sha256: str | None = None
@@ -161,7 +159,7 @@ class EngineFacts:
     recipe_only: bool | None = None
     runtime: str | None = None
     options: dict[str, str] | None = None
-    plan: str | None = None
+    notes: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -242,7 +240,8 @@ class RunReport:
 
     def values(self) -> dict[str, Any]:
         """Return the report as JSON has it; what is not known is left out."""
-        return _plain(self)
+        found: dict[str, Any] = _plain(self)
+        return found
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> RunReport:
@@ -269,7 +268,7 @@ _PARTS: Mapping[str, type[Any]] = {
 }
 
 
-def merged(known: T, more: T) -> T:
+def merged(known: Any, more: Any) -> Any:
     """Return what two workers know of one thing: of two different values the first stands.
 
     What is None or empty is not known, whoever said so first. Parts and mappings are merged entry
@@ -278,15 +277,12 @@ def merged(known: T, more: T) -> T:
     if known is None or more is None or type(known) is not type(more):
         return more if known is None else known
     if isinstance(known, Mapping) and isinstance(more, Mapping):
-        both: Any = {
-            name: merged(known.get(name), more.get(name)) for name in dict.fromkeys([*known, *more])
-        }
-        return both
+        names = dict.fromkeys([*known, *more])
+        return {name: merged(known.get(name), more.get(name)) for name in names}
     if is_dataclass(known) and not isinstance(known, type):
-        names = [part.name for part in fields(known)]
-        one: Any = replace(known, **{n: merged(getattr(known, n), getattr(more, n)) for n in names})
-        return one
-    return known or more
+        parts = [part.name for part in fields(known)]
+        return replace(known, **{n: merged(getattr(known, n), getattr(more, n)) for n in parts})
+    return more if known in ("", []) else known
 
 
 def _set_facts(values: Mapping[str, Any]) -> SetFacts:
@@ -297,12 +293,9 @@ def _set_facts(values: Mapping[str, Any]) -> SetFacts:
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         named = {part.name: getattr(value, part.name) for part in fields(value)}
-        empty = (None, {}) if isinstance(value, RunReport) else (None,)
-        return {
-            name: _plain(one)
-            for name, one in named.items()
-            if one not in empty and not (name == "baselines" and not one)
-        }
+        # An empty part of the report is one that no test needed.
+        absent: tuple[Any, ...] = (None, {}, []) if isinstance(value, RunReport) else (None,)
+        return {name: _plain(one) for name, one in named.items() if one not in absent}
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

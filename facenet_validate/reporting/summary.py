@@ -125,8 +125,7 @@ def _notes(report: RunReport, results: Results) -> list[str]:
         lines += _alignment_lines(data.alignment, f"alignment of {name}")
     for name, engine in report.engines.items():
         lines.append(f"engine {name}: {engine.recipe} ({engine.cache})")
-        if engine.plan:
-            lines.append(f"plan {name}: {engine.plan}")
+        lines += engine.notes or ()
     for name, origin in report.embeddings.items():
         lines.append(f"embeddings, {name}: {origin}")
     lines += verification_lines(results.measurements)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.vocabulary import PRECISIONS, Precision
-from facenet_validate.engines.built import BuildFacts
+from facenet_validate.engines.build_facts import BuildFacts
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.gates.verdicts import Observed
 from facenet_validate.models.prepared import load_onnx

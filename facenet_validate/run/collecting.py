@@ -81,11 +81,12 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
 
 
 def _rows(test: str, names: Sequence[str]) -> list[catalogue.Gate]:
+    known = catalogue.names()
     for name in names:
-        if name not in catalogue.names():
+        if name not in known:
             raise SettingsError(
                 f"{test}: facenet_judges names {quoted(name)}, which is no gate."
-                f"{nearest(name, catalogue.names())} Expected one of {', '.join(catalogue.names())}."
+                f"{nearest(name, known)} Expected one of {', '.join(known)}."
             )
     return [catalogue.row(name) for name in names]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
-from facenet_validate.engines.builds import Artefact
-from facenet_validate.engines.built import BuildFacts
+from facenet_validate.engines.artefacts import Artefact
+from facenet_validate.engines.build_facts import BuildFacts
 from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
@@ -42,7 +42,7 @@ class Engines:
     @property
     def model(self) -> PreparedModel:
         """The prepared FP32 model that engines are made from and compared with."""
-        return self._factory.model
+        return self._factory.context.model
 
     @property
     def image_size(self) -> int:
@@ -60,7 +60,7 @@ class Engines:
             recipe=found.recipe,
             cache=found.reason,
             recipe_only=self._factory.recipe_only(precision),
-            plan=str(found.path) if self._run.backend.builds_plans else None,
+            notes=self._run.backend.artefact_lines(precision, str(found.path)) or None,
         )
         return found
 
@@ -84,12 +84,12 @@ class Engines:
     @cached_property
     def fp32(self) -> Engine:
         """The prepared FP32 model on the run's backend, which speed is compared with."""
-        built = self._factory.built("fp32", self._run.progress.stage)
+        built = self._factory.from_recipe("fp32", self._run.progress.stage)
         return self._stack.enter_context(self._factory.engine(built))
 
     @cached_property
     def reference(self) -> Engine:
-        """The prepared FP32 model on ONNX Runtime's CPU provider: every engine is held against it."""
+        """The prepared FP32 model on ONNX Runtime's CPU provider: what all are held against."""
         engine = self._stack.enter_context(self._factory.reference())
         self._run.report.reference = EngineFacts(sha256=engine.info.digest, **_loaded(engine))
         return engine
@@ -99,9 +99,7 @@ class Engines:
         """The engine of ``--facenet-against``, on the run's backend."""
         against = self._run.against
         assert against is not None
-        # A graph made for TensorRT is emulated on a CPU, whatever the engine under test is made for.
-        target = against.target if self._run.backend.name == "onnxruntime" else None
-        factory = replace(self._factory, given=against.path, target=target or self._factory.target)
+        factory = self._factory.for_supplied(against.path, against.target)
         # A plan's precision may be unknown here; then it goes by that of the engine under test.
         precision = cast("Precision", against.precision or self._run.settings.precisions[0])
         artefact = factory.artefact(precision, self._run.progress.stage)

@@ -33,7 +33,7 @@ def add_alias(parser: Any, asked: AbstractSet[str]) -> None:
     groups = [parser._anonymous, *parser._groups]
     taken = {name for group in groups for option in group.options for name in option.names()}
     for option in OPTIONS:
-        if option.alias in asked - taken:
+        if option.alias is not None and option.alias in asked - taken:
             _add(parser, option, option.alias)
 
 

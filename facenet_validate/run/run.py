@@ -15,13 +15,13 @@ from facenet_validate.base.errors import DatasetError, SettingsError
 from facenet_validate.base.machine import CpuIdentity, flags_digest
 from facenet_validate.base.progress import Progress
 from facenet_validate.base.vocabulary import Target
-from facenet_validate.engines.backends import Backend, choose_backend
+from facenet_validate.engines.backend import Backend
+from facenet_validate.engines.backends import choose_backend
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.limits import GatesFile
-from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES, choose_target
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 from facenet_validate.reporting.report import RunReport
 from facenet_validate.run.settings import Settings
-from facenet_validate.run.supplied import GivenEngine
 
 if TYPE_CHECKING:
     from facenet_validate.benchmarking.recording import Measured
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.lfw import VerificationSet
     from facenet_validate.datasets.photos import Kind
+    from facenet_validate.engines.supplied import SuppliedEngine
 
 RUN = pytest.StashKey["Run"]()
 """Where a pytest session keeps its run: on ``config.stash``, never in a module."""
@@ -59,9 +60,9 @@ class Run:
         What was found and built.
     measured : list of Measured
         The timed sessions, which are stored at the end if that was asked for.
-    engine : GivenEngine or None
+    engine : SuppliedEngine or None
         The supplied engine to validate.
-    against : GivenEngine or None
+    against : SuppliedEngine or None
         The further engine to compare with.
     pairs : int
         Pairs of the named data set, once it was checked.
@@ -75,8 +76,8 @@ class Run:
     started: float = field(default_factory=time.time)
     report: RunReport = field(default_factory=RunReport)
     measured: list[Measured] = field(default_factory=list)
-    engine: GivenEngine | None = None
-    against: GivenEngine | None = None
+    engine: SuppliedEngine | None = None
+    against: SuppliedEngine | None = None
     pairs: int = 0
 
     @cached_property
@@ -93,7 +94,7 @@ class Run:
         SettingsError
             If what was asked for is not installed.
         """
-        from facenet_validate.engines.device.cuda import gpu
+        from facenet_validate.engines.device.probe import gpu
 
         origin = self.settings.origins.get("facenet_backend", "default")
         return choose_backend(self.settings.backend, origin, gpu())
@@ -107,18 +108,8 @@ class Run:
         SettingsError
             If a recipe for CPUs is asked for on a GPU.
         """
-        if self.backend.on_gpu:
-            if self.settings.target not in ("auto", "tensorrt"):
-                raise SettingsError(
-                    f"{self.settings.origins['facenet_target']}: {self.settings.target}, but "
-                    f"{self.backend.name} engines are for a GPU. Expected tensorrt: leave the "
-                    "target out, or make the graph for it (facenet-validate quantize --target "
-                    "tensorrt)."
-                )
-            return "tensorrt", f"the backend is {self.backend.name}"
-        if self.settings.target == "auto":
-            return choose_target(self.cpu.flags)
-        return self.settings.target, f"asked for by {self.settings.origins['facenet_target']}"
+        origin = self.settings.origins.get("facenet_target", "default")
+        return self.backend.choose_target(self.settings.target, origin, self.cpu.flags)
 
     @property
     def target(self) -> Target:
@@ -128,11 +119,7 @@ class Run:
     @cached_property
     def device(self) -> str:
         """The name of what engines run on: the GPU where there is one, else the CPU."""
-        from facenet_validate.engines.device.driver import device_name
-
-        if self.backend.on_gpu and not self.backend.unavailable:
-            return device_name()
-        return self.cpu.name
+        return self.backend.device_name(self.cpu.name)
 
     @property
     def threads(self) -> int:

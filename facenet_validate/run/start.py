@@ -15,7 +15,7 @@ from facenet_validate.base.errors import BaselineError, SettingsError
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.progress import Progress
 from facenet_validate.base.wording import path_text
-from facenet_validate.engines.backends import installed_version
+from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.gates.document import is_ours, may_be_there
 from facenet_validate.gates.limits import read_gates
 from facenet_validate.models.pretrained import PRETRAINED, locate
@@ -25,8 +25,8 @@ from facenet_validate.run.settings import Given, Settings, gather, resolve
 from facenet_validate.run.supplied import (
     check_against,
     check_runnable,
-    read_given,
-    settings_for_given,
+    read_supplied,
+    settings_for_supplied,
 )
 
 GATES_FILE = Path("baselines", "gates.toml")
@@ -107,10 +107,10 @@ def _make_run(config: pytest.Config) -> Run:
     settings = _with_downloaded(settings)
     engine = against = None
     if settings.engine is not None:
-        engine = read_given(settings.engine, settings.origins["facenet_engine"])
-        settings = settings_for_given(settings, engine)
+        engine = read_supplied(settings.engine, settings.origins["facenet_engine"])
+        settings = settings_for_supplied(settings, engine)
     if settings.against is not None:
-        against = read_given(settings.against, settings.origins["facenet_against"])
+        against = read_supplied(settings.against, settings.origins["facenet_against"])
     run = Run(
         settings,
         cpu_identity(),
@@ -129,7 +129,7 @@ def _begun(run: Run) -> RunReport:
     settings, backend = run.settings, run.backend
     environment = EnvironmentFacts(
         facenet_validate=metadata.version("facenet-validate"),
-        onnxruntime=installed_version("onnxruntime"),
+        onnxruntime=onnxruntime_version(),
         backend=backend.name,
         backend_version=backend.version,
         backend_reason=backend.why,
@@ -173,23 +173,21 @@ def validate(run: Run) -> None:
     """
     from facenet_validate.cache import Cache, check_writable
     from facenet_validate.datasets.layout import find_layout
-    from facenet_validate.engines.tensorrt.library import find_library
-    from facenet_validate.engines.tensorrt.validity import explain_plan, is_plan
     from facenet_validate.models.sources import check_kind
-    from facenet_validate.reporting.results import check_report_folder
+    from facenet_validate.reporting.folder import check_report_folder
 
     settings = run.settings
     if settings.model is None:
         locate(PRETRAINED)
     else:
         check_kind(settings.model, f"{settings.origins['facenet_model']}:")
-    if settings.engine is not None and is_plan(settings.engine):
-        explain_plan(settings.engine, find_library(run.backend.name), gpu=None)
+    if settings.engine is not None:
+        run.backend.check_file(settings.engine)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
     if run.against is not None:
         check_against(run.against, run.backend.name)
-    _check_used(run)
+    run.backend.check_options(settings.origins, settings.scope)
     # Reads the further sets: every bad row is told before a test starts.
     _check_required(run, run.set_names)
     if settings.update_baselines and not settings.baselines.is_dir():
@@ -211,27 +209,6 @@ def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:
             raise SettingsError(
                 f"data set {path_text(name)} is required and was not given; at hand: "
                 f"{', '.join(at_hand)}. {how}."
-            )
-
-
-def _check_used(run: Run) -> None:
-    """Check that what the command line asks for means something to the backend.
-
-    In a variable or an ini file it may be meant for other machines.
-    """
-    settings, backend = run.settings, run.backend
-    useless = {
-        "facenet_workspace": not backend.builds_plans,
-        "facenet_optimization_level": not backend.builds_plans,
-        "facenet_scope": settings.scope == "device" and not backend.on_gpu,
-    }
-    for name, is_useless in useless.items():
-        origin = settings.origins.get(name, "")
-        if is_useless and origin.startswith("--"):
-            wanted = "a GPU" if name == "facenet_scope" else "a TensorRT backend"
-            raise SettingsError(
-                f"{origin} means nothing to {backend.name}; expected {wanted}. Leave it out, or "
-                "name one with --facenet-backend."
             )
 
 

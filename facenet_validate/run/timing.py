@@ -319,8 +319,8 @@ class _Session:
         A GPU runner exists to gate: there, nothing to compare with is a fault of the set-up.
         """
         in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-        settings, backend = self._run.settings, self._run.backend
-        gates = result.gate == "performance.stored" and backend.on_gpu and in_ci
+        settings, required = self._run.settings, self._run.backend.stored_required_in_ci
+        gates = result.gate == "performance.stored" and required and in_ci
         if result.verdict is not Verdict.NOT_EVALUATED or not gates or settings.update_baselines:
             return result
         given = map(str, self._bench.command)

@@ -28,7 +28,7 @@ from facenet_validate.cache import Cache, Entry, locks, store
 from facenet_validate.cache.contents import contents
 from facenet_validate.cache.locks import BUILDING
 from facenet_validate.cache.upkeep import prunable, remove
-from facenet_validate.engines.builds import build_artefact
+from facenet_validate.engines.artefacts import build_artefact
 from facenet_validate.models.prepared import prepare, source_model
 from tests.models.small_facenet import small_facenet
 from tests.waiting import HANG, wait_until
