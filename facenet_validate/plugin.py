@@ -23,7 +23,7 @@ from facenet_validate.run.run import RUN
 from facenet_validate.run.session import COLLECTED, ReportedSession, Stopping, refuse
 from facenet_validate.run.start import is_active, run_of, validate
 
-pytest_plugins = ["facenet_validate.fixtures.public", "facenet_validate.fixtures.private"]
+pytest_plugins = ["facenet_validate.fixtures.private", "facenet_validate.fixtures.public"]
 
 SESSION = pytest.StashKey[ReportedSession]()
 

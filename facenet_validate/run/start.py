@@ -14,8 +14,8 @@ import pytest
 from facenet_validate.base.errors import BaselineError, SettingsError
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.progress import Progress
-from facenet_validate.base.wording import path_text
 from facenet_validate.base.versions import onnxruntime_version
+from facenet_validate.base.wording import path_text
 from facenet_validate.gates.document import is_ours, may_be_there
 from facenet_validate.gates.limits import read_gates
 from facenet_validate.models.pretrained import PRETRAINED, locate

@@ -24,6 +24,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from facenet_validate.engines.builds import build_artefact
 from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
@@ -37,7 +38,6 @@ from facenet_validate.datasets.lfw import VerificationSet
 from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.backends import Backend
-from facenet_validate.engines.builds import build_artefact
 from facenet_validate.engines.embedding import Flipped, cached_embeddings
 from facenet_validate.engines.factory import Cpu, EngineFactory
 from facenet_validate.engines.protocol import Engine, EngineInfo, TensorInfo
