@@ -30,7 +30,8 @@ from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, align_photos
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import cached_embeddings
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.gates.limits import GatesFile, read_gates

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
-from facenet_validate.datasets.lfw import Gallery, VerificationSet
+from facenet_validate.datasets.lfw import Gallery
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.fixtures.judging import ScoredEmbeddings
 from facenet_validate.gates.verdicts import not_evaluated

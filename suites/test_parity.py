@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
-from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.metrics.parity import compare_embeddings, compare_pairs
 from facenet_validate.metrics.verification import evaluate, pair_distances
 from facenet_validate.run.judging import Gates

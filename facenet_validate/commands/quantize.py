@@ -32,8 +32,9 @@ from facenet_validate.datasets.calibration import (
     faces_outside,
 )
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.notes import note_lines
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8

@@ -18,7 +18,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.commands import progress
 from facenet_validate.datasets.calibration import CalibrationFaces
 from facenet_validate.datasets.faces import AlignedFaces, faces_of
-from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
 from facenet_validate.gates.verdicts import Verdict

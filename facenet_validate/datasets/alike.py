@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.pairs import composed
@@ -17,9 +16,7 @@ from facenet_validate.datasets.people import (
     people_of_folder,
     spelling,
 )
-
-if TYPE_CHECKING:
-    from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.regular import check_regular
+from facenet_validate.base.files import check_regular
 
 Progress = Callable[[int, int], None]
 

@@ -18,7 +18,7 @@ from facenet_validate.datasets.faces import (
     faces_of,
 )
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.notes import FileNotes, note_lines, passed_over
 from facenet_validate.datasets.pairs import composed, person_of
 from facenet_validate.datasets.people import named_people, people_of_folder, spelling
@@ -29,6 +29,7 @@ from facenet_validate.datasets.photos import (
     look_at,
 )
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 CALIBRATED_ON = 512

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
-from facenet_validate.datasets.regular import check_regular
+from facenet_validate.base.files import check_regular
 
 _TAIL = 512
 

@@ -16,9 +16,9 @@ from facenet_validate.base.digests import file_digest
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.copies import copy_pairs, equal_files
 from facenet_validate.datasets.csv_photos import PhotoFinder, RowError
-from facenet_validate.datasets.lfw import VerificationSet
 from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
 from facenet_validate.datasets.notes import FileNotes
+from facenet_validate.datasets.verification_set import VerificationSet
 
 WHAT = "pairs CSV"
 FOLDS = 10

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from facenet_validate.datasets.notes import FileNotes, printable
 from facenet_validate.datasets.pairs import Pair, PhotoRef, composed, person_of
 from facenet_validate.datasets.people import Photo, PhotoFolder, read_folder
 from facenet_validate.datasets.photo_files import ENDINGS
-from facenet_validate.metrics.pairs import PairList
+from facenet_validate.datasets.verification_set import VerificationSet
 
 _NAMED = 3
 
@@ -32,64 +31,6 @@ _ERRATA = {
     ),
 }  # fmt: skip
 """Genuine pairs known to show two people, by the digest of the pairs file."""
-
-
-@dataclass(frozen=True)
-class VerificationSet:
-    """Photos and pairs.
-
-    Attributes
-    ----------
-    name : str
-        ``lfw`` or ``synthetic``: selects the gates.
-    title : str
-        For people.
-    names : tuple of str
-        The evaluation photos' names, sorted; rows of every embedding matrix.
-    paths : tuple of Path
-        Their files, same order.
-    left, right : ndarray of shape (P,)
-        Rows of each pair's photos.
-    identities : ndarray of shape (N,)
-        Each row's person, numbered from 0.
-    same : ndarray of shape (P,)
-        Whether a pair is genuine.
-    folds : ndarray of shape (P,)
-        Each pair's fold.
-    suspect : ndarray of shape (E,)
-        Pairs known to be mislabelled, ascending; empty unless the pairs are LFW's own.
-    calibration_names, calibration_paths : tuple
-        Photos of people who are in no pair, for calibration.
-    pairs_digest : str
-        SHA-256 of the pairs file.
-    notes : FileNotes
-        What is odd about the files.
-    """
-
-    name: str
-    title: str
-    names: tuple[str, ...]
-    paths: tuple[Path, ...]
-    identities: NDArray[np.intp]
-    left: NDArray[np.intp]
-    right: NDArray[np.intp]
-    same: NDArray[np.bool_]
-    folds: NDArray[np.intp]
-    suspect: NDArray[np.intp]
-    calibration_names: tuple[str, ...]
-    calibration_paths: tuple[Path, ...]
-    pairs_digest: str
-    notes: FileNotes = field(default_factory=FileNotes)
-
-    @property
-    def people(self) -> int:
-        """How many people the pairs show."""
-        return int(self.identities.max()) + 1
-
-    @cached_property
-    def pairs(self) -> PairList:
-        """The pairs as the metrics take them."""
-        return PairList(self.left, self.right, self.same, self.folds)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.regular import check_regular
+from facenet_validate.base.files import check_regular
 from facenet_validate.models.file_kinds import is_pickle
 
 MOST_BYTES = 64 * 2**20

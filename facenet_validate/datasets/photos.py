@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.files import check_regular
 from facenet_validate.datasets.headers import image_size
 from facenet_validate.datasets.images import decode_image
-from facenet_validate.datasets.regular import check_regular
 
 SIZE = 160
 

@@ -12,8 +12,8 @@ import cv2
 from filelock import FileLock
 
 from facenet_validate.base.errors import CacheError
+from facenet_validate.base.files import check_regular
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.regular import check_regular
 from facenet_validate.datasets.synthetic import (
     CALIBRATION_PEOPLE,
     EVALUATION_PEOPLE,

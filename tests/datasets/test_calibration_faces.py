@@ -15,7 +15,8 @@ from facenet_validate.datasets.calibration import CALIBRATED_ON, faces_in, faces
 from facenet_validate.datasets.faces import check_disjoint, faces_as_they_are
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
 
