@@ -6,7 +6,6 @@ resolves.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -21,15 +20,17 @@ from typing import Any
 from uuid import uuid4
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.progress import Report
+from facenet_validate.datasets.archive import check_free, extract
+from facenet_validate.datasets.sums import SUMS, changed_file, write_sums
 
-SUMS = "SHA256SUMS"
 _TRIES = 4
-_WRONG_FILES = 2  # of so many it is no accident
+_MOST_WRONG_FILES = 2
+"""Downloads with a wrong digest before the mirror is given up."""
 _TIMEOUT = 30.0
 _CHUNK = 1 << 18
 _MOST_BYTES = 1 << 30
 
-Report = Callable[[int, int], None]
 Stage = Callable[[str], AbstractContextManager[Report]]
 
 
@@ -124,8 +125,6 @@ def fetch(
     """
     from filelock import FileLock
 
-    from facenet_validate.datasets.archive import extract
-
     folder = folder.absolute()
     downloads = folder.with_name(f".{folder.name}.downloading")
     staging = folder.with_name(f".{folder.name}.extracting-{uuid4().hex}")
@@ -140,11 +139,11 @@ def fetch(
             staging.mkdir()
             try:
                 with stage("extracting photos") as report:
-                    extract(downloads / archive.name, staging, progress=report)
+                    extract(downloads / archive.name, archive.sha256, staging, report)
                 for remote in files:
                     shutil.copyfile(downloads / remote.name, staging / remote.name)
                 with stage("noting digests") as report:
-                    (staging / SUMS).write_text(_sums(staging, report), encoding="utf-8")
+                    write_sums(staging, report)
                 if folder.exists():
                     folder.rmdir()  # it is empty
                 staging.rename(folder)
@@ -161,9 +160,7 @@ def fetch(
 
 def _is_there(folder: Path, stage: Stage) -> bool:
     """Return whether a folder is as it was made."""
-    if not folder.exists():
-        return False
-    if folder.is_dir() and not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not (folder / SUMS).is_file():
         raise DatasetError(
@@ -171,23 +168,16 @@ def _is_there(folder: Path, stage: Stage) -> bool:
             "folder with --to, or use this one: --facenet-lfw."
         )
     with stage("verifying") as report:
-        if (folder / SUMS).read_text(encoding="utf-8") == _sums(folder, report):
-            return True
-    raise DatasetError(
-        f"{folder}: files are missing, changed or added since it was downloaded. Nothing was "
-        "touched; move it away, or name another folder with --to."
-    )
-
-
-def _sums(folder: Path, report: Report) -> str:
-    """Return a line ``digest  file`` for every file but the list itself, as ``sha256sum`` does."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = []
-    for done, path in enumerate(paths, start=1):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
-        report(done, len(paths))
-    return "".join(lines)
+        try:
+            changed = changed_file(folder, report)
+        except ValueError:
+            changed = SUMS
+    if changed:
+        raise DatasetError(
+            f"{folder}: files are missing, changed or added since it was downloaded, the first "
+            f"{changed}. Nothing was touched; move it away, or name another folder with --to."
+        )
+    return True
 
 
 def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) -> None:
@@ -212,7 +202,7 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
             except ValueError:  # what pooch raises for a wrong digest; the file is gone by now
                 why = f"it is another file there: expected sha256 {remote.sha256}"
                 wrong += 1
-                if wrong == _WRONG_FILES:
+                if wrong == _MOST_WRONG_FILES:
                     break
             except urllib.error.HTTPError as error:
                 why = f"the server answered {error.code} {error.reason}"
@@ -275,8 +265,6 @@ class _Resuming:
             raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
     def _check_room(self, done: int, total: int | None) -> None:
-        from facenet_validate.datasets.archive import check_free
-
         if max(done, total or 0) > _MOST_BYTES:
             raise DatasetError(
                 f"{self._part.name}: more than {_MOST_BYTES >> 20} MiB; that is not LFW. Name "

@@ -17,8 +17,9 @@ import pytest
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.base.progress import Progress
 from facenet_validate.datasets import download
-from facenet_validate.datasets.download import SUMS, Remote, downloaded_lfw, fetch, lfw_folder
+from facenet_validate.datasets.download import Remote, downloaded_lfw, fetch, lfw_folder
 from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.sums import SUMS
 from tests.waiting import HANG
 
 STAGE = Progress(None).stage

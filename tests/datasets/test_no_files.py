@@ -17,7 +17,7 @@ from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.commands.prepare import read_faces
-from facenet_validate.datasets.archive import inspect
+from facenet_validate.datasets.archive import extract
 from facenet_validate.datasets.calibration import faces_in
 from facenet_validate.datasets.csv_pairs import load_csv
 from facenet_validate.datasets.faces import faces_as_they_are
@@ -87,7 +87,7 @@ KINDS = ["folder", "pipe", "socket", "device", "loop", "dangling"]
 LISTS: dict[str, Callable[[Path], object]] = {
     "pairs CSV": load_csv,
     "pairs file": read_pairs,
-    "archive": inspect,
+    "archive": lambda path: extract(path, "", path.parent),
     "photo": lambda path: faces_as_they_are(["a"], [path]),
 }
 
