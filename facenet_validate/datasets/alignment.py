@@ -6,17 +6,15 @@ The crop is that of ``align/align_dataset_mtcnn.py`` in davidsandberg/facenet wi
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from queue import SimpleQueue
 from types import ModuleType
 
 import cv2
@@ -45,7 +43,6 @@ The median crop, margin included, of 400 LFW photos drawn at random: 62, 48, 186
 """
 
 _PHOTOS_PER_TASK = 8
-_TASKS_PER_WORKER = 2
 
 Photo = tuple[str, bytes]
 
@@ -64,9 +61,6 @@ class AlignedFace:
 
     pixels: NDArray[np.uint8]
     framing: Framing
-
-
-Answer = list[tuple[str, AlignedFace]]
 
 
 def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
@@ -153,27 +147,28 @@ def align_all(
         for photo in photos:
             yield _align(photo, mtcnn)
         return
-    processes = _Processes(networks, workers)
-    threads = ThreadPoolExecutor(workers)
-    try:
-        yield from _in_flight(threads, processes, iter(photos), workers * _TASKS_PER_WORKER)
-    finally:
-        processes.end()
-        threads.shutdown(cancel_futures=True)
-
-
-def _in_flight(
-    threads: ThreadPoolExecutor, processes: _Processes, photos: Iterator[Photo], most: int
-) -> Iterator[tuple[str, AlignedFace]]:
-    running: set[Future[Answer]] = set()
-    while True:
-        while len(running) < most and (task := list(islice(photos, _PHOTOS_PER_TASK))):
-            running.add(threads.submit(processes.align, task))
-        if not running:
-            return
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield from future.result()
+    photos = iter(photos)
+    tasks = iter(lambda: list(islice(photos, _PHOTOS_PER_TASK)), [])
+    with _worker_processes(networks, workers) as idle:
+        busy: list[Connection] = []
+        faces: list[tuple[str, AlignedFace]] = []
+        while True:
+            # A worker gets its next photos before the faces it returned are handed on.
+            while idle and (task := next(tasks, [])):
+                busy.append(idle.pop())
+                with _abrupt_end_named(workers):
+                    busy[-1].send(task)
+            yield from faces
+            if not busy:
+                return
+            ready = wait(busy)
+            idle.append(next(one for one in busy if one in ready))
+            busy.remove(idle[-1])
+            with _abrupt_end_named(workers):
+                answer = idle[-1].recv()
+            if isinstance(answer, Exception):
+                raise answer
+            faces = answer
 
 
 def _align(photo: Photo, mtcnn: Mtcnn) -> tuple[str, AlignedFace]:
@@ -196,10 +191,10 @@ def _first_line(error: Exception) -> str:
 
 
 class _WorkerProcess(SpawnProcess):
-    """A spawned process that never imports the program's main module nor hears Ctrl-C.
+    """A spawned process that does not import the program's main module and ignores Ctrl-C.
 
     The main module may be pytest, or a script without a guard that would align faces again. Ctrl-C
-    reaches the whole process group; the one who waits for the workers ends them.
+    reaches the whole process group; the main process ends the workers.
     """
 
     def start(self) -> None:
@@ -213,63 +208,55 @@ class _WorkerProcess(SpawnProcess):
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-class _Processes:
-    """Worker processes, each at the end of a pipe of its own.
+@contextmanager
+def _worker_processes(networks: MtcnnNetworks, count: int) -> Iterator[list[Connection]]:
+    """Give one connection to each of new processes, and end the processes, whatever they do.
 
-    A process pool's workers share one pipe for results: one that is killed while it writes leaves
-    its reader waiting for ever. Here its end of the pipe closes with it, and so does ours should
-    this process be killed.
+    The workers of ``concurrent.futures`` and of loky share one pipe for results. A worker that is
+    killed while it writes there leaves the reader waiting for ever, and the kill of the main
+    process leaves all workers behind. Here every worker has a pipe of its own, which is closed
+    with the process at either end.
     """
-
-    def __init__(self, networks: MtcnnNetworks, count: int) -> None:
-        self._idle: SimpleQueue[Connection] = SimpleQueue()
-        self._processes: list[_WorkerProcess] = []
-        try:
-            for _ in range(count):
-                ours, theirs = Pipe()
-                process = _WorkerProcess(target=_work, args=(theirs, networks), daemon=True)
-                process.start()
-                theirs.close()
-                self._processes.append(process)
-                self._idle.put(ours)
-        except BaseException:
-            self.end()
-            raise
-
-    def align(self, task: list[Photo]) -> Answer:
-        """Have an idle process align photos. Called by at most as many threads as processes."""
-        connection = self._idle.get()
-        try:
-            connection.send(task)
-            answer: Answer | Exception = connection.recv()
-        except (EOFError, OSError) as error:
-            raise DatasetError(
-                f"one of the {len(self._processes)} processes that align faces ended abruptly: "
-                "most often the system killed it for lack of memory. Free memory and run again."
-            ) from error
-        finally:
-            self._idle.put(connection)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def end(self) -> None:
-        """End all processes, whatever they are doing."""
-        for process in self._processes:
+    processes: list[_WorkerProcess] = []
+    connections: list[Connection] = []
+    try:
+        for _ in range(count):
+            ours, theirs = Pipe()
+            process = _WorkerProcess(target=_work, args=(theirs, networks), daemon=True)
+            process.start()
+            processes.append(process)
+            theirs.close()
+            connections.append(ours)
+        yield connections
+    finally:
+        for process in processes:
             process.terminate()
-        for process in self._processes:
+        for process in processes:
             process.join()
 
 
+@contextmanager
+def _abrupt_end_named(workers: int) -> Iterator[None]:
+    """Turn the error of a pipe whose process is gone into one with advice."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise DatasetError(
+            f"one of the {workers} processes that align faces ended abruptly: most often the "
+            "system killed it for lack of memory. Free memory and run again."
+        ) from error
+
+
 def _work(connection: Connection, networks: MtcnnNetworks) -> None:
-    """Align what comes through a pipe until the other end is closed."""
+    """Align photos that come through a pipe until its other end is closed."""
     cv2.setNumThreads(1)
     mtcnn = Mtcnn(networks)
-    with contextlib.suppress(EOFError, OSError):
+    with suppress(EOFError, OSError):
         while True:
-            task: list[Photo] = connection.recv()
+            photos: list[Photo] = connection.recv()
             try:
-                answer: Answer | Exception = [_align(photo, mtcnn) for photo in task]
+                answer: list[tuple[str, AlignedFace]] | Exception
+                answer = [_align(photo, mtcnn) for photo in photos]
             except Exception as error:
                 answer = error
             connection.send(answer)
