@@ -28,7 +28,7 @@ from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, align_photos, faces_as_they_are
+from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
@@ -107,7 +107,7 @@ class Bench:
 
     def aligned(self, names: tuple[str, ...], paths: tuple[Path, ...]) -> AlignedFaces:
         """Return photos as aligned faces."""
-        return align_photos(names, paths, self.cache, workers=self.cpu.cores)
+        return faces_of(names, paths, self.cache, workers=self.cpu.cores)
 
     @cached_property
     def faces(self) -> AlignedFaces:

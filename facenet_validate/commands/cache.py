@@ -117,7 +117,7 @@ def _changes(other: Item, item: Item) -> list[Difference]:
 
 
 def _verify(root: Path, found: Sequence[Item]) -> None:
-    from facenet_validate.datasets.faces import FaceStore
+    from facenet_validate.datasets.face_store import FaceStore
 
     def faces(folder: Path) -> str:
         store = FaceStore(folder)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -201,11 +202,11 @@ def _faces(
     arguments: argparse.Namespace, evaluation: VerificationSet | None, cache: Cache, workers: int
 ) -> CalibrationFaces:
     if arguments.calibration is not None:
-        with progress().stage("aligning evaluation photos") as report:
-            return faces_in(arguments.calibration, evaluation, cache, workers, report)
+        stage = partial(progress().stage, "aligning evaluation photos")
+        return faces_in(arguments.calibration, evaluation, cache, workers, stage)
     if evaluation is not None:
-        with progress().stage("aligning calibration photos") as report:
-            return faces_outside(evaluation, cache, workers, report)
+        stage = partial(progress().stage, "aligning calibration photos")
+        return faces_outside(evaluation, cache, workers, stage)
     with progress().stage("drawing faces") as report:
         return drawn_faces(cache, report)
 

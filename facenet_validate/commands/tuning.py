@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +57,8 @@ def paired_check(
     """Return the check that the engine loses no more pairs than INT8 may at FP32's thresholds."""
     pairs = evaluation
     workers = cpu_identity().cores
-    with progress().stage("aligning evaluation photos") as report:
-        faces = faces_of(
-            pairs.names, pairs.paths, cache, workers=workers, stage=lambda: nullcontext(report)
-        )
+    stage = partial(progress().stage, "aligning evaluation photos")
+    faces = faces_of(pairs.names, pairs.paths, cache, workers=workers, stage=stage)
     rows = np.arange(len(faces.names))
     reference = _embeddings(calibrated.model, faces, rows, "embedding with FP32")
     before = pair_distances(reference, pairs.left, pairs.right)

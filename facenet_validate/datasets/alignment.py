@@ -25,6 +25,7 @@ from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import decode_image, megapixels
 from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
+from facenet_validate.datasets.photos import SIZE
 
 ALIGNER_ID = "mtcnn-margin32-160-2"
 """Changes whenever a pixel of an aligned face may change: stored faces are keyed by it."""
@@ -32,7 +33,6 @@ ALIGNER_ID = "mtcnn-margin32-160-2"
 LARGE_ID = f"{ALIGNER_ID}-reduced-16"
 """The same where a photo of the set is so large that it is reduced before it is searched."""
 
-SIZE = 160
 MARGIN = 16
 """Source pixels added on each side of a detected box."""
 

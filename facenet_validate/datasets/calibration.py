@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.progress import Report
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.faces import (
     AlignedFaces,
-    as_they_are,
+    Stage,
+    already_aligned,
     check_no_picture_shared,
     faces_as_they_are,
     faces_of,
@@ -23,19 +25,13 @@ from facenet_validate.datasets.notes import FileNotes, note_lines, passed_over
 from facenet_validate.datasets.pairs import composed, person_of
 from facenet_validate.datasets.people import named_people, people_of_folder, spelling
 from facenet_validate.datasets.photo_files import photos_below
-from facenet_validate.datasets.photos import (
-    kind_by_headers,
-    kind_of,
-    look_at,
-)
+from facenet_validate.datasets.photos import kind_of, look_at
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 CALIBRATED_ON = 512
 CHECKED_ON = 500
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,7 @@ class CalibrationFaces:
     notes: tuple[str, ...] = ()
 
 
-def drawn_faces(cache: Cache, progress: Progress | None = None) -> CalibrationFaces:
+def drawn_faces(cache: Cache, progress: Report | None = None) -> CalibrationFaces:
     """Return the calibration people of the drawn set."""
     found = load_set(find_layout(synthetic_folder(cache, progress)), name="synthetic", title="")
     faces = faces_as_they_are(found.calibration_names, found.calibration_paths)
@@ -74,7 +70,7 @@ def drawn_faces(cache: Cache, progress: Progress | None = None) -> CalibrationFa
 
 
 def faces_outside(
-    evaluation: VerificationSet, cache: Cache, workers: int, progress: Progress | None = None
+    evaluation: VerificationSet, cache: Cache, workers: int, stage: Stage = nullcontext
 ) -> CalibrationFaces:
     """Return aligned photos of a verification set's people who are in no pair.
 
@@ -91,10 +87,8 @@ def faces_outside(
     names, paths = evaluation.calibration_names, evaluation.calibration_paths
     what = f"photos of people outside the pairs of {evaluation.title}"
     _check_count(len(paths), what)
-    beside = kind_by_headers(evaluation.names, evaluation.paths)
-    faces = faces_of(
-        names, paths, cache, workers=workers, stage=lambda: nullcontext(progress), beside=beside
-    )
+    beside = kind_of(evaluation.names, look_at(evaluation.names, evaluation.paths).sizes)
+    faces = faces_of(names, paths, cache, workers=workers, stage=stage, beside=beside)
     return _split(faces, what)
 
 
@@ -103,7 +97,7 @@ def faces_in(
     evaluation: VerificationSet | None,
     cache: Cache,
     workers: int,
-    progress: Progress | None = None,
+    stage: Stage = nullcontext,
 ) -> CalibrationFaces:
     """Return the aligned faces in a folder.
 
@@ -126,22 +120,14 @@ def faces_in(
     no_files = [str(path.relative_to(folder)) for path in photo_files.no_files]
     _check_count(len(paths), f"faces in {folder}")
     names = [str(path.relative_to(folder).with_suffix("")) for path in paths]
-    photos = look_at(names, paths)
-    if not kind_of([str(path) for path in paths], photos.sizes).aligned:
-        raise DatasetError(
-            f"{paths[0]}: not 160×160 pixels. INT8 is calibrated on aligned faces: what the engine "
-            "will read. Align the photos, or name a folder in LFW's layout with --lfw: its photos "
-            "are aligned here."
-        )
-    faces = as_they_are(photos)
+    faces = already_aligned(
+        names,
+        paths,
+        "INT8 is calibrated on what the engine will read. Align the photos, or name a folder in "
+        "LFW's layout with --lfw: its photos are aligned here.",
+    )
     if evaluation is not None:
-        others = faces_of(
-            evaluation.names,
-            evaluation.paths,
-            cache,
-            workers=workers,
-            stage=lambda: nullcontext(progress),
-        )
+        others = faces_of(evaluation.names, evaluation.paths, cache, workers=workers, stage=stage)
         check_no_picture_shared(faces, others)
     lines = [*note_lines(notes.facts()), *passed_over(no_files)]
     return _split(faces, f"faces in {folder}", notes=lines)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.wording import quoted
 from facenet_validate.datasets.copies import copy_pairs, equal_files
 from facenet_validate.datasets.csv_photos import PhotoFinder, RowError
-from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
+from facenet_validate.datasets.lines import Fault, bad_lines, read_lines
 from facenet_validate.datasets.notes import FileNotes
 from facenet_validate.datasets.verification_set import VerificationSet
 
@@ -157,7 +158,7 @@ def _header(path: Path, line: str) -> bool:
     fields = _fields(line)
     found = [] if fields is None else [field.lower() for field in fields]
     if found not in (_HEADER, [*_HEADER, "fold"]):
-        text = f"{shown(line)}; expected the header left,right,same or left,right,same,fold."
+        text = f"{quoted(line)}; expected the header left,right,same or left,right,same,fold."
         raise bad_lines(WHAT, path, [Fault(1, text)])
     return len(found) == len(_HEADER) + 1
 
@@ -211,7 +212,7 @@ def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Ro
     fields = _fields(line)
     if fields is None:
         raise RowError(
-            f"{shown(line)} is no row of CSV: a quotation mark without its partner, or a field "
+            f"{quoted(line)} is no row of CSV: a quotation mark without its partner, or a field "
             "without an end."
         )
     expected = len(_HEADER) + has_folds
@@ -222,7 +223,7 @@ def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Ro
         )
     same = _SAME.get(fields[2].lower())
     if same is None:
-        raise RowError(f"same is {shown(fields[2])}; expected 1, true or yes, or 0, false or no.")
+        raise RowError(f"same is {quoted(fields[2])}; expected 1, true or yes, or 0, false or no.")
     fold = _fold(fields[3]) if has_folds else None
     left, right = (photos.find(field) for field in fields[:2])
     if left == right:
@@ -232,7 +233,7 @@ def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Ro
 
 def _fold(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise RowError(f"fold is {shown(text)}; expected a whole number.")
+        raise RowError(f"fold is {quoted(text)}; expected a whole number.")
     return int(text)
 
 

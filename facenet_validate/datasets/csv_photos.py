@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from facenet_validate.datasets.lines import shown
+from facenet_validate.base.wording import quoted
 from facenet_validate.datasets.pairs import composed
 
 
@@ -37,10 +37,10 @@ class PhotoFinder:
         path = PurePosixPath(given)
         if path.is_absolute() or ".." in path.parts:
             raise RowError(
-                f"{shown(given)} leaves the folder of the CSV; expected a path below it."
+                f"{quoted(given)} leaves the folder of the CSV; expected a path below it."
             )
         if not given or "\0" in given:
-            raise RowError(f"{shown(given)} is not the name of a photo.")
+            raise RowError(f"{quoted(given)} is not the name of a photo.")
         try:
             real = Path(os.path.realpath(self._found(path), strict=True))
             if real.is_relative_to(self._root) and real.is_file():
@@ -48,10 +48,10 @@ class PhotoFinder:
         except OSError as error:
             hint = " Write paths with /." if "\\" in given else ""
             raise RowError(
-                f"{shown(given)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
+                f"{quoted(given)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
             ) from None
         kind = "not a file" if real.is_relative_to(self._root) else "a link that leaves the folder"
-        raise RowError(f"{shown(given)} is {kind}.")
+        raise RowError(f"{quoted(given)} is {kind}.")
 
     def _found(self, path: PurePosixPath) -> str:
         """Return where a path leads, each part of it in the Unicode form that the disk has."""

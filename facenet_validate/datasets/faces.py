@@ -1,4 +1,4 @@
-"""Aligned faces of a verification set: photos taken as they are, or aligned once and kept."""
+"""Aligned faces of a verification set: from photos aligned already, or aligned once and stored."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.digests import inputs_digest
 from facenet_validate.base.errors import CacheError, DatasetError
+from facenet_validate.base.progress import Report
 from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.face_store import FaceStore, StoredFace
@@ -21,21 +22,8 @@ from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import check_image, decode_image, encode_png
 from facenet_validate.datasets.photos import SIZE, Kind, Photos, kind_of, look_at, read_photo
 
-__all__ = [
-    "SIZE",
-    "AlignedFaces",
-    "FaceStore",
-    "StoredFace",
-    "align_photos",
-    "as_they_are",
-    "check_disjoint",
-    "check_no_picture_shared",
-    "faces_as_they_are",
-    "faces_of",
-]
-
-Progress = Callable[[int, int], None]
-Stage = Callable[[], AbstractContextManager[Progress | None]]
+Stage = Callable[[], AbstractContextManager[Report | None]]
+"""Entered while photos are aligned; gives the function that reports progress, or None."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +35,15 @@ class AlignedFaces:
     names : tuple of str
         Photo names, in the order of rows.
     digest : str
-        Of names, photos and aligner.
+        SHA-256 of the names, the photos' digests and the aligner.
     read : callable
-        Row → encoded image and its name for errors.
+        Row → encoded image.
     framings : tuple of Framing
-        Where each face was cut from; empty for photos that are taken as they are.
+        Where each face was cut from; empty for photos that were aligned already.
     photo_digests : tuple of str
         SHA-256 of each photo's file.
     aligner : str
-        What aligned them.
+        What aligned them; ``none`` if they were aligned already.
     """
 
     names: tuple[str, ...]
@@ -67,7 +55,7 @@ class AlignedFaces:
 
     @property
     def kind(self) -> Kind:
-        """Whether these photos are taken as they are, for photos of the same set."""
+        """Whether these photos were aligned already, for other photos of the same set."""
         return Kind(self.aligner == "none", self.names)
 
     @property
@@ -126,7 +114,10 @@ def faces_of(
     stage: Stage = nullcontext,
     beside: Kind | None = None,
 ) -> AlignedFaces:
-    """Return photos as aligned faces: as they are if all are 160×160, aligned if none is.
+    """Return photos as aligned faces: unchanged if all are 160×160, aligned by MTCNN if none is.
+
+    Faces that were aligned before come from the cache. Every face is stored as soon as it is
+    found: an interrupted run continues where it stopped.
 
     Parameters
     ----------
@@ -137,7 +128,7 @@ def faces_of(
     workers : int
         Processes that align.
     stage : callable
-        Entered while photos are aligned; gives what is told of the progress.
+        Entered while photos are aligned.
     beside : Kind, optional
         Other photos of the same set, which have to be of the same kind.
 
@@ -149,18 +140,42 @@ def faces_of(
     """
     photos = look_at(names, paths)
     if kind_of(names, photos.sizes, beside).aligned:
-        return as_they_are(photos)
+        return _unchanged(photos)
     with stage() as report:
         return _align_photos(photos, cache, workers, report)
 
 
 def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFaces:
     """Return faces of photos that are known to be aligned."""
-    return as_they_are(look_at(names, paths))
+    return _unchanged(look_at(names, paths))
 
 
-def as_they_are(photos: Photos) -> AlignedFaces:
-    """Return faces of photos that are known to be aligned, already looked at."""
+def already_aligned(names: Sequence[str], paths: Sequence[Path], advice: str = "") -> AlignedFaces:
+    """Return faces of photos that must be aligned already, and may not be.
+
+    Parameters
+    ----------
+    names, paths : sequences
+        The photos, at least one.
+    advice : str
+        What to do with photos that are not aligned, for the error.
+
+    Raises
+    ------
+    DatasetError
+        If a photo is not 160×160 or cannot be read; the first is named by its path.
+    """
+    photos = look_at(names, paths)
+    if not kind_of([str(path) for path in paths], photos.sizes).aligned:
+        width, height = photos.sizes[0]
+        raise DatasetError(
+            f"{paths[0]}: {width}×{height} pixels; expected an aligned face of {SIZE}×{SIZE}."
+            f"{' ' * bool(advice)}{advice}"
+        )
+    return _unchanged(photos)
+
+
+def _unchanged(photos: Photos) -> AlignedFaces:
     return AlignedFaces(
         photos.names,
         _set_digest("none", photos.names, photos.digests),
@@ -176,29 +191,8 @@ def _set_digest(aligner: str, names: Sequence[str], digests: Sequence[str]) -> s
     return inputs_digest({"aligner": aligner, "decoder": decoder, "photos": photos})
 
 
-def align_photos(
-    names: Sequence[str],
-    paths: Sequence[Path],
-    cache: Cache,
-    *,
-    workers: int,
-    progress: Progress | None = None,
-) -> AlignedFaces:
-    """Align photos by MTCNN, taking from the cache what was aligned before.
-
-    Every face is kept as soon as it is found: an interrupted run continues where it stopped.
-
-    Raises
-    ------
-    DatasetError
-        If a photo cannot be read or decoded; it is named.
-    """
-    photos = look_at(names, paths)
-    return _align_photos(photos, cache, workers, progress)
-
-
 def _align_photos(
-    photos: Photos, cache: Cache, workers: int, progress: Progress | None
+    photos: Photos, cache: Cache, workers: int, progress: Report | None
 ) -> AlignedFaces:
     names, digests = photos.names, photos.digests
     aligner = _aligner(photos)

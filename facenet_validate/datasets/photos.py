@@ -20,7 +20,6 @@ SIZE = 160
 
 Size = tuple[int, int]
 
-_HEADER_BYTES = 2**16
 _NAMED = 3
 _READERS = 4
 
@@ -114,18 +113,6 @@ def kind_of(names: Sequence[str], sizes: Sequence[Size], beside: Kind | None = N
     return Kind(bool(aligned), tuple(names))
 
 
-def kind_by_headers(names: Sequence[str], paths: Sequence[Path]) -> Kind:
-    """Return whether photos are aligned already, reading no more of the files than it takes.
-
-    Raises
-    ------
-    DatasetError
-        If some are and others are not, or a file has no image's header.
-    """
-    with ThreadPoolExecutor(_READERS) as pool:
-        return kind_of(names, list(pool.map(_size_by_header, paths)))
-
-
 def read_photo(path: Path) -> bytes:
     """Return a photo's bytes.
 
@@ -139,16 +126,6 @@ def read_photo(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
-
-
-def _size_by_header(path: Path) -> Size:
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            size = image_size(file.read(_HEADER_BYTES))
-    except OSError as error:
-        raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
-    return size or _size(read_photo(path), path)
 
 
 def _size(data: bytes, path: Path) -> Size:

@@ -12,7 +12,7 @@ from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.cli import main
 from facenet_validate.datasets.download import downloaded_lfw
-from facenet_validate.datasets.faces import FaceStore, StoredFace
+from facenet_validate.datasets.face_store import FaceStore, StoredFace
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.models.quantization.sensitivity import LossStore

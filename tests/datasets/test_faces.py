@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,8 @@ import pytest
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import (
-    FaceStore,
-    StoredFace,
-    align_photos,
-    faces_as_they_are,
-)
+from facenet_validate.datasets.face_store import FaceStore, StoredFace
+from facenet_validate.datasets.faces import faces_as_they_are, faces_of
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
@@ -94,9 +91,10 @@ def test_a_photo_of_another_size_among_aligned_ones_is_named(tmp_path: Path) -> 
 
 ALIGN = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import align_photos
+from facenet_validate.datasets.faces import faces_of
 folder = Path(sys.argv[1])
 paths = sorted(folder.glob("*.png"))
 names = [path.stem for path in paths]
@@ -104,7 +102,7 @@ def report(done, total):
     print(done, total, flush=True)
     if done == 3:
         sys.stdin.read()  # until it is killed
-align_photos(names, paths, Cache(Path(sys.argv[2])), workers=2, progress=report)
+faces_of(names, paths, Cache(Path(sys.argv[2])), workers=2, stage=lambda: nullcontext(report))
 """
 
 
@@ -125,12 +123,12 @@ def test_what_was_aligned_before_a_kill_is_not_aligned_again(tmp_path: Path) -> 
     assert 3 <= kept < 24
     told: list[tuple[int, int]] = []
     paths = sorted(folder.glob("*.png"))
-    faces = align_photos(
+    faces = faces_of(
         [path.stem for path in paths],
         paths,
         Cache(tmp_path / "cache"),
         workers=1,
-        progress=lambda done, total: told.append((done, total)),
+        stage=lambda: nullcontext(lambda done, total: told.append((done, total))),
     )
     assert len(told) == 24 - kept
     assert faces.load(np.arange(24)).shape == (24, 160, 160, 3)
