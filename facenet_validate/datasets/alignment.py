@@ -1,7 +1,8 @@
-"""Photos → aligned faces: the crop FaceNet's published accuracies rest on, over a pool of workers.
+"""Photos → aligned faces, in worker processes.
 
 The crop is that of ``align/align_dataset_mtcnn.py`` in davidsandberg/facenet with ``--margin 32
---image_size 160``, rounded to the nearest pixel and stretched by OpenCV's bilinear interpolation.
+--image_size 160``, with which FaceNet's published accuracies were measured. It is rounded to the
+nearest pixel and stretched by OpenCV's bilinear interpolation.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
 from facenet_validate.datasets.photos import SIZE
 
 ALIGNER_ID = "mtcnn-margin32-160-2"
-"""Changes whenever a pixel of an aligned face may change: stored faces are keyed by it."""
+"""Part of the key of stored faces. It changes whenever a pixel of an aligned face may change."""
 
 LARGE_ID = f"{ALIGNER_ID}-reduced-16"
-"""The same where a photo of the set is so large that it is reduced before it is searched."""
+"""The aligner's name if a photo of the set is so large that it is reduced for the search."""
 
 MARGIN = 16
 """Source pixels added on each side of a detected box."""
@@ -66,21 +67,21 @@ class AlignedFace:
 def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
     """Crop the most prominent face and stretch it to 160×160.
 
-    Of several faces the one with the largest ``area − 2·d²`` is taken, where d is the distance of
-    the box's centre from the photo's. It gets a margin of 16 source pixels on each side, clipped to
-    the photo. Where there is no face the crop lies where faces lie in LFW's photos.
+    Of several faces, the one with the largest ``area − 2·d²`` is taken, where d is the distance
+    between the centres of the box and the photo. It gets a margin of 16 source pixels on each side,
+    clipped to the photo. Without a face, the crop is where faces are in LFW's photos.
 
     Parameters
     ----------
     image : numpy.ndarray, shape (H, W, 3), uint8
         RGB, at least one pixel.
     detections : Detections
-        What :meth:`Mtcnn.detect` found in it.
+        The faces that :meth:`Mtcnn.detect` found in it.
     """
     height, width, _ = image.shape
     boxes = detections.boxes
-    # To the nearest pixel: truncation, as in the original script, moves every crop half a pixel up
-    # and left (figures in docs/alignment.md).
+    # Rounded to the nearest pixel. The original script truncates, which moves every crop half a
+    # pixel up and left (figures in docs/alignment.md).
     corners = np.rint(
         np.hstack(
             (
@@ -89,7 +90,7 @@ def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
             )
         )
     ).astype(np.int32)
-    # A box that lies beside the photo leaves nothing to crop.
+    # A box outside the photo has no pixels to crop.
     inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
     boxes, corners = boxes[inside], corners[inside]
     if len(boxes):
@@ -116,10 +117,10 @@ def _centre_crop(width: int, height: int) -> tuple[int, int, int, int]:
 def align_all(
     photos: Iterable[Photo], networks: MtcnnNetworks, workers: int
 ) -> Iterator[tuple[str, AlignedFace]]:
-    """Decode, detect and crop photos, in worker processes where there is more than one.
+    """Decode, detect and crop photos, in worker processes if there is more than one.
 
-    Photos are drawn as they are needed and few are in flight, so neither photos nor faces pile up.
-    The workers end with the iterator: when it is exhausted, closed, or raises.
+    Photos are read as they are needed, a few at a time, so neither photos nor faces fill the
+    memory. The workers end with the iterator: when it is exhausted, closed, or raises.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def align_all(
     networks : MtcnnNetworks
         See :func:`facenet_validate.datasets.mtcnn.installed_networks`.
     workers : int
-        Processes; 1 works in this one.
+        Number of processes; 1 aligns in this process.
 
     Yields
     ------
@@ -210,12 +211,12 @@ class _WorkerProcess(SpawnProcess):
 
 @contextmanager
 def _worker_processes(networks: MtcnnNetworks, count: int) -> Iterator[list[Connection]]:
-    """Give one connection to each of new processes, and end the processes, whatever they do.
+    """Start worker processes, give a connection to each, and terminate them at the end.
 
-    The workers of ``concurrent.futures`` and of loky share one pipe for results. A worker that is
-    killed while it writes there leaves the reader waiting for ever, and the kill of the main
-    process leaves all workers behind. Here every worker has a pipe of its own, which is closed
-    with the process at either end.
+    The workers of ``concurrent.futures`` and of loky share one pipe for results. If a worker is
+    killed while it writes there, the reader waits for ever. If the main process is killed, its
+    workers stay. Here every worker has its own pipe, and the system closes an end of the pipe with
+    the process that holds it.
     """
     processes: list[_WorkerProcess] = []
     connections: list[Connection] = []
@@ -237,7 +238,7 @@ def _worker_processes(networks: MtcnnNetworks, count: int) -> Iterator[list[Conn
 
 @contextmanager
 def _abrupt_end_named(workers: int) -> Iterator[None]:
-    """Turn the error of a pipe whose process is gone into one with advice."""
+    """Replace the error of a pipe to a process that is gone by one with advice."""
     try:
         yield
     except (EOFError, OSError) as error:

@@ -106,7 +106,7 @@ class EqualPhotos:
 
 
 def _left_out(folder: PhotoFolder) -> dict[Path, tuple[str, Set[str]]]:
-    """Return the images that do not fit the layout, and which people of the folder they may show."""
+    """Return the images that do not fit the layout, and whom of the folder they may show."""
     people = {photo.person for photo in folder.photos.values()}
     known = _by_spelling(people)
     found: dict[Path, tuple[str, Set[str]]] = {}

@@ -32,7 +32,7 @@ def person_of(stem: str) -> str:
 
 
 def composed(name: str) -> str:
-    """Return a name in Unicode's NFC, to compare people. Archives made on macOS have names in NFD."""
+    """Return a name in Unicode's NFC, by which people are compared. macOS archives have NFD."""
     return unicodedata.normalize("NFC", name)
 
 
