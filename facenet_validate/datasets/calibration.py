@@ -1,4 +1,4 @@
-"""Faces to calibrate INT8 on, for those who quantise outside a test run."""
+"""Faces to calibrate INT8 on, for the command that quantises outside a test run."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class CalibrationFaces:
     faces : AlignedFaces
         Up to 512 to calibrate on.
     check : AlignedFaces
-        500 to check a result on: others first, then those calibrated on.
+        500 to check a result on: first faces that are not calibrated on, then those that are.
     text : str
-        Where they come from, for people.
+        Number and origin of the faces, for messages.
     check_text : str
-        What the check is made of, for people.
+        Number and origin of the faces of the check, for messages.
     drawn : bool
-        Whether they are the project's drawn faces.
+        Whether they are the synthetic faces of this package.
     notes : tuple of str
-        What is odd about the files of a folder, for people.
+        Oddities of the files of a folder, for messages.
     """
 
     faces: AlignedFaces
@@ -63,7 +63,7 @@ class CalibrationFaces:
 
 
 def drawn_faces(cache: Cache, progress: Report | None = None) -> CalibrationFaces:
-    """Return the calibration people of the drawn set."""
+    """Return the faces for calibration of the synthetic set."""
     found = load_set(find_layout(synthetic_folder(cache, progress)), name="synthetic", title="")
     faces = faces_as_they_are(found.calibration_names, found.calibration_paths)
     return _split(faces, "drawn faces", drawn=True)
@@ -77,7 +77,7 @@ def faces_outside(
     Parameters
     ----------
     evaluation : VerificationSet
-        Loaded with ``calibration_images=1012`` to have other faces to check on too.
+        Loaded with ``calibration_images=1012``, so that the check has faces of its own.
 
     Raises
     ------
@@ -104,13 +104,14 @@ def faces_in(
     Parameters
     ----------
     evaluation : VerificationSet or None
-        Whose people and pictures must not be among them; its photos are aligned to compare.
+        The set whose people and pictures must not be among the faces. Its photos are aligned to
+        compare the pictures.
 
     Raises
     ------
     DatasetError
-        If there are fewer than 500, they are not 160×160, or one shows a person or is a picture of
-        the evaluation pairs.
+        If there are fewer than 500 faces, or a face is not 160×160, shows a person of the
+        evaluation pairs, or is a picture of them.
     """
     photo_files = photos_below(folder)
     every = photo_files.paths
@@ -147,7 +148,7 @@ def _check_strangers(folder: Path, paths: Sequence[Path], people: Set[str]) -> N
 
 
 def _without_copies(folder: Path, paths: Sequence[Path]) -> tuple[list[Path], FileNotes]:
-    """Return photos without the copies of another one of the same person, and what was found."""
+    """Return photos without copies of another photo of the same person, and what was found."""
     copies: set[Path] = set()
     two_people: list[str] = []
     for group in equal_files(paths):
@@ -165,7 +166,7 @@ def _without_copies(folder: Path, paths: Sequence[Path]) -> tuple[list[Path], Fi
 
 
 def _person(folder: Path, path: Path) -> str:
-    """Return whom a photo shows: by its folder, or, where it has none, by LFW's way of naming."""
+    """Return the person of a photo: its folder, or, without a folder, the person in its name."""
     parents = path.relative_to(folder).parts[:-1]
     return composed(parents[-1] if parents else person_of(path.stem))
 

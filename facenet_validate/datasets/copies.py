@@ -1,4 +1,4 @@
-"""Files of the same bytes: one photo under several names."""
+"""Files of equal bytes: one photo under several names."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ _TAIL = 512
 
 
 def equal_files(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Return groups of files with the same bytes, two or more in each.
+    """Return groups of files of equal bytes, two or more in each.
 
-    Files are told apart by their lengths first, then by their last bytes, and only those that
-    still agree are read. Empty ones are no photos, and those that cannot be read are named where
-    they are used.
+    Lengths are compared first, then the last bytes; only files that still agree are read. Empty
+    files and files that cannot be read are left out: whoever uses a file reports its errors.
 
     Parameters
     ----------
     paths : iterable of Path
-        Files; each group has them in this order, and so have the groups by their first.
+        Files. Groups and the files in them are in this order.
     """
     groups = _parted([list(dict.fromkeys(paths))], _length)
     groups = _parted(groups, _tail)
@@ -45,11 +44,11 @@ def copy_pairs(
     Parameters
     ----------
     groups : iterable of sequences of Path
-        Files of the same bytes.
+        Files of equal bytes.
     names, paths : sequences
         The photos.
     left, right : ndarray of shape (P,)
-        Their rows in each pair.
+        Rows of each pair's photos.
     """
     group_of = {path: number for number, group in enumerate(groups) for path in group}
     numbers = np.array([group_of.get(path, -1 - row) for row, path in enumerate(paths)], np.intp)
@@ -58,7 +57,7 @@ def copy_pairs(
 
 
 def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) -> list[list[Path]]:
-    """Return the parts of groups that agree in a key, those of one file left out."""
+    """Split groups by a key, and drop parts of one file."""
     parts: list[list[Path]] = []
     for group in groups:
         by_key: defaultdict[Hashable, list[Path]] = defaultdict(list)

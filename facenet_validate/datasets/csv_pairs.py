@@ -1,4 +1,4 @@
-"""A verification set of one's own: a CSV of pairs beside the photos it names."""
+"""A user's own verification set: a CSV of pairs beside the photos that it names."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from facenet_validate.datasets.verification_set import VerificationSet
 
 WHAT = "pairs CSV"
 FOLDS = 10
-"""Folds the pairs are dealt out to where the file has no column of them."""
+"""Folds that pairs are dealt to if the file has no column of folds."""
 
 FEWEST_OF_A_KIND = 10
-"""Genuine and impostor pairs a set needs: one of each for each of ten folds."""
+"""Least number of genuine pairs and of impostor pairs: one in each of ten folds."""
 
 RESERVED = ("lfw", "synthetic", "any")
-"""Names that mean something else in ``gates.toml``."""
+"""Names of sets that have another meaning in ``gates.toml``."""
 
 _HEADER = ["left", "right", "same"]
 _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -38,7 +38,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class _Row:
-    """A row: its line, the photos as files below the folder, and what it says of them."""
+    """A row: its line number, the two photos below the folder, and what it says of them."""
 
     line: int
     left: str
@@ -52,33 +52,34 @@ class _Row:
 
 
 def load_csv(path: Path) -> VerificationSet:
-    """Read a set of pairs and check every row of it.
+    """Read a set of pairs and check every row.
 
     The first line is ``left,right,same`` or ``left,right,same,fold``. Each further line is a pair:
     two photos, relative to the file's folder; 1, true or yes if they show one person, else 0,
-    false or no; and the fold, numbered from 0 or from 1. Without folds the pairs are dealt out to
-    ten in turn, genuine and impostor pairs apart.
+    false or no; and the fold, numbered from 0 or from 1. Without folds, the pairs are dealt to ten
+    folds in turn, genuine and impostor pairs separately.
 
-    Who is who follows from the pairs: photos that genuine pairs join, directly or by way of
-    others, show one person. There are no photos to calibrate on.
+    The pairs tell who is who: photos that genuine pairs join, directly or over other photos, show
+    one person. There are no photos to calibrate on.
 
     Parameters
     ----------
     path : Path
-        The CSV: UTF-8, commas. Its stem names the set, or its folder where the stem is ``pairs``.
+        The CSV: UTF-8, commas. The set has the name of the file, or of its folder if the file is
+        ``pairs.csv``.
 
     Returns
     -------
     VerificationSet
-        Rows are named by their paths below the folder, links resolved.
+        Photos are named by their paths below the folder, with links resolved.
 
     Raises
     ------
     DatasetError
-        If the file cannot be read, the name or header is not as expected, there are too few pairs
-        or folds are missing; or naming all bad rows by their lines: a field is missing or
-        unreadable, a photo is missing or outside the folder, a pair is of one photo or comes
-        twice, or an impostor pair shows one person by the genuine pairs.
+        If the file cannot be read, its name or header is not as expected, there are too few pairs,
+        or folds are missing. An error about rows names all bad rows by their lines: a field is
+        missing or unreadable, a photo is missing or outside the folder, a pair has one photo twice
+        or is a repetition, or an impostor pair shows one person according to the genuine pairs.
     """
     name = _name(path)
     lines = read_lines(path, WHAT)
@@ -123,7 +124,7 @@ def _notes(
     left: NDArray[np.intp],
     right: NDArray[np.intp],
 ) -> FileNotes:
-    """Return which photos are copies: of two people by the pairs, or both of a genuine pair."""
+    """Return equal photos of two people, and genuine pairs of two equal photos."""
     groups = equal_files(paths)
     row_of = {path: row for row, path in enumerate(paths)}
     rows = [[row_of[path] for path in group] for group in groups]
@@ -166,7 +167,7 @@ def _header(path: Path, line: str) -> bool:
 def _fields(line: str) -> list[str] | None:
     """Return a line's fields; None if it is not CSV.
 
-    Every line is read alone, so that a lost quotation mark spoils one row and not the rest.
+    Every line is read by itself, so a missing quotation mark spoils only its own row.
     """
     if line.count('"') % 2:
         return None
@@ -177,7 +178,7 @@ def _fields(line: str) -> list[str] | None:
 
 
 def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
-    """Return the rows, all of them good and no pair twice; empty lines are passed over."""
+    """Return the rows. One error names all bad rows and repeated pairs; empty lines are ignored."""
     photos = PhotoFinder(path.parent)
     rows: list[_Row] = []
     faults: list[Fault] = []
@@ -266,7 +267,7 @@ def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def _given_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the folds from 0, all there, and each with pairs of both kinds to train on."""
+    """Return the folds from 0, after a check that none is missing and all can be trained."""
     given = np.array([row.fold for row in rows], np.intp)
     found = set(given.tolist())
     first, last = min(found), max(found)

@@ -1,4 +1,4 @@
-"""The photos that a CSV of pairs names: files below its folder."""
+"""The photos that a CSV of pairs names: files below the folder of the CSV."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class RowError(Exception):
 
 
 class PhotoFinder:
-    """The files below a folder, each looked up once and named by its path without links."""
+    """Finds files below a folder, each once, and names them by their paths without links."""
 
     def __init__(self, folder: Path) -> None:
         self._root = os.path.realpath(folder)
@@ -27,7 +27,7 @@ class PhotoFinder:
         Raises
         ------
         RowError
-            If it is not there, is no file, or lies outside.
+            If it is missing, is not a file, or lies outside the folder.
         """
         if given not in self._known:
             self._known[given] = self._look(given)
@@ -54,7 +54,7 @@ class PhotoFinder:
         raise RowError(f"{quoted(given)} is {kind}.")
 
     def _found(self, path: PurePosixPath) -> str:
-        """Return where a path leads, each part of it in the Unicode form that the disk has."""
+        """Return the path on the disk, where each part of it may have another Unicode form."""
         place = self._root
         for part in path.parts:
             step = f"{place}/{part}"
@@ -64,7 +64,7 @@ class PhotoFinder:
         return place
 
     def _listed(self, folder: str) -> dict[str, str]:
-        """Return the names in a folder by their composed forms."""
+        """Return the names in a folder by their forms in NFC."""
         if folder not in self._folders:
             try:
                 names = sorted(path.name for path in Path(folder).iterdir())

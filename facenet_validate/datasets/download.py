@@ -1,7 +1,6 @@
-"""LFW from the internet: digests checked, resumed, extracted safely; whole or absent.
+"""LFW from the internet: resumed after interruptions, checked by digest, complete or absent.
 
-The files and digests are those that scikit-learn's loader names. The university's host no longer
-resolves.
+Files and digests are those of scikit-learn's loader, since the university's host is gone.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Stage = Callable[[str], AbstractContextManager[Report]]
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download: its name at a mirror, its own address, its SHA-256."""
+    """A file to download: its name at a mirror, its original address, and its SHA-256."""
 
     name: str
     url: str
@@ -55,7 +54,7 @@ ARCHIVES = {
         "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
     ),
 }
-"""The photos, as they were found or aligned by congealing ("funneled")."""
+"""The photos: as they were found, or aligned by congealing ("funneled")."""
 
 LISTS = (
     Remote(
@@ -83,7 +82,7 @@ def lfw_folder(cache_root: Path, photos: str) -> Path:
 
 
 def downloaded_lfw(cache_root: Path) -> Path | None:
-    """Return the LFW folder in a cache, None where none was downloaded whole."""
+    """Return the LFW folder in a cache; None if none was downloaded completely."""
     folders = (lfw_folder(cache_root, photos) for photos in ARCHIVES)
     # Path.is_file raises where a folder may not be searched.
     return next((folder for folder in folders if os.path.isfile(folder / SUMS)), None)  # noqa: PTH113
@@ -97,31 +96,32 @@ def fetch(
     *,
     mirror: str | None = None,
 ) -> bool:
-    """Download files and an archive of photos into a folder that appears whole.
+    """Download files and an archive of photos into a folder, which appears when it is complete.
 
-    What was downloaded before an interruption is kept beside the folder and continued.
+    After an interruption, the files downloaded so far stay beside the folder, and the next call
+    continues with them.
 
     Parameters
     ----------
     files, archive : Remote
-        What goes into the folder as it is, and what is extracted into it.
+        Files to copy into the folder, and the archive to extract into it.
     folder : Path
         Must be absent, empty, or made by this function.
     stage : callable
         Shows progress.
     mirror : str, optional
-        Address below which all files lie by their names; digests hold there too.
+        Address of a folder with all files. They are checked by the same digests.
 
     Returns
     -------
     bool
-        Whether anything was downloaded; False if the folder was there, and is as it was made.
+        True if files were downloaded; False if the folder exists and is unchanged.
 
     Raises
     ------
     DatasetError
-        If the folder holds something else, a file cannot be had or is another one, the archive is
-        refused, or the disk is full.
+        If the folder holds something else, a file cannot be downloaded or has another digest, the
+        archive is refused, or the disk is full.
     """
     from filelock import FileLock
 
@@ -159,7 +159,7 @@ def fetch(
 
 
 def _is_there(folder: Path, stage: Stage) -> bool:
-    """Return whether a folder is as it was made."""
+    """Return whether the folder exists, after a check that it is unchanged; False if empty."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not (folder / SUMS).is_file():
@@ -181,11 +181,11 @@ def _is_there(folder: Path, stage: Stage) -> bool:
 
 
 def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) -> None:
-    """Download a file, unless a whole one is there."""
+    """Download a file, unless it is there completely."""
     import pooch
 
     url = remote.url if mirror is None else f"{mirror.rstrip('/')}/{remote.name}"
-    pooch.get_logger().setLevel("ERROR")  # progress and errors are told by us
+    pooch.get_logger().setLevel("ERROR")  # this module reports progress and errors
     why, wrong = "", 0
     with stage(f"downloading {remote.name} (kB)") as report:
         for attempt in range(_TRIES):
@@ -199,7 +199,7 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
                     path=folder,
                     downloader=_Resuming(folder / f"{remote.name}.part", report),
                 )
-            except ValueError:  # what pooch raises for a wrong digest; the file is gone by now
+            except ValueError:  # pooch found a wrong digest, and has deleted the file
                 why = f"it is another file there: expected sha256 {remote.sha256}"
                 wrong += 1
                 if wrong == _MOST_WRONG_FILES:
@@ -217,12 +217,12 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
 
 
 class _Resuming:
-    """Downloads for pooch, going on where a partial file ends.
+    """A downloader for pooch that continues a partial file.
 
     Parameters
     ----------
     part : Path
-        What is there already; stays if the connection breaks.
+        The partial file. It stays if the connection breaks.
     report : callable
         Called with (kB done, kB in all).
     """
@@ -243,7 +243,7 @@ class _Resuming:
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
                 self._write(response, start)
         except urllib.error.HTTPError as error:
-            if error.code != 416:  # nothing is left of it to ask for
+            if error.code != 416:  # the partial file is complete already
                 raise
         self._part.replace(output_file)
 

@@ -234,7 +234,7 @@ def _align_photos(
 
 
 def _aligner(photos: Photos) -> str:
-    """Return what aligns a set; another name where photos are large enough to be reduced first."""
+    """Return the aligner's name: another one if a photo is so large that it is reduced first."""
     from facenet_validate.datasets.alignment import ALIGNER_ID, LARGE_ID
     from facenet_validate.datasets.mtcnn import MOST_PIXELS
 
@@ -254,12 +254,12 @@ def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFac
 
 
 def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
-    """Check that no evaluation photo is calibrated on, under whatever name.
+    """Check that no evaluation photo is used for calibration, under any name.
 
     Raises
     ------
     DatasetError
-        Naming the first photo that is in both sets: the same file.
+        If a file is in both sets. The first such photo is named.
     """
     by_digest = dict(zip(evaluation.photo_digests, evaluation.names, strict=True))
     for digest, name in zip(calibration.photo_digests, calibration.names, strict=True):
@@ -268,12 +268,12 @@ def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
 
 
 def check_no_picture_shared(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
-    """Check that no evaluation face is calibrated on: the same pixels, in whatever file.
+    """Check that no evaluation face is used for calibration: no equal pixels, in any file.
 
     Raises
     ------
     DatasetError
-        Naming the first face that is in both sets.
+        If a face is in both sets. The first such face is named.
     """
 
     def pictures(faces: AlignedFaces) -> Iterator[tuple[str, str]]:

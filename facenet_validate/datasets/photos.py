@@ -1,6 +1,6 @@
-"""Photos looked at before they become faces: their digests, their sizes, their kind.
+"""Digests and sizes of photos, and whether they are aligned already.
 
-A set is of one kind: all its photos are aligned faces already, 160×160, or none is.
+Either all photos of a set are aligned faces already, 160×160, or none is.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _READERS = 4
 
 @dataclass(frozen=True)
 class Kind:
-    """Of which kind some photos of a set are.
+    """Whether photos of a set are aligned already.
 
     Attributes
     ----------
     aligned : bool
-        Whether they are 160×160 already, all of them; else none is.
+        True if all photos are 160×160, False if none is.
     names : tuple of str
         The photos.
     """
@@ -42,7 +42,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos that were read once.
+    """What one reading of photos found.
 
     Attributes
     ----------
@@ -94,14 +94,14 @@ def kind_of(names: Sequence[str], sizes: Sequence[Size], beside: Kind | None = N
     Raises
     ------
     DatasetError
-        If some are and others are not, with how many, the first of both named.
+        If some are and others are not. It tells how many, and names the first of both.
     """
     aligned: list[str] = []
     unaligned: list[str] = []
     for name, size in zip(names, sizes, strict=True):
         (aligned if size == (SIZE, SIZE) else unaligned).append(name)
     if beside is not None:
-        # They come first: by them the set is known.
+        # First in the message: users know the set by these photos.
         (aligned if beside.aligned else unaligned)[:0] = beside.names
     if aligned and unaligned:
         raise DatasetError(
@@ -119,7 +119,7 @@ def read_photo(path: Path) -> bytes:
     Raises
     ------
     DatasetError
-        If it is no file or cannot be read.
+        If it is not a file or cannot be read.
     """
     try:
         check_regular(path)
@@ -131,7 +131,7 @@ def read_photo(path: Path) -> bytes:
 def _size(data: bytes, path: Path) -> Size:
     size = image_size(data)
     if size is None:
-        # Says what is wrong with the file.
+        # Decoding raises the error that names what is wrong with the file.
         height, width = decode_image(data, name=str(path)).shape[:2]
         return width, height
     return size

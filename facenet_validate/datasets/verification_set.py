@@ -15,16 +15,16 @@ from facenet_validate.metrics.pairs import PairList
 
 @dataclass(frozen=True)
 class VerificationSet:
-    """Photos and pairs.
+    """Photos and their pairs.
 
     Attributes
     ----------
     name : str
-        ``lfw`` or ``synthetic``: selects the gates.
+        ``lfw``, ``synthetic`` or the name of a user's own set: selects the gates.
     title : str
-        For people.
+        The set's name in messages.
     names : tuple of str
-        The evaluation photos' names, sorted; rows of every embedding matrix.
+        The evaluation photos' names, sorted. They are the rows of every embedding matrix.
     paths : tuple of Path
         Their files, same order.
     left, right : ndarray of shape (P,)
@@ -42,7 +42,7 @@ class VerificationSet:
     pairs_digest : str
         SHA-256 of the pairs file.
     notes : FileNotes
-        What is odd about the files.
+        Oddities of the files.
     """
 
     name: str

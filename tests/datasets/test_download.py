@@ -253,6 +253,13 @@ def test_a_damaged_set_is_named_and_left_alone(fetched: Fetch, folder: Path, cha
     assert (folder / SUMS).is_file()
 
 
+def test_a_set_whose_list_is_damaged_is_left_alone(fetched: Fetch, folder: Path) -> None:
+    fetched()
+    (folder / SUMS).write_bytes(b"\xff\xfe")
+    with pytest.raises(DatasetError, match=rf"missing, changed or added .* first {SUMS}"):
+        fetched()
+
+
 def test_an_archive_that_is_refused_leaves_no_folder(server: Server, folder: Path) -> None:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as tar:
