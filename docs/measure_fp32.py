@@ -31,7 +31,7 @@ from onnx import numpy_helper
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import faces_as_they_are, faces_of
+from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
@@ -152,7 +152,7 @@ def main() -> None:
     if asked.lfw:
         faces = faces_of(names, paths, cache, workers=threads)
     else:
-        faces = faces_as_they_are(names, paths)
+        faces = already_aligned(names, paths)
     source = source_model(None)
     prepared = prepare(source, cache)
     images = standardize(faces.load(np.arange(len(names))), prepared.image_size)

@@ -28,7 +28,7 @@ from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are, faces_of
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
@@ -119,7 +119,7 @@ class Bench:
         """Return the network calibrated on the first images of a set."""
         if faces == "drawn":
             drawn = load_set(find_layout(synthetic_folder(self.cache)), name="synthetic", title="")
-            found = faces_as_they_are(drawn.calibration_names, drawn.calibration_paths)
+            found = already_aligned(drawn.calibration_names, drawn.calibration_paths)
         else:
             found = self.aligned(self.set.calibration_names, self.set.calibration_paths)
         batch = standardize(found.load(np.arange(images)))

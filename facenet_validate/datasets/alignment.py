@@ -179,16 +179,13 @@ def _align(photo: Photo, mtcnn: Mtcnn) -> tuple[str, AlignedFace]:
         detections = mtcnn.detect(image)
     except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
         height, width, _ = image.shape
+        why = (str(error).splitlines() or [""])[0]
         raise DatasetError(
             f"{name}: no face could be looked for in its {width}×{height} pixels, "
-            f"{megapixels(width, height)} ({type(error).__name__}: {_first_line(error)}). Most "
+            f"{megapixels(width, height)} ({type(error).__name__}: {why}). Most "
             "often memory is short: free some, or reduce the photo."
         ) from error
     return name, align_face(image, detections)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 class _WorkerProcess(SpawnProcess):

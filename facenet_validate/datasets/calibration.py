@@ -16,7 +16,6 @@ from facenet_validate.datasets.faces import (
     Stage,
     already_aligned,
     check_no_picture_shared,
-    faces_as_they_are,
     faces_of,
 )
 from facenet_validate.datasets.layout import find_layout
@@ -65,7 +64,7 @@ class CalibrationFaces:
 def drawn_faces(cache: Cache, progress: Report | None = None) -> CalibrationFaces:
     """Return the faces for calibration of the synthetic set."""
     found = load_set(find_layout(synthetic_folder(cache, progress)), name="synthetic", title="")
-    faces = faces_as_they_are(found.calibration_names, found.calibration_paths)
+    faces = already_aligned(found.calibration_names, found.calibration_paths)
     return _split(faces, "drawn faces", drawn=True)
 
 

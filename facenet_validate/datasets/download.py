@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
                     f"sha256:{remote.sha256}",
                     fname=remote.name,
                     path=folder,
-                    downloader=_Resuming(folder / f"{remote.name}.part", report),
+                    downloader=partial(_resume, folder / f"{remote.name}.part", report),
                 )
             except ValueError:  # pooch found a wrong digest, and has deleted the file
                 why = f"it is another file there: expected sha256 {remote.sha256}"
@@ -216,59 +217,49 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
     )
 
 
-class _Resuming:
-    """A downloader for pooch that continues a partial file.
+def _resume(part: Path, report: Report, url: str, output_file: Any, _pooch: Any) -> None:
+    """Download a file for pooch, and continue a partial file, which stays if the connection breaks.
 
-    Parameters
-    ----------
-    part : Path
-        The partial file. It stays if the connection breaks.
-    report : callable
-        Called with (kB done, kB in all).
+    ``report`` is called with (kB done, kB in all).
     """
+    if not url.startswith(("http://", "https://")):
+        raise DatasetError(f"{url}: expected an address that starts with http:// or https://.")
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "facenet-validate", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+            _write(response, part, start, report)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # the partial file is complete already
+            raise
+    part.replace(output_file)
 
-    def __init__(self, part: Path, report: Report) -> None:
-        self._part = part
-        self._report = report
 
-    def __call__(self, url: str, output_file: Any, _pooch: Any) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise DatasetError(f"{url}: expected an address that starts with http:// or https://.")
-        start = self._part.stat().st_size if self._part.exists() else 0
-        headers = {"User-Agent": "facenet-validate", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310  checked above
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
-                self._write(response, start)
-        except urllib.error.HTTPError as error:
-            if error.code != 416:  # the partial file is complete already
-                raise
-        self._part.replace(output_file)
+def _write(response: Any, part: Path, start: int, report: Report) -> None:
+    """Append a response to a partial file, or start the file anew if the server sends all of it."""
+    sent = str(response.headers.get("Content-Range", ""))
+    resumed = response.status == 206 and sent.startswith(f"bytes {start}-")
+    done = start if resumed else 0
+    length = response.headers.get("Content-Length")
+    total = done + int(length) if length is not None else None
+    _check_size(part, total or 0)
+    if total is not None:
+        check_free(part.parent, total - done, f"the rest of {part.stem}")
+    with part.open("ab" if resumed else "wb") as file:
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            _check_size(part, done)
+            report(done // 1000, (total or done) // 1000)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
-    def _write(self, response: Any, start: int) -> None:
-        resumed = response.status == 206 and str(
-            response.headers.get("Content-Range", "")
-        ).startswith(f"bytes {start}-")
-        done = start if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length is not None else None
-        self._check_room(done, total)
-        with self._part.open("ab" if resumed else "wb") as file:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                self._check_room(done, None)
-                self._report(done // 1000, (total or done) // 1000)
-        if total is not None and done < total:
-            raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
-    def _check_room(self, done: int, total: int | None) -> None:
-        if max(done, total or 0) > _MOST_BYTES:
-            raise DatasetError(
-                f"{self._part.name}: more than {_MOST_BYTES >> 20} MiB; that is not LFW. Name "
-                "another mirror."
-            )
-        if total is not None:
-            check_free(self._part.parent, total - done, f"the rest of {self._part.stem}")
+def _check_size(part: Path, size: int) -> None:
+    if size > _MOST_BYTES:
+        raise DatasetError(
+            f"{part.name}: more than {_MOST_BYTES >> 20} MiB; that is not LFW. Name another mirror."
+        )

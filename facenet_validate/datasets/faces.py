@@ -145,11 +145,6 @@ def faces_of(
         return _align_photos(photos, cache, workers, report)
 
 
-def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFaces:
-    """Return faces of photos that are known to be aligned."""
-    return _unchanged(look_at(names, paths))
-
-
 def already_aligned(names: Sequence[str], paths: Sequence[Path], advice: str = "") -> AlignedFaces:
     """Return faces of photos that must be aligned already, and may not be.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import faces_as_they_are, faces_of
+from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.images import decode_image
 
 
@@ -338,7 +338,7 @@ def test_a_damaged_aligned_photo_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "Ann_0001.jpg"
     path.write_bytes(_with(data, len(data) // 2, bytes(512)))
     with pytest.raises(DatasetError, match="Ann_0001 is a damaged JPEG"):
-        faces_as_they_are(["Ann_0001"], [path]).load(np.array([0]))
+        already_aligned(["Ann_0001"], [path]).load(np.array([0]))
 
 
 def test_a_face_that_was_cut_from_a_damaged_photo_before_is_not_used(

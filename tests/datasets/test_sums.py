@@ -44,7 +44,7 @@ def test_what_differs_from_the_list_is_named(folder: Path, change: str) -> None:
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"no list"])
 def test_a_list_that_is_none_is_refused(folder: Path, content: bytes) -> None:
     (folder / SUMS).write_bytes(content)
-    with pytest.raises(ValueError, match="decode|is not a digest and a name"):
+    with pytest.raises(ValueError, match=r"decode|is not a digest and a name"):
         changed_file(folder)
 
 
