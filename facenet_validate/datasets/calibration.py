@@ -142,7 +142,7 @@ def _check_strangers(folder: Path, paths: Sequence[Path], people: Set[str]) -> N
         if seen:
             raise DatasetError(
                 f"{path}: shows {known[min(seen)]}, who is in the evaluation pairs. An engine must "
-                "not be calibrated on whom it is judged by; remove these photos."
+                "not be calibrated on people that it is judged by; remove these photos."
             )
 
 

@@ -52,8 +52,8 @@ def copy_pairs(
     """
     group_of = {path: number for number, group in enumerate(groups) for path in group}
     numbers = np.array([group_of.get(path, -1 - row) for row, path in enumerate(paths)], np.intp)
-    own = np.flatnonzero(numbers[left] == numbers[right])
-    return tuple(f"{names[left[pair]]} = {names[right[pair]]}" for pair in own)
+    equal = np.flatnonzero(numbers[left] == numbers[right])
+    return tuple(f"{names[left[pair]]} = {names[right[pair]]}" for pair in equal)
 
 
 def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) -> list[list[Path]]:

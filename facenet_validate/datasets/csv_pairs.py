@@ -96,7 +96,7 @@ def load_csv(path: Path) -> VerificationSet:
     if len(joined):
         text = "an impostor pair, but by the genuine pairs the photos show one person."
         raise bad_lines(WHAT, path, [Fault(rows[pair].line, text) for pair in joined])
-    folds = _given_folds(path, rows, same) if has_folds else _dealt(same)
+    folds = _checked_folds(path, rows, same) if has_folds else _dealt(same)
     root = Path(os.path.realpath(path.parent))
     paths = tuple(root / photo for photo in names)
     return VerificationSet(
@@ -143,13 +143,13 @@ def _name(path: Path) -> str:
     name = (path.absolute().parent.name if stem.lower() == "pairs" else stem).lower()
     if re.fullmatch("[a-z0-9_-]+", name) is None:
         raise DatasetError(
-            f"{WHAT} {path}: its name, or its folder's where it is pairs.csv, names the set, here "
-            f"{name!r}; expected letters, digits, _ and -. Rename it."
+            f"{WHAT} {path}: the set would be called {name!r}, after the file, or after the folder "
+            "of a pairs.csv; expected letters, digits, _ and -. Rename it."
         )
     if name in RESERVED:
         raise DatasetError(
-            f"{WHAT} {path}: a set cannot be called {name}, which gates.toml has a meaning for. "
-            "Rename the file, or its folder where it is pairs.csv."
+            f"{WHAT} {path}: a set cannot be called {name}: gates.toml reserves the name. Rename "
+            "the file, or the folder of a pairs.csv."
         )
     return name
 
@@ -213,13 +213,13 @@ def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Ro
     fields = _fields(line)
     if fields is None:
         raise RowError(
-            f"{quoted(line)} is no row of CSV: a quotation mark without its partner, or a field "
+            f"{quoted(line)} is not a row of CSV: a quotation mark without its partner, or a field "
             "without an end."
         )
     expected = len(_HEADER) + has_folds
     if len(fields) != expected:
         raise RowError(
-            f"{len(fields)} fields; the header has {expected}. Fields are parted by commas, and "
+            f"{len(fields)} fields; the header has {expected}. Fields are separated by commas, and "
             'names with commas stand in "quotation marks".'
         )
     same = _SAME.get(fields[2].lower())
@@ -254,7 +254,7 @@ def _check_count(path: Path, same: NDArray[np.bool_]) -> None:
     if min(genuine, impostor) < FEWEST_OF_A_KIND:
         raise DatasetError(
             f"{WHAT} {path}: {genuine} genuine and {impostor} impostor pairs; expected at least "
-            f"{FEWEST_OF_A_KIND} of each kind. Thousands are needed to see a small loss."
+            f"{FEWEST_OF_A_KIND} of each kind. A small loss is seen only with thousands."
         )
 
 
@@ -266,10 +266,10 @@ def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:
     return folds
 
 
-def _given_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _checked_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Return the folds from 0, after a check that none is missing and all can be trained."""
-    given = np.array([row.fold for row in rows], np.intp)
-    found = set(given.tolist())
+    folds = np.array([row.fold for row in rows], np.intp)
+    found = set(folds.tolist())
     first, last = min(found), max(found)
     missing = sorted(set(range(min(first, 1), last + 1)) - found)
     if missing or len(found) < 2:
@@ -279,11 +279,11 @@ def _given_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> N
             "1 to K, and at least two."
         )
     for fold in sorted(found):
-        training = same[given != fold]
+        training = same[folds != fold]
         if training.all() or not training.any():
             kind = "genuine" if not training.any() else "impostor"
             raise DatasetError(
                 f"{WHAT} {path}: no {kind} pair outside fold {fold}: its threshold is chosen on "
                 "the pairs of the other folds and needs both kinds. Spread the pairs."
             )
-    return np.asarray(given - first, np.intp)
+    return np.asarray(folds - first, np.intp)

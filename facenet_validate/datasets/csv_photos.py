@@ -21,7 +21,7 @@ class PhotoFinder:
         self._known: dict[str, str] = {}
         self._folders: dict[str, dict[str, str]] = {}
 
-    def find(self, given: str) -> str:
+    def find(self, named: str) -> str:
         """Return a photo's path below the folder.
 
         Raises
@@ -29,29 +29,29 @@ class PhotoFinder:
         RowError
             If it is missing, is not a file, or lies outside the folder.
         """
-        if given not in self._known:
-            self._known[given] = self._look(given)
-        return self._known[given]
+        if named not in self._known:
+            self._known[named] = self._look(named)
+        return self._known[named]
 
-    def _look(self, given: str) -> str:
-        path = PurePosixPath(given)
+    def _look(self, named: str) -> str:
+        path = PurePosixPath(named)
         if path.is_absolute() or ".." in path.parts:
             raise RowError(
-                f"{quoted(given)} leaves the folder of the CSV; expected a path below it."
+                f"{quoted(named)} is outside the folder of the CSV; expected a path below it."
             )
-        if not given or "\0" in given:
-            raise RowError(f"{quoted(given)} is not the name of a photo.")
+        if not named or "\0" in named:
+            raise RowError(f"{quoted(named)} is not the name of a photo.")
         try:
             real = Path(os.path.realpath(self._found(path), strict=True))
             if real.is_relative_to(self._root) and real.is_file():
                 return real.relative_to(self._root).as_posix()
         except OSError as error:
-            hint = " Write paths with /." if "\\" in given else ""
+            hint = " Write paths with /." if "\\" in named else ""
             raise RowError(
-                f"{quoted(given)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
+                f"{quoted(named)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
             ) from None
         kind = "not a file" if real.is_relative_to(self._root) else "a link that leaves the folder"
-        raise RowError(f"{quoted(given)} is {kind}.")
+        raise RowError(f"{quoted(named)} is {kind}.")
 
     def _found(self, path: PurePosixPath) -> str:
         """Return the path on the disk, where each part of it may have another Unicode form."""

@@ -201,7 +201,7 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
                     downloader=partial(_resume, folder / f"{remote.name}.part", report),
                 )
             except ValueError:  # pooch found a wrong digest, and has deleted the file
-                why = f"it is another file there: expected sha256 {remote.sha256}"
+                why = f"the file there is another one: expected sha256 {remote.sha256}"
                 wrong += 1
                 if wrong == _MOST_WRONG_FILES:
                     break

@@ -285,5 +285,5 @@ def check_no_picture_shared(calibration: AlignedFaces, evaluation: AlignedFaces)
 def _shared(calibration: str, evaluation: str) -> DatasetError:
     return DatasetError(
         f"calibration photo {calibration} is the evaluation photo {evaluation}. An engine must not "
-        "be calibrated on what it is judged by; remove it."
+        "be calibrated on photos that it is judged by; remove it."
     )

@@ -76,8 +76,8 @@ def check_image(data: bytes, *, name: str) -> str:
         kind, complete = "PNG", is_complete_png(data)
     else:
         raise DatasetError(
-            f"{name} is not an image this reads: it starts with {data[:4]!r}; expected a JPEG or "
-            "PNG. Convert it, or take it out of the data set."
+            f"{name} is not an image of a known kind: it starts with {data[:4]!r}; expected a JPEG "
+            "or PNG. Convert it, or take it out of the data set."
         )
     if unread := unread_kind(data):
         raise DatasetError(
@@ -98,8 +98,8 @@ def check_image(data: bytes, *, name: str) -> str:
         )
     if kind == "JPEG" and (damage := jpeg_damage(data)):
         raise DatasetError(
-            f"{name} is a damaged JPEG ({len(data)} bytes; {damage}): a part of the picture would "
-            "be made up. Copy or download it again."
+            f"{name} is a damaged JPEG ({len(data)} bytes; {damage}): OpenCV would "
+            "invent a part of the picture. Copy or download it again."
         )
     return kind
 

@@ -78,7 +78,7 @@ def bad_lines(what: str, path: Path, faults: Sequence[Fault]) -> DatasetError:
     """Return the error that names bad lines: the first twenty with what is wrong."""
     if len(faults) == 1:
         return DatasetError(f"{what} {path}, line {faults[0].line}: {faults[0].text}")
-    told = [f"  line {fault.line}: {fault.text}" for fault in faults[:MOST_TOLD]]
+    named = [f"  line {fault.line}: {fault.text}" for fault in faults[:MOST_TOLD]]
     if len(faults) > MOST_TOLD:
-        told.append(f"  and {len(faults) - MOST_TOLD} more")
-    return DatasetError("\n".join([f"{what} {path}: {len(faults)} bad lines.", *told]))
+        named.append(f"  and {len(faults) - MOST_TOLD} more")
+    return DatasetError("\n".join([f"{what} {path}: {len(faults)} bad lines.", *named]))

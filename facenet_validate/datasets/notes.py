@@ -13,7 +13,7 @@ _TEXTS = {
     "copies": "photos that are copies of another one of the same person, counted once",
     "two_people": "photos that are, byte for byte, under two people",
     "copy_pairs": "genuine pairs of a photo and its copy",
-    "not_calibrated_on": "people outside the pairs who are in an evaluation photo all the same, "
+    "not_calibrated_on": "people outside the pairs who are in an evaluation photo nevertheless, "
     "not calibrated on",
 }
 

@@ -112,8 +112,8 @@ def _wrong_count(path: Path, lines: list[str], folds: int, per_kind: int) -> Dat
         for number, line in enumerate(lines[1:], start=2)
         if _pair(line, 0) is None
     ]
-    told = f"\n{bad_lines(WHAT, path, faults)}" if faults else ""
-    return DatasetError(f"{WHAT} {path}: {count}{told}")
+    named = f"\n{bad_lines(WHAT, path, faults)}" if faults else ""
+    return DatasetError(f"{WHAT} {path}: {count}{named}")
 
 
 _GENUINE = "a genuine pair 'name i j' of two different photos"
