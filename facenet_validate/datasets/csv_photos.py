@@ -37,7 +37,7 @@ class PhotoFinder:
         path = PurePosixPath(named)
         if path.is_absolute() or ".." in path.parts:
             raise RowError(
-                f"{quoted(named)} is outside the folder of the CSV; expected a path below it."
+                f"{quoted(named)} leaves the folder of the CSV; expected a path below it."
             )
         if not named or "\0" in named:
             raise RowError(f"{quoted(named)} is not the name of a photo.")
