@@ -28,9 +28,10 @@ from scipy.stats import binomtest
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, align_photos
+from facenet_validate.datasets.faces import AlignedFaces, faces_of
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import cached_embeddings
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.limits import GatesFile, read_gates
@@ -392,7 +393,7 @@ def _embeddings(
     target, _ = choose_target(cpu.flags)
 
     def aligned(names: tuple[str, ...], paths: tuple[Path, ...]) -> AlignedFaces:
-        return align_photos(names, paths, cache, workers=cpu.cores)
+        return faces_of(names, paths, cache, workers=cpu.cores)
 
     faces = aligned(dataset.names, dataset.paths)
     others = aligned(dataset.calibration_names, dataset.calibration_paths)

@@ -126,9 +126,8 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
     """
     import numpy as np
 
-    from facenet_validate.datasets.faces import as_they_are
+    from facenet_validate.datasets.faces import already_aligned
     from facenet_validate.datasets.photo_files import photos_below
-    from facenet_validate.datasets.photos import kind_of, look_at
     from facenet_validate.models.proof import FACES
 
     if not folder.is_dir():
@@ -142,13 +141,7 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
             f"{folder}: {len(paths)} photos (.jpg, .png); expected at least {FACES} aligned faces."
         )
     names = [str(path) for path in paths]
-    photos = look_at(names, paths)
-    if not kind_of(names, photos.sizes).aligned:
-        width, height = photos.sizes[0]
-        raise DatasetError(
-            f"{paths[0]}: {width}×{height} pixels; expected an aligned face of 160×160."
-        )
-    return as_they_are(photos).load(np.arange(len(paths)))
+    return already_aligned(names, paths).load(np.arange(len(paths)))
 
 
 def _copy(model: Path, out: Path) -> None:
