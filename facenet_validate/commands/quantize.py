@@ -34,6 +34,7 @@ from facenet_validate.datasets.calibration import (
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.datasets.notes import note_lines
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepared = prepare(
             source,
             cache,
+            faces=proof_faces(),
             input_name=arguments.input,
             output_name=arguments.output,
             progress=report,

@@ -168,7 +168,7 @@ def check_runnable(
     """
     from facenet_validate.engines.builds import check_fits
     from facenet_validate.engines.runnable import check_runs
-    from facenet_validate.models.sizes import model_sizes
+    from facenet_validate.models.prepared import model_sizes
 
     told = [
         (engine, engine.image_size, engine.embedding_size)

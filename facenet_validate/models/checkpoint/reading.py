@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +70,9 @@ def export_checkpoint(path: Path) -> onnx.ModelProto:
             str(exported),
             dynamo=False,
             opset_version=OPSET,
-            input_names=["input"],
-            output_names=["embeddings"],
-            dynamic_axes={"input": {0: "N"}, "embeddings": {0: "N"}},
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_axes={INPUT_NAME: {0: "N"}, OUTPUT_NAME: {0: "N"}},
         )
         return onnx.load(exported)
 

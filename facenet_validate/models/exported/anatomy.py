@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
@@ -70,11 +72,9 @@ class ImageInput:
                 "[N, 3, 112, 112]."
             ) from error.__cause__
 
-    def shape(self, batch: int) -> tuple[int, int, int, int]:
-        """Return the source's own input shape at a batch size."""
-        if self.layout == "NCHW":
-            return batch, 3, self.size, self.size
-        return batch, self.size, self.size, 3
+    def laid_out(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Return images ``(N, 3, H, W)`` in the layout that the source reads."""
+        return images if self.layout == "NCHW" else images.transpose(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
 from facenet_validate.models.exported.anatomy import Embedding, ImageInput
 from facenet_validate.models.exported.graph_view import GraphView
 from facenet_validate.models.exported.head import Head
 from facenet_validate.models.exported.normalisation import append_norm
+from facenet_validate.models.onnx_session import reason
 from facenet_validate.models.passes import name_nodes
 
-INPUT_NAME = "input"
-OUTPUT_NAME = "embeddings"
 FLATTEN_NAME = "flatten"
 BOTTLENECK_NAME = "bottleneck"
 
@@ -80,8 +80,7 @@ def assembled(
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(
             f"{source}: what it was turned into is no valid ONNX model: "
-            f"{str(error).strip().splitlines()[0][:300]}. Expected a FaceNet of standard "
-            "operators; export the model again."
+            f"{reason(error)}. Expected a FaceNet of standard operators; export the model again."
         ) from None
     return model
 

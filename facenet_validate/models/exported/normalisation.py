@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.models.exported.graph_view import GraphView
+from facenet_validate.models.onnx_session import cpu_session
 
 TOLERANCE = 1e-5
 
@@ -105,8 +106,6 @@ def _run(
     output: str,
 ) -> NDArray[np.float32] | None:
     """Run a few nodes of a model; None if they need more than ``name`` and weights."""
-    import onnxruntime as ort
-
     needed = {read for node in nodes for read in node.input}
     graph = helper.make_graph(
         nodes,
@@ -116,14 +115,9 @@ def _run(
         [tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
     small = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(
-            small.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        (result,) = session.run([output], {name: values})
-    except Exception:  # whatever it is, it is no norm: ONNX Runtime has one class an error code
+        (result,) = cpu_session(small).run([output], {name: values})
+    except Exception:  # nodes that do not run are no norm: ONNX Runtime has one class an error code
         return None
     return np.asarray(result)
 

@@ -14,7 +14,7 @@ import onnx
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.graphdef import wire_fields
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import described, inner_graphs
 
 NODE_LIMIT = 100_000
 """Nodes a model may have, as it is and once its functions are inlined; a FaceNet has about 500."""
@@ -73,9 +73,8 @@ def check_expansion(model: onnx.ModelProto, path: Path) -> None:
         for node in nodes:
             key = (node.domain, node.op_type, node.overload)
             yield key if key in bodies else None
-            for attribute in node.attribute:
-                for graph in inner_graphs(attribute):
-                    yield from calls(graph.node)
+            for graph in inner_graphs(node):
+                yield from calls(graph.node)
 
     called = {key: list(calls(function.node)) for key, function in bodies.items()}
     needs = {key: {other for other in others if other} for key, others in called.items()}
@@ -106,8 +105,3 @@ def check_expansion(model: onnx.ModelProto, path: Path) -> None:
 
 def _size(node: onnx.NodeProto, sizes: dict[_Function | None, int]) -> int:
     return sizes.get((node.domain, node.op_type, node.overload), 1)
-
-
-def inner_graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
-    """Return the graphs in an attribute: branches and bodies of loops."""
-    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]

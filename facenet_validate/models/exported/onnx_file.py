@@ -18,10 +18,9 @@ from facenet_validate.models.exported.onnx_extent import (
     EXPORT_AGAIN,
     check_expansion,
     check_extent,
-    inner_graphs,
 )
-from facenet_validate.models.passes import described, sort_nodes
-from facenet_validate.models.sources import SIZE_LIMIT, read_source, readable
+from facenet_validate.models.model_files import SIZE_LIMIT, read_source, readable
+from facenet_validate.models.passes import described, inner_graphs, sort_nodes
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
@@ -136,8 +135,8 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for graph in inner_graphs(attribute):
-                yield from _graph_tensors(graph)
+        for graph in inner_graphs(node):
+            yield from _graph_tensors(graph)
 
 
 def _check_size(tensor: TensorProto, path: Path) -> None:

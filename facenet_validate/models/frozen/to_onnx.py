@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
 from facenet_validate.models.frozen.graphdef import attributes, tensor_value
 from facenet_validate.models.frozen.inference import InferenceGraph
 from facenet_validate.models.frozen.layers import Window, kernel_of_pool, window
 
 OPSET = 17
-INPUT_NAME = "input"
-OUTPUT_NAME = "embeddings"
 
 _BINARY = {"Add": "Add", "AddV2": "Add", "Sub": "Sub", "Mul": "Mul", "Maximum": "Max"}
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from facenet_validate.models.onnx_session import cpu_session
 from facenet_validate.models.quantization.recipes import Method
 
 Progress = Callable[[int, int], None]
@@ -235,8 +236,7 @@ def tensors_of(
     model: onnx.ModelProto, images: NDArray[np.float32], progress: Progress | None
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Yield every float tensor of a graph, its input among them, by name, batch by batch."""
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
+    observed = copy.deepcopy(model)
     names = [name for node in model.graph.node for name in node.output]
     known = {value.name for value in observed.graph.output}
     observed.graph.output.extend(
@@ -244,12 +244,8 @@ def tensors_of(
         for name in names
         if name not in known
     )
-    options = ort.SessionOptions()
     # Every activation is an output, so no fusion may remove one.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = cpu_session(observed, optimisation="none")
     input_name = model.graph.input[0].name
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.network import Block, blocks, multiply_adds
+from facenet_validate.models.onnx_session import cpu_session
 from facenet_validate.models.quantization.int8 import Calibrated, to_int8
 from facenet_validate.models.quantization.qdq import insert_qdq
 from facenet_validate.models.quantization.recipes import Int8Recipe
@@ -79,12 +79,7 @@ class Tuned:
 
 def emulated_embeddings(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return embeddings ``(N, D)`` with Q/DQ pairs computed as written: nothing saturates."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = cpu_session(model, entries={"session.disable_quant_qdq": "1"})
     name = model.graph.input[0].name
     batches = range(0, len(images), _BATCH)
     return np.concatenate([session.run(None, {name: images[i : i + _BATCH]})[0] for i in batches])
