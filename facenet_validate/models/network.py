@@ -14,7 +14,7 @@ from onnx import TensorProto
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.layers import LAYERS, WEIGHTS_FOURTH, multiplied, operands
 from facenet_validate.models.operands import EIGHT_BITS, Tensors, tensors_of_graph, type_text
-from facenet_validate.models.passes import described, inner_nodes, read_nodes
+from facenet_validate.models.passes import described, inner_nodes, makers_of, read_nodes
 
 _INTEGER = (*WEIGHTS_FOURTH, "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 _QUANTIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
@@ -165,11 +165,11 @@ def blocks(model: onnx.ModelProto) -> list[Block]:
 
 def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
     """Return the number of the ``Add`` that closes the block of each layer in one."""
-    producers = {name: node for node in model.graph.node for name in node.output if name}
+    makers = makers_of(model.graph)
     order = {n: index for index, node in enumerate(model.graph.node) for n in node.output if n}
     block_of: dict[str, int] = {}
     for node in model.graph.node:
-        if node.op_type != "Add" or any(name not in producers for name in node.input):
+        if node.op_type != "Add" or any(name not in makers for name in node.input):
             continue
         skip, branch = sorted(node.input, key=lambda name: order[name])
         seen: set[str] = set()
@@ -179,9 +179,9 @@ def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
             if name in seen:
                 continue
             seen.add(name)
-            if name != skip and name in producers:
-                waiting += [n for n in producers[name].input if n in producers]
-        inside = [producers[name] for name in seen - {skip}]
+            if name != skip and name in makers:
+                waiting += [n for n in makers[name].input if n in makers]
+        inside = [makers[name] for name in seen - {skip}]
         # Two branches that are only added are no block around a skip.
         if skip in seen and not any(made.output[0] in block_of for made in inside):
             number = order[node.output[0]]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
+from math import prod
 
 import onnx
+from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
+
+_FEW = 16
+"""Values of a weight that shape inference is shown, whatever their type."""
 
 # -- facts ---------------------------------------------------------------------------------------
 
@@ -57,7 +62,7 @@ def makers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     return {name: node for node in graph.node for name in node.output if name}
 
 
-def constants_of(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+def constants_of(graph: onnx.GraphProto) -> dict[str, TensorProto]:
     """Return the weights, and the values of ``Constant`` nodes, by tensor."""
     found = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
@@ -110,6 +115,38 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     for node in graph.node:
         for inner in inner_graphs(node):
             yield from _graphs(inner)
+
+
+def without_weights(
+    model: onnx.ModelProto,
+    nodes: Iterable[onnx.NodeProto],
+    inputs: Iterable[onnx.ValueInfoProto],
+) -> onnx.ModelProto:
+    """Return a model for shape inference, whose large weights are inputs.
+
+    Shape inference needs the shapes of weights alone, and would copy all 94 MB of a FaceNet twice.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Gives outputs and weights.
+    nodes, inputs
+        The nodes, and the inputs beside the weights, that shapes are inferred for.
+    """
+    light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
+    light.graph.name = "shapes"
+    light.graph.node.extend(nodes)
+    light.graph.input.extend(inputs)
+    light.graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        # Shapes, axes and the scales of a resize decide sizes by their values.
+        if tensor.data_type == TensorProto.INT64 or prod(tensor.dims) <= _FEW:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(
+                onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            )
+    return light
 
 
 # -- rewrites ------------------------------------------------------------------------------------
@@ -187,8 +224,8 @@ def remove_round_trips(model: onnx.ModelProto) -> None:
         if (
             before is not None
             and before.op_type == "Cast"
-            and whole(node, "to") == onnx.TensorProto.FLOAT
-            and whole(before, "to") == onnx.TensorProto.FLOAT16
+            and whole(node, "to") == TensorProto.FLOAT
+            and whole(before, "to") == TensorProto.FLOAT16
         ):
             exact[node.output[0]] = before.input[0]
     for node in graph.node:

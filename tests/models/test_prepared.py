@@ -12,6 +12,7 @@ from facenet_validate.base.errors import ModelError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.models import pretrained
+from facenet_validate.models.exported.canonical import canonical
 from facenet_validate.models.prepared import PreparedModel, check_contract, prepare, source_model
 from facenet_validate.models.pretrained import CarriedFile, locate
 from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
@@ -144,17 +145,15 @@ def test_names_are_part_of_the_key(small: Path, tmp_path: Path) -> None:
 def test_a_conversion_that_goes_wrong_is_not_cached(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facenet_validate.models.exported import canonical
-
     def biased(*args: Any, **kwargs: Any) -> Any:
         model, anatomy = made(*args, **kwargs)
         bias = next(t for t in model.graph.initializer if t.name == "bottleneck/bias")
         bias.CopyFrom(onnx.numpy_helper.from_array(np.ones(16, np.float32), bias.name))
         return model, anatomy
 
-    made = canonical.canonical
+    made = canonical
     cache = Cache(tmp_path / "cache")
-    monkeypatch.setattr(canonical, "canonical", biased)
+    monkeypatch.setattr("facenet_validate.models.prepared.canonical", biased)
     with pytest.raises(ModelError, match="the prepared model is not the source"):
         prepare(source_model(small), cache, faces=proof_faces())
     monkeypatch.undo()

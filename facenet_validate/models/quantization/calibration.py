@@ -1,4 +1,4 @@
-"""What activations look like over the calibration faces, and the ranges that follow."""
+"""The values of activations over the calibration faces, and the ranges that follow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def observe_channels(
     """Return extremes and means of every float tensor of a graph, its input among them.
 
     Images run in a fixed order and batch size, so that the same images give the same numbers.
-    Beside the images, memory is one batch, whatever their number.
+    Beside the images, memory holds one batch.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def observe_activations(
     Parameters
     ----------
     channels : mapping
-        What `observe_channels` found on the same graph and images.
+        The result of `observe_channels` for the same graph and images.
     """
     extremes = {
         name: (float(values.low.min()), float(values.high.max()))
@@ -198,7 +198,7 @@ def _magnitudes(activation: Activation) -> tuple[NDArray[np.float64], float]:
 
 def _entropy_bins(sizes: NDArray[np.float64]) -> int:
     """Return how many bins of magnitudes to keep for the least divergence at 128 levels."""
-    # Exact zeros come from Relu and are exact in every range; they would hide all else.
+    # Exact zeros come from Relu and are exact in every range. They would outweigh all other values.
     sizes = sizes.copy()
     sizes[0] = 0.0
     if not sizes.any():

@@ -83,7 +83,7 @@ def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
             continue
         edges |= {(node.name, name) for name in read}
     if recipe.placement == "tensors":
-        # What is stored in 8 bits is read from there by everyone.
+        # Every reader of a tensor that is stored in 8 bits reads the stored one.
         stored = {name for _, name in edges}
         edges |= {(n.name, name) for n in model.graph.node for name in n.input if name in stored}
     return edges
@@ -110,7 +110,7 @@ def _scales(
     for node in model.graph.node:
         for name in names.intersection(node.output):
             if node.op_type == "MaxPool" and node.input[0] in scales:
-                # It picks among stored integers, which need no rounding anew.
+                # The pool picks among stored integers, which are not rounded again.
                 scales[name] = scales[node.input[0]]
             else:
                 scales[name] = calibrated(name)
@@ -122,8 +122,8 @@ def _without_clipping_relus(
 ) -> onnx.ModelProto:
     """Return a copy without each ``Relu`` whose output is stored unsigned from zero.
 
-    Storing it clips what is negative. ONNX Runtime's quantised addition is fused only where nothing
-    stands between it and its ``QuantizeLinear``.
+    Storing clips negative values. ONNX Runtime fuses a quantised addition only where no node stands
+    between it and its ``QuantizeLinear``.
     """
     readers = Counter(name for node in model.graph.node for name in node.input)
     clipped = {
@@ -144,7 +144,7 @@ def _without_clipping_relus(
 
 
 def _scale(found: ActivationRange, recipe: Int8Recipe) -> _Scale:
-    # A tensor that is zero on every image still needs a scale above zero.
+    # The scale of a tensor that is zero on every image must be above zero, too.
     smallest = float(np.finfo(np.float32).tiny) * 256
     if recipe.symmetric:
         return _Scale(np.float32(max(found.high, smallest) / 127), 0)
@@ -182,7 +182,7 @@ def quantized_weight(
 def mean_error(
     node: onnx.NodeProto, mean: NDArray[np.float64], difference: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the mean, by output channel, that a difference of weights adds to a convolution.
+    """Return the mean error of a convolution, by output channel, for a difference of weights.
 
     A convolution is linear, so its mean over the images is the convolution of their mean: exact,
     padding included.
