@@ -135,7 +135,7 @@ def _load(path: Path) -> torch.nn.Module:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """Return what the file holds by name, less the classifier head and the training's counters."""
+    """Return a file's tensors by name, without the classifier head and counters of training."""
     try:
         import torch
     except ImportError:
@@ -150,7 +150,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     try:
         _check_size(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it warns of is refused below
+            warnings.simplefilter("ignore")  # the checks below refuse what it warns of
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
@@ -177,7 +177,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse files that would fill the memory, packed ones by their unpacked size."""
+    """Refuse files that would fill the memory; the size of an archive is its unpacked one."""
     size = path.stat().st_size
     if size <= LARGEST_FILE and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -190,7 +190,7 @@ def _check_size(path: Path) -> None:
 
 
 def _describe(value: Any) -> str:
-    """Say what a tensor is: ``float32 [32, 3, 3, 3]``, and what is unusual about it."""
+    """Return a description of a tensor: ``float32 [32, 3, 3, 3]``, and anything unusual."""
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -201,7 +201,7 @@ def _describe(value: Any) -> str:
     described = f"{dtype} {list(value.shape)}"
     if (layout, device) != ("strided", "cpu"):
         return f"{described} ({layout}, {device})"
-    # A small file may claim a huge tensor, all of it the same few numbers.
+    # A small file may claim a huge tensor that repeats a few numbers.
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return f"{described} (expanded)"
     return described
@@ -212,7 +212,7 @@ def _is_counter(name: str) -> bool:
 
 
 def _refused(error: Exception) -> str:
-    """Say what PyTorch refused; its own words advise to read the file unsafely."""
+    """Return what PyTorch refused. PyTorch's own message advises to read the file unsafely."""
     pickled = re.search(r"GLOBAL (\S+)", str(error))
     if pickled:
         return f"holds a pickled {pickled[1]}, and only tensors are read"

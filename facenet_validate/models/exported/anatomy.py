@@ -1,4 +1,4 @@
-"""What a source model consists of, found by structure: its image input and its embedding."""
+"""The anatomy of a source model, found by its structure: its image input and its embedding."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from facenet_validate.models.exported.image_layout import Layout, image_layout, 
 from facenet_validate.models.exported.normalisation import Norm, find_norm
 
 IMAGE_SIZE = 160
-"""Pixels a side of a FaceNet face, taken where a source leaves them open."""
+"""Pixels a side of a FaceNet face, assumed where a source leaves them open."""
 
 MOST_BATCH = 1024
-"""Faces a fixed batch may have: the source is run in full batches to prove the prepared model."""
+"""Most faces of a fixed batch: the proof of a prepared model runs the source in full batches."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ImageInput:
     why : str
         How it was recognised.
     assumed : bool
-        Whether the source leaves its size open: then it is FaceNet's.
+        Whether the source leaves its size open, so that FaceNet's is assumed.
     """
 
     name: str
@@ -60,7 +60,7 @@ class ImageInput:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Say in an error of running the source that its image's size was assumed, if it was."""
+        """Add to an error of running the source that the size of its images was assumed."""
         try:
             yield
         except ModelError as error:
@@ -104,12 +104,12 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What was found in a source model, and what became of it.
+    """The parts found in a source model, and the size of the prepared model.
 
     Attributes
     ----------
     image, embedding
-        Where faces go in and embeddings come out.
+        The input of faces and the output of embeddings.
     bottleneck : bool
         Whether a dense layer follows the pool.
     batch_norms : int
@@ -117,7 +117,7 @@ class Anatomy:
     parameters : int
         Numbers in the prepared model's weights.
     multiply_adds : int
-        An image, in the prepared model.
+        Multiply-adds of the prepared model for one image.
     """
 
     image: ImageInput
@@ -172,7 +172,7 @@ def find_image(
 ) -> ImageInput:
     """Return the input that faces go into: rank 4, 3 channels, read by a convolution in the end.
 
-    Sides that are open are told by that convolution, and by what FaceNet reads.
+    An open side of colours is found from that convolution. Open sides of the image are FaceNet's.
 
     Parameters
     ----------
@@ -333,7 +333,7 @@ def listed(shapes: Mapping[str, tuple[int, ...]], names: list[str]) -> str:
 
 
 def parameter_count(model: onnx.ModelProto) -> int:
-    """Return how many numbers the float weights of a model have."""
+    """Return the number of weights of a model, in floating point or 8 bits."""
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8)
     return sum(
         int(math.prod(tensor.dims))

@@ -8,6 +8,7 @@ from typing import Literal
 import onnx
 
 from facenet_validate.models.exported.graph_view import declared_shape
+from facenet_validate.models.passes import constants_of, makers_of, whole
 
 Layout = Literal["NCHW", "NHWC"]
 
@@ -18,14 +19,14 @@ _ELEMENTWISE = (
     "Identity", "Cast", "Pad", "Dropout", "Clip", "BatchNormalization", "Add", "Sub", "Mul", "Div",
     "QuantizeLinear", "DequantizeLinear",
 )  # fmt: skip
-"""What leaves every axis in its place."""
+"""Operators that leave every axis in its place."""
 
 
 def image_layout(graph: onnx.GraphProto, value: onnx.ValueInfoProto) -> Layout | None:
-    """Return the layout of an input that can be the image, None of any other.
+    """Return the layout of an input that can be the image; None for any other input.
 
-    A declared side of 3 tells it. Where the sides of colours are open, as in ``[b, c, h, w]``, the
-    weights of the first convolution do.
+    A declared side of 3 is the axis of colours. Where that side is open, as in ``[b, c, h, w]``,
+    the weights of the first convolution tell the axis.
     """
     shape = declared_shape(value)
     if len(shape) == 4:
@@ -47,21 +48,19 @@ def is_open(side: int | str) -> bool:
 
 def _axis_of_colours(graph: onnx.GraphProto, image: str) -> int:
     """Return the image's axis that a convolution reads as three channels; 0 if none does."""
-    weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
+    constants, makers = constants_of(graph), makers_of(graph)
     axes = {image: (0, 1, 2, 3)}
-    for node in graph.node:  # in order: what is read is known before
+    for node in graph.node:  # in order: the axes of what a node reads are known
         read = axes.get(node.input[0]) if node.input else None
         if read is None:
             continue
         if node.op_type in _CONVOLUTIONS:
-            place = 3 if node.op_type == "QLinearConv" else 1
-            shape = _weight_shape(node.input[place], weights, makers)
-            group = next((a.i for a in node.attribute if a.name == "group"), 1)
-            if len(shape) == 4 and shape[1] * group == _COLOURS:
+            weight = node.input[3 if node.op_type == "QLinearConv" else 1]
+            shape = _weight_shape(weight, constants, makers)
+            if len(shape) == 4 and shape[1] * whole(node, "group", 1) == _COLOURS:
                 return read[1]
         elif node.op_type == "Transpose":
-            turn = next((list(a.ints) for a in node.attribute if a.name == "perm"), [3, 2, 1, 0])
+            turn = _turn(node) or [3, 2, 1, 0]
             if sorted(turn) == [0, 1, 2, 3]:
                 axes[node.output[0]] = (read[turn[0]], read[turn[1]], read[turn[2]], read[turn[3]])
         elif node.op_type in _ELEMENTWISE:
@@ -70,22 +69,22 @@ def _axis_of_colours(graph: onnx.GraphProto, image: str) -> int:
 
 
 def _weight_shape(
-    name: str, weights: Mapping[str, list[int]], makers: Mapping[str, onnx.NodeProto]
+    name: str, constants: Mapping[str, onnx.TensorProto], makers: Mapping[str, onnx.NodeProto]
 ) -> list[int]:
-    """Return a constant's shape, looked up through what moves or converts it."""
+    """Return a weight's shape, found through the operators that turn or convert the weight."""
     turns = []
-    while name not in weights and name in makers:
+    while name not in constants and name in makers:
         node = makers[name]
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            shape = list(node.attribute[0].t.dims)
-            break
         if node.op_type == "Transpose":
-            turns.append(next((list(a.ints) for a in node.attribute if a.name == "perm"), []))
+            turns.append(_turn(node))
         elif node.op_type not in _ELEMENTWISE:
             return []
         name = node.input[0]
-    else:
-        shape = weights.get(name, [])
+    shape = list(constants[name].dims) if name in constants else []
     for turn in reversed(turns):
         shape = [shape[axis] for axis in turn] if len(turn) == len(shape) else shape[::-1]
     return shape
+
+
+def _turn(node: onnx.NodeProto) -> list[int]:
+    return next((list(a.ints) for a in node.attribute if a.name == "perm"), [])

@@ -1,4 +1,4 @@
-"""The L2 norm of an embedding: found by structure, proven by numbers, written one way."""
+"""The L2 norm of an embedding: found by structure, proven by numbers, written in one form."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Norm:
     spelling : tuple of str
         Its operators, in order.
     unit : bool
-        Whether the result has length 1; otherwise it is only scaled per row.
+        Whether the result has length 1. Otherwise each row is scaled to another length.
     """
 
     features: str
@@ -39,9 +39,9 @@ class Norm:
 def find_norm(view: GraphView, model: onnx.ModelProto, tensor: str) -> Norm | None:
     """Return the norm a tensor comes out of, or None.
 
-    By structure: its last operator multiplies or divides features by something reduced from them,
-    and by nothing else. By numbers: on random features it gives ``x / |x|`` within 1e-5, up to a
-    factor per row.
+    A norm has two signs. Structure: its last operator multiplies or divides features by a value
+    reduced from these features alone. Numbers: on random features it gives ``x / |x|`` within 1e-5,
+    up to a factor per row.
     """
     last = view.makers.get(view.origin(tensor))
     if last is None:
@@ -93,7 +93,7 @@ def _proven(
     expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.abs(given / lengths - expected).max() <= TOLERANCE:
         return None
-    # What only shapes feed says nothing about how the norm is spelled.
+    # These operators do not show how the norm is written.
     spelling = tuple(n.op_type for n in spelled if n.op_type not in ("Constant", "Identity"))
     return Norm(features, spelling, bool(np.abs(lengths - 1.0).max() <= TOLERANCE))
 

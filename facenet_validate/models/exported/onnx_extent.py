@@ -1,7 +1,7 @@
-"""How much an ONNX file lists, counted before memory is taken for it.
+"""The nodes and parts that an ONNX file lists, counted before memory is taken for them.
 
-Two bytes list an empty node that takes hundreds to hold, and functions of functions grow without
-bound: both are counted first.
+An empty node takes two bytes in a file and hundreds in memory, and functions of functions grow
+without bound. So both are counted first.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def check_expansion(model: onnx.ModelProto, path: Path) -> None:
     depths: dict[_Function, int] = {}
     try:
         for key in TopologicalSorter(needs).static_order():
-            # What is too many already need not be counted on: the sums double at every function.
+            # Counting stops at the limit: the sums may double at every function.
             sizes[key] = min(sum(sizes[other] for other in called[key]), NODE_LIMIT + 1)
             depths[key] = 1 + max((depths[other] for other in needs[key]), default=0)
     except CycleError as error:

@@ -48,7 +48,7 @@ _UNSUPPORTED = (
 )
 
 MOST_PIXELS = 1024
-"""Largest height or width of a face: a graph may claim any size, and running it takes the memory."""
+"""Largest height or width of a face: a graph may claim any, and running it takes the memory."""
 
 MOST_MADE = 1 << 24
 """Most constant values of a graph beyond those in its file: repeated ones, and computed ones.

@@ -236,7 +236,7 @@ class _Converter:
             rename_tensor(self.nodes, OUTPUT_NAME, inner)
             rename_tensor(self.nodes, embedding, OUTPUT_NAME)
         used = {name for node in self.nodes for name in node.input}
-        image: list[str | int] = ["N", 3, self.height, self.width]
+        image: list[str | int | None] = ["N", 3, self.height, self.width]
         rows: list[str | int] = ["N", self.cut.embedding_size]
         graph = helper.make_graph(
             self.nodes,
