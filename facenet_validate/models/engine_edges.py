@@ -97,7 +97,7 @@ def restored(
     Raises
     ------
     ModelError
-        If image or embedding cannot be told, a part is repeated, the graph does not run, or the
+        If image or embedding are not found, a part is repeated, the graph does not run, or the
         batch is fixed inside it, so that the rows differ from those of the graph as it was.
     """
     check_ends(model, source)

@@ -95,7 +95,7 @@ def compare(
     Raises
     ------
     ModelError
-        If it gives others, in that batch or in smaller ones.
+        If it gives other embeddings, in that batch or in smaller ones.
     """
     batch = before.image.batch
     fixed = (

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.onnx_session import reason
-from facenet_validate.models.passes import makers_of, reads, whole, without_weights
+from facenet_validate.models.passes import is_standard, makers_of, reads, whole, without_weights
 from facenet_validate.models.stand_ins import stood_in
 
 MOVING = ("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze")
@@ -46,7 +46,7 @@ class Tensors:
     shapes : mapping
         Tensor → sides at that batch; 0 where a side is unknown, absent where nothing is known.
     constants : frozenset of str
-        Tensors that no input reaches: weights, and what the graph makes of weights alone.
+        Tensors that no input reaches: weights, and tensors made of weights alone.
     batch : int
         Images that the shapes are of: the batch of the image input, or 1 where it is dynamic.
     """
@@ -168,8 +168,8 @@ def _batch_of(inputs: list[onnx.ValueInfoProto]) -> int:
 def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model for shape inference.
 
-    A file's annotations tell the shapes that operators of other domains give. Inference knows
-    better than a file what standard operators give.
+    For tensors of a runtime's own operators it keeps the file's annotations. For those of standard
+    operators inference knows better.
     """
     stood = [(node, stood_in(node)) for node in model.graph.node]
     nodes = [node if known is None else known for node, known in stood]
@@ -180,7 +180,7 @@ def _light(model: onnx.ModelProto) -> onnx.ModelProto:
     foreign = {
         name
         for node, known in stood
-        if node.domain not in ("", "ai.onnx") and known is None
+        if not is_standard(node) and known is None
         for name in node.output
     }
     graph.value_info.extend(value for value in model.graph.value_info if value.name in foreign)

@@ -12,8 +12,9 @@ from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
 
+_STANDARD = ("", "ai.onnx")
 _FEW = 16
-"""Values of a weight that shape inference is shown, whatever their type."""
+"""Most values of a weight that shape inference gets, whatever their type."""
 
 # -- facts ---------------------------------------------------------------------------------------
 
@@ -22,6 +23,16 @@ def described(node: onnx.NodeProto) -> str:
     """Return how an error calls a node: by its first output where the node has no name."""
     called = node.name or next(iter(filter(None, node.output)), "?")
     return f"node {called!r} ({node.op_type})"
+
+
+def is_standard(node: onnx.NodeProto) -> bool:
+    """Say whether a node is of the standard ONNX operators, and not of a runtime's own."""
+    return node.domain in _STANDARD
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of the standard operators that a model states; 0 if it states none."""
+    return next((o.version for o in model.opset_import if o.domain in _STANDARD), 0)
 
 
 def whole(node: onnx.NodeProto, name: str, default: int = 0) -> int:

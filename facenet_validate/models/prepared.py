@@ -83,7 +83,7 @@ class PreparedModel:
     proof : Proof
         The comparison that shows that it is the source.
     anatomy : tuple of (str, str)
-        Each part found in the source: its name, and what it is and why.
+        The parts found in the source: the name of each, and its description.
     """
 
     source: SourceModel

@@ -117,9 +117,7 @@ def onnx_digest(path: Path) -> str:
 
     with readable(path):
         digest = file_digest(path)
-    files = external_files(path)
-    with readable(path):
-        weights = {name: file_digest(file) for name, file in files.items()}
+        weights = {name: file_digest(file) for name, file in external_files(path).items()}
     return inputs_digest({"model": digest, "weights": weights}) if weights else digest
 
 
@@ -133,8 +131,8 @@ def onnx_size(path: Path) -> int:
     """
     from facenet_validate.models.exported.onnx_file import external_files
 
-    files = {path.resolve(), *external_files(path).values()}
     with readable(path):
+        files = {path.resolve(), *external_files(path).values()}
         return sum(file.stat().st_size for file in files)
 
 

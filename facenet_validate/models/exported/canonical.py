@@ -38,7 +38,14 @@ from facenet_validate.models.exported.graph_view import (
 from facenet_validate.models.exported.head import find_head
 from facenet_validate.models.exported.simplification import simplified, undo_strides
 from facenet_validate.models.network import multiply_adds
-from facenet_validate.models.passes import constants_of, described, set_nodes, whole
+from facenet_validate.models.passes import (
+    constants_of,
+    described,
+    is_standard,
+    opset_of,
+    set_nodes,
+    whole,
+)
 
 OPSET = 17
 """Older graphs are converted to this opset; newer ones keep theirs."""
@@ -68,17 +75,17 @@ def canonical(
         Input ``input`` float32 ``[N, 3, H, W]``, output ``embeddings`` float32 ``[N, D]`` of
         length 1; operators of the default ONNX domain only. The same source gives the same bytes.
     anatomy : Anatomy
-        What was found.
+        The parts found in the source.
 
     Raises
     ------
     ModelError
-        If the model is no FaceNet, is not FP32, or leaves a choice; what was found is named.
+        If the model is no FaceNet, is not FP32, or leaves a choice; the error names what was found.
     """
     try:
         return _canonical(model, source, input_name, output_name)
     except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
-        # A malformed node may lack what no check names. The cause stays attached.
+        # No check finds all that a malformed node may lack. The cause stays attached.
         raise ModelError(
             f"{source}: its graph is malformed ({type(error).__name__}: {error}). Expected a valid "
             "ONNX model: onnx.checker.check_model says what is wrong; export it again."
@@ -127,7 +134,7 @@ def _check_operators(model: onnx.ModelProto, source: str) -> None:
 
     check_ends(model, source)
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if not is_standard(node):
             raise ModelError(
                 f"{source}: {described(node)} is of domain {node.domain!r}. Expected standard ONNX "
                 "operators: name the model as it was before a runtime optimised it."
@@ -160,7 +167,7 @@ def _check_inference(model: onnx.ModelProto, source: str) -> None:
 def _modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
     """Return a copy at opset 17 or newer whose weights are not inputs as well."""
     copied = copy.deepcopy(model)
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    version = opset_of(model)
     if version < 1:
         raise ModelError(f"{source}: no opset is stated. Export the model again.")
     copied.ir_version = max(model.ir_version, 8)

@@ -1,4 +1,4 @@
-"""Where an image's colours are, told by the first convolution that reads it."""
+"""The layout of an image: which axis holds its colours."""
 
 from __future__ import annotations
 

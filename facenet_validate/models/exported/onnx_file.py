@@ -20,7 +20,13 @@ from facenet_validate.models.exported.onnx_extent import (
     check_extent,
 )
 from facenet_validate.models.model_files import SIZE_LIMIT, read_source, readable
-from facenet_validate.models.passes import described, inner_graphs, sort_nodes
+from facenet_validate.models.passes import (
+    described,
+    inner_graphs,
+    is_standard,
+    opset_of,
+    sort_nodes,
+)
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
@@ -55,9 +61,9 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 
 def _check_operands(model: onnx.ModelProto, path: Path) -> None:
     """Check that every standard node reads and gives as many tensors as its operator needs."""
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    version = opset_of(model)
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if not is_standard(node):
             continue
         if node.op_type == "Constant" and len(node.attribute) != 1:
             raise ModelError(

@@ -38,7 +38,7 @@ def convert_frozen_graph(data: bytes, *, source: str, output: str | None = None)
     ------
     ModelError
         If the bytes are no frozen graph, a node of its inference part is unsupported (it is named),
-        or the embedding cannot be told.
+        or the embedding is not found.
     """
     cut = inference_graph(parse_graph(data, source=source), source=source, output=output)
     return inference_onnx(cut, source=source)

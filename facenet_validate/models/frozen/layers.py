@@ -273,7 +273,7 @@ def _reduce(node: Any, data: Operand, axes: Operand) -> Shape:
 def _reshape(_node: Any, data: Operand, target: Operand) -> Shape:
     """Reshape that keeps the batch: [N, 1, 1, D] to [N, D] and back, or an image to features.
 
-    A batch of one is what frozen graphs were folded with; each row then is the same at any batch.
+    Frozen graphs were folded with a batch of one: each row is the same at any batch.
     """
     shape = _data(data)
     if isinstance(target, Tensor) or target.value.ndim != 1 or target.value.size < 2:

@@ -44,7 +44,7 @@ def equalize(
     model : onnx.ModelProto
         The prepared model.
     channels : mapping
-        What `observe_channels` found on it.
+        The result of `observe_channels` for it.
     """
     equalized = copy.deepcopy(model)
     _unshare_weights(equalized)

@@ -52,7 +52,7 @@ def calibrate(
     images : ndarray of shape (N, 3, H, W)
         Standardized faces.
     equalized : bool
-        Whether channels are given like ranges after the first pass.
+        Whether channels get like ranges after the first pass.
     progress : callable, optional
         Called with (images done, images in all) over both passes.
     """

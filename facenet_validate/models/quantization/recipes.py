@@ -43,7 +43,7 @@ class Int8Recipe:
     percentile : float
         Share, in percent, of a tensor's values inside its range.
     equalized : bool
-        Whether channels are given like ranges first.
+        Whether channels get like ranges first.
     bias_corrected : bool
         Whether biases make up for the mean error that rounded weights cause.
     keep : tuple of str

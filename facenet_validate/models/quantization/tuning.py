@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.network import Block, blocks, multiply_adds
 from facenet_validate.models.onnx_session import cpu_session
+from facenet_validate.models.proof import Runner
 from facenet_validate.models.quantization.int8 import Calibrated, to_int8
 from facenet_validate.models.quantization.qdq import insert_qdq
 from facenet_validate.models.quantization.recipes import Int8Recipe
@@ -80,10 +81,22 @@ class Tuned:
 
 def emulated_embeddings(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return embeddings ``(N, D)`` with Q/DQ pairs computed as written, so no sum saturates."""
+    run = emulator(model)
+    return np.concatenate([run(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)])
+
+
+def emulator(model: onnx.ModelProto) -> Runner:
+    """Return the run of a graph with Q/DQ pairs computed as written, so no sum saturates.
+
+    It takes standardized faces, ``(N, 3, H, W)``, and returns embeddings, ``(N, D)``.
+    """
     session = cpu_session(model, entries={"session.disable_quant_qdq": "1"})
     name = model.graph.input[0].name
-    batches = range(0, len(images), _BATCH)
-    return np.concatenate([session.run(None, {name: images[i : i + _BATCH]})[0] for i in batches])
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {name: batch})[0])
+
+    return run
 
 
 def loss_between(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
