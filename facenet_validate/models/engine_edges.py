@@ -26,8 +26,6 @@ from facenet_validate.models.engine_runs import (
     EdgeRunner,
     compare,
 )
-from facenet_validate.models.exported.anatomy import ImageInput, find_image
-from facenet_validate.models.exported.canonical import with_inner_batch
 from facenet_validate.models.exported.graph_view import (
     GraphView,
     declared_shape,
@@ -35,6 +33,7 @@ from facenet_validate.models.exported.graph_view import (
     shape_text,
     type_name,
 )
+from facenet_validate.models.exported.image_input import ImageInput, find_image, with_inner_batch
 from facenet_validate.models.passes import (
     constants_of,
     has_equal_names,

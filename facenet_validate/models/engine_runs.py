@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.exported.anatomy import ImageInput
 from facenet_validate.models.exported.graph_view import own_inputs
+from facenet_validate.models.exported.image_input import ImageInput
 from facenet_validate.models.onnx_session import cpu_session, reason, rows_in_batches
 
 TYPES: dict[int, np.dtype[Any]] = {

@@ -25,9 +25,10 @@ from facenet_validate.base.versions import (
 )
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.models.contract import check_contract, image_size
-from facenet_validate.models.exported.anatomy import Anatomy, find_image
+from facenet_validate.models.exported.anatomy import Anatomy
 from facenet_validate.models.exported.canonical import canonical
 from facenet_validate.models.exported.graph_view import declared_shape, own_inputs
+from facenet_validate.models.exported.image_input import find_image
 from facenet_validate.models.exported.onnx_file import load_onnx
 from facenet_validate.models.pretrained import (
     PRETRAINED_EMBEDDING_SIZE,

@@ -8,9 +8,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
-from facenet_validate.models.exported.anatomy import Embedding, ImageInput
+from facenet_validate.models.exported.anatomy import Embedding
 from facenet_validate.models.exported.graph_view import GraphView
 from facenet_validate.models.exported.head import Head
+from facenet_validate.models.exported.image_input import ImageInput
 from facenet_validate.models.exported.normalisation import append_norm
 from facenet_validate.models.onnx_session import reason
 from facenet_validate.models.passes import name_nodes, opset_of

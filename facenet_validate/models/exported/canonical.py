@@ -21,10 +21,7 @@ from facenet_validate.models.endless import check_ends
 from facenet_validate.models.exported.anatomy import (
     Anatomy,
     Embedding,
-    ImageInput,
-    check_batch,
     find_embedding,
-    find_image,
     listed,
     parameter_count,
 )
@@ -36,6 +33,7 @@ from facenet_validate.models.exported.graph_view import (
     shapes_at,
 )
 from facenet_validate.models.exported.head import find_head
+from facenet_validate.models.exported.image_input import ImageInput, find_image, with_inner_batch
 from facenet_validate.models.exported.simplification import simplified, undo_strides
 from facenet_validate.models.network import multiply_adds
 from facenet_validate.models.passes import (
@@ -208,29 +206,6 @@ def _not_training(graph: onnx.GraphProto, image: ImageInput) -> ImageInput:
         graph.input.remove(value)
         image = replace(image, why=f"{image.why}; {value.name} (BOOL) is taken as False: inference")
     return image
-
-
-def with_inner_batch(graph: onnx.GraphProto, image: ImageInput, source: str) -> ImageInput:
-    """Return the image with the batch that a reshape inside a graph fixes, if one does."""
-    if image.batch is not None:
-        return image
-    view = GraphView(graph, {}, image.name)
-    constants = constants_of(graph)
-    targets = [
-        numpy_helper.to_array(constants[node.input[1]])
-        for node in graph.node
-        if node.op_type == "Reshape" and node.input[0] in view.live and node.input[1] in constants
-    ]
-    fixed = {
-        int(target[0])
-        for target in targets
-        if target.shape == (2,) and target.dtype == np.int64 and target[0] > 0
-    }
-    if len(fixed) != 1:
-        return image
-    (batch,) = fixed
-    check_batch(batch, source)
-    return replace(image, batch=batch, why=f"{image.why}; a reshape inside fixes the batch")
 
 
 def _feed(graph: onnx.GraphProto, image: ImageInput, batch: int) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.exported.anatomy import ImageInput
+from facenet_validate.models.exported.image_input import ImageInput
 from facenet_validate.models.exported.simplification import remedy
 from facenet_validate.models.onnx_session import cpu_session, reason, rows_in_batches
 from facenet_validate.models.proof import Runner
