@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,12 @@ def test_a_proof_is_stored_and_read_back() -> None:
     proof = Proof(1e-7, 4, 4, "OpenCV's run")
     assert Proof.from_json(proof.to_json()) == proof
     assert "below 1e-07 over 4 faces" in proof.text()
+
+
+def test_a_model_is_proven_on_the_first_drawn_people() -> None:
+    assert FACES.shape == (4, 160, 160, 3)
+    assert FACES.dtype == np.uint8
+    digest = hashlib.sha256(f"{FACES.shape}".encode() + FACES.tobytes()).hexdigest()
+    assert (
+        digest == "04c1031c239b7d23eac7e28f96690ebb4f24ef3223eb8e2232130714013417a6"
+    )  # part of the key of every proof
