@@ -35,7 +35,7 @@ from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic import proof_faces
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.metrics.delong import delong_paired
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.protocols import PROTOCOLS, Protocol, with_flips

@@ -36,7 +36,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.engines.onnxruntime import session_options
+from facenet_validate.engines.onnxruntime.sessions import session_options
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.models.frozen.conversion import frozen_graph_runner
 from facenet_validate.models.prepared import load_onnx, prepare, source_model

@@ -32,7 +32,7 @@ from facenet_validate.datasets.faces import AlignedFaces, align_photos
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.engines.embedding import cached_embeddings
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.limits import GatesFile, read_gates
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.all_pairs import AllPairsDrop, compare_all_pairs
@@ -384,7 +384,7 @@ def _embeddings(
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
     from facenet_validate.base.machine import cpu_identity
     from facenet_validate.datasets.synthetic import proof_faces
-    from facenet_validate.engines.builds import build_artefact
+    from facenet_validate.engines.artefacts import build_artefact
     from facenet_validate.models.prepared import prepare, source_model
     from facenet_validate.models.quantization.recipes import choose_target
 

@@ -34,7 +34,7 @@ from facenet_validate.datasets.lfw import VerificationSet, load_set
 from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.embedding import embed
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.metrics.paired import compare_decisions
 from facenet_validate.metrics.parity import compare_embeddings

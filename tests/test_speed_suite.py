@@ -36,7 +36,7 @@ import facenet_validate.benchmarking.latency as latency
 import facenet_validate.benchmarking.measure as measure
 import facenet_validate.benchmarking.surroundings as surroundings
 from facenet_validate.benchmarking.timing import QuadTimer, WarmUp
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Work
 
 NOW = [0.0]

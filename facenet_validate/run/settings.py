@@ -13,7 +13,7 @@ from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.paths import checked, named_path
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
 from facenet_validate.base.wording import quoted
-from facenet_validate.engines.backends import BACKENDS
+from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         )
     return Settings(
         precisions=reader.choices("facenet_precision", PRECISIONS, ("fp16", "int8")),
-        backend=reader.choice("facenet_backend", ("auto", *BACKENDS), "auto") or "auto",
+        backend=reader.choice("facenet_backend", ("auto", *BACKEND_NAMES), "auto") or "auto",
         target=cast(
             'Target | Literal["auto"]',
             reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",

@@ -18,7 +18,7 @@ from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.engines.embedding import embed
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.models.prepared import PreparedModel
 
