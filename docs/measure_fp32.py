@@ -34,6 +34,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.onnxruntime.sessions import session_options
 from facenet_validate.metrics.parity import compare_embeddings
@@ -154,7 +155,7 @@ def main() -> None:
     else:
         faces = already_aligned(names, paths)
     source = source_model(None)
-    prepared = prepare(source, cache)
+    prepared = prepare(source, cache, faces=proof_faces())
     images = standardize(faces.load(np.arange(len(names))), prepared.image_size)
     model = load_onnx(prepared.entry.path)
     raw = raw_model(source.path, input_name=None, output_name=None).model

@@ -384,6 +384,7 @@ def _embeddings(
 ) -> tuple[VerificationSet, NDArray[np.float32], list[Embeddings]]:
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
     from facenet_validate.base.machine import cpu_identity
+    from facenet_validate.datasets.synthetic import proof_faces
     from facenet_validate.engines.artefacts import build_artefact
     from facenet_validate.models.prepared import prepare, source_model
     from facenet_validate.models.quantization.recipes import choose_target
@@ -397,7 +398,7 @@ def _embeddings(
 
     faces = aligned(dataset.names, dataset.paths)
     others = aligned(dataset.calibration_names, dataset.calibration_paths)
-    model = prepare(source_model(None), cache)
+    model = prepare(source_model(None), cache, faces=proof_faces())
 
     def embedded(precision: Precision, calibration: AlignedFaces) -> NDArray[np.float32]:
         artefact = build_artefact(precision, model, target, lambda: calibration, cache)

@@ -29,6 +29,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, already_aligned
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
@@ -135,7 +136,11 @@ def main() -> None:
         if backend.unavailable:
             raise SystemExit(backend.cannot_run)
     store, batches = Cache(asked.work), tuple(asked.batch_sizes)
-    model, faces, cpu = prepare(source_model(None), store), Faces(store), cpu_identity()
+    model, faces, cpu = (
+        prepare(source_model(None), store, faces=proof_faces()),
+        Faces(store),
+        cpu_identity(),
+    )
     lines = [
         "| backend | precision | batch | scope | images/s | p50 ms | p90 ms |",
         "|---|---|---|---|---|---|---|",

@@ -31,6 +31,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, already_aligned, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import embed
@@ -103,7 +104,7 @@ class Bench:
         self.set: VerificationSet = load_set(
             find_layout(lfw), name="lfw", title="", calibration_images=ALL
         )
-        self.model: PreparedModel = prepare(source_model(None), self.cache)
+        self.model: PreparedModel = prepare(source_model(None), self.cache, faces=proof_faces())
 
     def aligned(self, names: tuple[str, ...], paths: tuple[Path, ...]) -> AlignedFaces:
         """Return photos as aligned faces."""

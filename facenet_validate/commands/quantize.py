@@ -35,6 +35,7 @@ from facenet_validate.datasets.calibration import (
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.notes import note_lines
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.gates.shipped import shipped_gates
 from facenet_validate.models.network import int8_share
@@ -86,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepared = prepare(
             source,
             cache,
+            faces=proof_faces(),
             input_name=arguments.input,
             output_name=arguments.output,
             progress=report,

@@ -71,6 +71,17 @@ def render_photo(person: int, photo: int) -> NDArray[np.uint8]:
     return draw_face(who, how, _SIZE)
 
 
+def proof_faces() -> NDArray[np.uint8]:
+    """Return the faces a model is proven on where the user gives none.
+
+    Returns
+    -------
+    ndarray of shape (4, 160, 160, 3), uint8
+        RGB: the first photo of each of the first four people.
+    """
+    return np.stack([render_photo(person, 0) for person in range(4)])
+
+
 def write_synthetic_faces(folder: Path, progress: Report | None = None) -> None:
     """Write the whole set in the layout of LFW.
 

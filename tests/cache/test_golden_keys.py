@@ -34,7 +34,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.datasets.face_store import FaceStore
 from facenet_validate.datasets.faces import already_aligned, faces_of
-from facenet_validate.datasets.synthetic import render_photo
+from facenet_validate.datasets.synthetic import proof_faces, render_photo
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.backends import Backend
@@ -44,8 +44,13 @@ from facenet_validate.engines.protocol import Engine, EngineInfo, TensorInfo
 from facenet_validate.engines.tensorrt.library import describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan
-from facenet_validate.models.prepared import PreparedModel, prepare, prepared_inputs, source_model
-from facenet_validate.models.sizes import model_sizes
+from facenet_validate.models.prepared import (
+    PreparedModel,
+    model_sizes,
+    prepare,
+    prepared_inputs,
+    source_model,
+)
 from facenet_validate.models.sources import SourceModel, onnx_digest
 from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
 from tests.engines.device.fake_device import FakeDevice
@@ -257,13 +262,13 @@ def test_a_prepared_model_in_other_ways() -> None:
 def test_the_sizes_of_a_model_come_from_its_prepared_model(
     prepared: PreparedModel, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facenet_validate.models.sources.raw_model", None)
+    monkeypatch.setattr("facenet_validate.models.prepared.raw_model", None)
     sizes = model_sizes(prepared.source.path, cache)
     assert (sizes.image_size, sizes.embedding_size) == (SIZE, EMBEDDING)
 
 
-def test_a_proof_without_faces_is_on_four_drawn_ones(source: Path, cache: Cache) -> None:
-    prepare(source_model(source), cache)
+def test_the_faces_of_a_proof_are_four_drawn_ones(source: Path, cache: Cache) -> None:
+    prepare(source_model(source), cache, faces=proof_faces())
     drawn = np.stack([render_photo(person, 0) for person in range(4)])
     pixels = hashlib.sha256(b"(4, 160, 160, 3)" + drawn.tobytes()).hexdigest()
     (path,) = cache.root.glob("v2/proof/*/manifest.json")
