@@ -86,7 +86,7 @@ def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
     height, width, _ = image.shape
     boxes = detections.boxes
     # To the nearest pixel: truncation, as in the original script, moves every crop half a pixel up
-    # and left (figures in docs/alignment.md).
+    # and left (figures in docs/evidence/alignment.md).
     corners = np.rint(
         np.hstack(
             (

@@ -44,7 +44,7 @@ def jpeg_damage(data: bytes) -> str:
     """Return what is wrong with the tables and scans of a whole JPEG; empty if nothing.
 
     Not every damage is seen: the decoder may fall into step again and end where it should. How
-    much is, is told in ``docs/datasets.md``.
+    much is, is told in ``docs/evidence/damage.md``.
 
     Parameters
     ----------

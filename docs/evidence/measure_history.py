@@ -1,9 +1,9 @@
 """How often change points are found: where there is none, and where the level moved by 5 %.
 
-    python docs/measure_history.py [--trials 10000]
+    python docs/evidence/measure_history.py [--trials 10000]
 
-Simulated series of independent sessions, with a fixed seed. The table in docs/history.md is what
-this prints.
+Simulated series of independent sessions, with a fixed seed. This script prints the table of
+docs/evidence/history.md.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What the speed gates see on this machine: an engine beside itself, and one that was slowed.
 
-    python docs/measure_speed_here.py --work FOLDER [--self-checks 30] [--runs 10] [--slower 6]
+    python docs/evidence/measure_speed_here.py --work FOLDER [--runs 10] [--slower 6]
 
 Runs `pytest suites/test_performance.py` with INT8 at batch 8: once with ``--facenet-self-check``,
 then so many times with ``--facenet-against``, the engine under test slowed by planted_delay.py and
-compared with a copy of its file. The tables between the markers in docs/speed.md are written by
-this script. Leave the machine alone meanwhile, or do not, and see what the gates make of it.
+compared with a copy of its file. This script writes the tables between the markers in
+docs/evidence/speed.md. Leave the machine alone meanwhile; or do not, and see what the gates say.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import onnx
 
 from facenet_validate.base.machine import cpu_identity
 
-DOCS = Path(__file__).parent
-PAGE = DOCS / "speed.md"
+HERE = Path(__file__).parent
+PAGE = HERE / "speed.md"
 MARKERS = "<!-- here: begin -->", "<!-- here: end -->"
 BATCH = 8
 
@@ -71,8 +71,8 @@ def suite(work: Path, *options: str, **environment: str) -> Run:
             *(sys.executable, "-m", "pytest", "suites/test_performance.py", "-q"),
             *(f"--facenet-batch-size={BATCH}", f"--facenet-report={report}", *options),
         ],
-        cwd=DOCS.parent,
-        env={**os.environ, "FACENET_CACHE": str(work / "cache"), "PYTHONPATH": str(DOCS)}
+        cwd=HERE.parents[1],
+        env={**os.environ, "FACENET_CACHE": str(work / "cache"), "PYTHONPATH": str(HERE)}
         | environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,6 +1,6 @@
-"""Measure every backend, precision, batch size and scope, and write the table of docs/gpu.md.
+"""Measure every backend, precision, batch size and scope; write the table of docs/evidence/gpu.md.
 
-    python docs/measure_gpu.py --work FOLDER [--backend tensorrt --backend onnxruntime-cuda ...]
+    python docs/evidence/measure_gpu.py --work FOLDER [--backend tensorrt ...]
 
 On a GPU host. Every engine is built through the cache in FOLDER and runs drawn faces; a figure is
 the median of 24 blocks after warming up, 20 ms to a second each. INT8 is calibrated on drawn faces:
@@ -121,12 +121,12 @@ def rows(
 
 
 def main() -> None:
-    """Measure, print, and write the table into docs/gpu.md."""
+    """Measure, print, and write the table into docs/evidence/gpu.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the cache")
     parser.add_argument("--backend", action="append", choices=BACKEND_NAMES, default=[])
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256])
-    parser.add_argument("--print", action="store_true", help="leave docs/gpu.md as it is")
+    parser.add_argument("--print", action="store_true", help="leave docs/evidence/gpu.md as it is")
     asked = parser.parse_args()
     backends = [
         choose_backend(name, "--backend", gpu()) for name in asked.backend or ["tensorrt-rtx"]

@@ -1,6 +1,6 @@
 """What the speed gates see: their operating characteristic on simulated machines.
 
-    python docs/measure_speed_gates.py [--trials 2000]
+    python docs/evidence/measure_speed_gates.py [--trials 2000]
 
 Block times are drawn from machines of known noise and judged by the rules themselves, looks,
 re-measurement and the family of a run's gates included. The log of a block's time is the engine's,
@@ -9,7 +9,7 @@ session and every test), an effect of the block and the noise of its round, all 
 machines a part of the session's effect is one engine's alone, as where its weights came to lie in
 memory, and does not cancel in the ratio; on another a spell, of which nothing tells, slows twelve
 quads in a row. A trial is one run of `pytest suites/`. The table between the markers in
-docs/speed.md is written by this script.
+docs/evidence/speed.md is written by this script.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """What the default gates see: their operating characteristic on planted damage.
 
-    python docs/measure_gates.py --lfw DIR [--work DIR] [--trials 200] [--all-pairs 20]
+    python docs/evidence/measure_gates.py --lfw DIR [--work DIR] [--trials 200] [--all-pairs 20]
 
 Real FP32 embeddings of LFW's 7,701 View 2 photos are damaged in known ways, hundreds of times each,
 and judged by the limits that `baselines/gates.toml` ships. The engine that lost nothing is a
 re-quantised one: INT8 graphs calibrated on eight different draws of faces are built and run, and
 each trial takes every photo's embedding from one of them, drawn anew. The table between the markers
-in docs/verification.md is written by this script.
+in docs/evidence/verification.md is written by this script.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 Embeddings = NDArray[np.float64]
 Random = np.random.Generator
 
-REPOSITORY = Path(__file__).parents[1]
-TABLE = REPOSITORY / "docs" / "verification.md"
+REPOSITORY = Path(__file__).parents[2]
+TABLE = Path(__file__).with_name("verification.md")
 TABLE_MARKERS = "<!-- gates: begin -->", "<!-- gates: end -->"
 ALL_PAIRS_MARKERS = "<!-- all pairs: begin -->", "<!-- all pairs: end -->"
 Z_ONE_SIDED = float(ndtri(0.99))

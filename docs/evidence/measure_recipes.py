@@ -1,6 +1,6 @@
-"""Measure INT8 recipes on LFW and write the table of docs/recipes.md.
+"""Measure INT8 recipes on LFW and write the table of docs/evidence/recipes.md.
 
-    python docs/measure_recipes.py --lfw LFW --work FOLDER
+    python docs/evidence/measure_recipes.py --lfw LFW --work FOLDER
 
 Rows that FOLDER/rows-….jsonl holds already are not measured again, so an interrupted run goes on.
 About 40 minutes on 2 cores.

@@ -1,6 +1,6 @@
-"""Measure what each choice of the aligner does to FP32's accuracy on LFW: docs/alignment.md.
+"""Measure what each choice of the aligner does to FP32's accuracy: docs/evidence/alignment.md.
 
-    python docs/measure_alignment.py --lfw FOLDER --work FOLDER [--variant NAME ...]
+    python docs/evidence/measure_alignment.py --lfw FOLDER --work FOLDER [--variant NAME ...]
 
 Detects once, then embeds every photo of View 1 and View 2, and its mirror image, for every variant.
 Boxes and embeddings are kept in the work folder and taken from there the next time: delete a file
@@ -387,14 +387,16 @@ def missing(pairs: PairList, found: Score) -> str:
 
 
 def main() -> None:
-    """Measure, and write the tables into docs/alignment.md after every variant."""
+    """Measure, and write the tables into docs/evidence/alignment.md after every variant."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lfw", type=Path, required=True, help="LFW's folder, both views' pairs")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is kept")
     names = [variant.name for variant in VARIANTS]
     parser.add_argument("--variant", action="append", choices=names, default=[])
     parser.add_argument("--done", action="store_true", help="only variants that are there")
-    parser.add_argument("--print", action="store_true", help="leave docs/alignment.md as it is")
+    parser.add_argument(
+        "--print", action="store_true", help="leave docs/evidence/alignment.md as it is"
+    )
     asked = parser.parse_args()
     paths, first, second = views(asked.lfw)
     cores = cpu_identity().cores

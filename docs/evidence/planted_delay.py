@@ -1,6 +1,7 @@
-"""A pytest plugin that slows one engine down, for measure_speed_here.py.
+r"""A pytest plugin that slows one engine down, for measure_speed_here.py.
 
-    PYTHONPATH=docs PLANTED_DELAY=DIGITS=0.06 pytest -p planted_delay suites/test_performance.py …
+    PYTHONPATH=docs/evidence PLANTED_DELAY=DIGITS=0.06 \
+        pytest -p planted_delay suites/test_performance.py …
 
 The engine whose SHA-256 begins with DIGITS waits after each run for that share of the time the run
 took, so its latency is 1.06 times what it was, on any machine and beside any load.

@@ -1,6 +1,6 @@
-"""Measure which share of damaged JPEGs is refused, on LFW's photos: docs/datasets.md.
+"""Measure which share of damaged JPEGs is refused, on LFW's photos: docs/evidence/damage.md.
 
-    python docs/measure_damage.py --lfw FOLDER
+    python docs/evidence/measure_damage.py --lfw FOLDER
 
 Looks over every photo as it is, to count false alarms. Then damages 300 photos, drawn at random, in
 one place each: a hole of zeros in the data of the scan, or anywhere in the file, and flipped bits.

@@ -1,6 +1,6 @@
-"""Measure what makes INT8 fast on this CPU, and write the table of docs/recipes.md.
+"""Measure what makes INT8 fast on this CPU, and write the table of docs/evidence/recipes.md.
 
-    python docs/measure_cpu.py --work FOLDER
+    python docs/evidence/measure_cpu.py --work FOLDER
 
 Every way is timed beside the recipe as it is, in twelve ABBA quads at batch 64. About ten minutes
 on 2 cores.

@@ -1,14 +1,14 @@
 """How far apart two correct FP32 engines are, and how far a slightly wrong one is.
 
-    python docs/measure_fp32.py [--lfw DIR] [--faces 512] [--work DIR]
+    python docs/evidence/measure_fp32.py [--lfw DIR] [--faces 512] [--work DIR]
 
 The limits of parity for FP32 on a CPU in `baselines/gates.toml` rest on this. Correct engines are
 the prepared model and the source's own graph on ONNX Runtime's CPU provider, at every optimisation
 level, with one thread and with all, in batches of 1, 7 and 64, OpenCV's run of the frozen graph,
 and OpenVINO in FP32 where it is installed. Wrong ones are the prepared model with noise on the
 weights of its bottleneck, or with its weights rounded. The table between the markers in
-docs/measured.md is written by this script. It gives 1 − cosine, row by row, to the reference: the
-prepared model on ONNX Runtime as the suites run it.
+docs/evidence/measured.md is written by this script. It gives 1 − cosine, row by row, to the
+reference: the prepared model on ONNX Runtime as the suites run it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Floats = NDArray[np.floating[Any]]
 Run = Callable[[Images], Floats]
 Damage = Callable[[Floats], Floats]
 
-TABLE = Path(__file__).parents[1] / "docs" / "measured.md"
+TABLE = Path(__file__).with_name("measured.md")
 MARKERS = "<!-- fp32: begin -->", "<!-- fp32: end -->"
 LEVELS = {
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
