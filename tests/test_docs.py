@@ -158,7 +158,9 @@ def test_examples_import_what_is_there(page: Path) -> None:
     assert [name for code in whole for name in unknown_imports(code)] == []
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", sorted(DOCS.rglob("*.md")), ids=lambda page: f"{page.parent.name}/{page.stem}"
+)
 def test_every_page_is_found_from_the_index(page: Path) -> None:
     indices = (DOCS / "README.md", DOCS / "evidence" / "README.md")
     linked = {
