@@ -39,8 +39,8 @@ MADE_BY_EXAMPLES = {
 IN_A_WHEEL = {"facenet_validate/_project/baselines/gates.toml"}
 """Files that packaging makes."""
 
-KEYS = {"facenet_validate.anatomy"}
-"""Names that are no code: a key of a model's metadata."""
+KEYS = {"facenet_validate.anatomy", "facenet_validate.engines.opencv"}
+"""Names that are no code here: a key of a model's metadata, a folder of CONTRIBUTING.md's example."""
 
 _LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
