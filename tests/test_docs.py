@@ -40,7 +40,7 @@ IN_A_WHEEL = {"facenet_validate/_project/baselines/gates.toml"}
 """Files that packaging makes."""
 
 KEYS = {"facenet_validate.anatomy", "facenet_validate.engines.opencv"}
-"""Names that are no code here: a key of a model's metadata, a folder of CONTRIBUTING.md's example."""
+"""Names that are no code here: of a model's metadata, and of CONTRIBUTING.md's example."""
 
 _LINK = re.compile(r"(?<!!)\[[^\]\[]*\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
