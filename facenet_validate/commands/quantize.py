@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 SEARCHED_ON = 32
 DRAWN_NOTE = (
     "calibrated on drawn faces, for want of photos. On LFW that costs 0.0003 to 0.0004 of mean row "
-    "cosine (docs/recipes.md); name photos with --calibration or --lfw"
+    "cosine (docs/explanation/recipes.md); name photos with --calibration or --lfw"
 )
 
 

@@ -81,7 +81,7 @@ def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
     height, width, _ = image.shape
     boxes = detections.boxes
     # Rounded to the nearest pixel. The original script truncates, which moves every crop half a
-    # pixel up and left (figures in docs/alignment.md).
+    # pixel up and left (figures in docs/evidence/alignment.md).
     corners = np.rint(
         np.hstack(
             (

@@ -44,7 +44,7 @@ def jpeg_damage(data: bytes) -> str:
     """Return what is wrong with the tables and scans of a complete JPEG; empty if nothing is.
 
     Some damage is not found: the decoder may get back into step and end at the right place.
-    ``docs/datasets.md`` has the measured shares.
+    ``docs/evidence/damage.md`` has the measured shares.
 
     Parameters
     ----------

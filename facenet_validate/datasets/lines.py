@@ -20,7 +20,7 @@ _BEGINNING = 4096
 _WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")
 _EXPECTED = (
     "Expected a text file in UTF-8 that names photos beside it, a pair a line "
-    "(docs/datasets.md): write one from your set."
+    "(docs/guide/datasets.md): write one from your set."
 )
 
 

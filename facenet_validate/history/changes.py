@@ -14,8 +14,8 @@ with s the pooled standard deviation and N = C(n − 3, 3), the number of ways i
 neighbouring segments of at least three lie in n sessions. Of changes that fail the test the weakest
 is removed, its segments are joined, and all are tested again. By the union bound over those N
 pairs, a series without a change shows one with a probability of at most α, if its sessions are
-independent and normal. What happens if they are not is in docs/history.md. 0.004 is the spread
-below which the rule for stored sessions trusts no spread either.
+independent and normal. docs/evidence/history.md shows what happens if they are not. 0.004 is the
+spread below which the rule for stored sessions trusts no spread either.
 """
 
 from __future__ import annotations

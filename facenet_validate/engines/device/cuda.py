@@ -58,7 +58,7 @@ def _pycuda_driver() -> ModuleType:
             raise EngineError(f"pycuda is installed but cannot be loaded: {error}.") from None
         raise EngineError(
             "pycuda is not installed; it is compiled against the CUDA toolkit: "
-            "pip install pycuda (docs/gpu.md says what it needs)."
+            "pip install pycuda (docs/guide/gpu.md says what it needs)."
         ) from None
     except ImportError as error:
         raise EngineError(
