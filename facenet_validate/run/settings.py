@@ -78,7 +78,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _option(
         "facenet_backend",
-        "{auto,onnxruntime,onnxruntime-cuda,tensorrt,tensorrt-rtx}",
+        f"{{auto,{','.join(BACKEND_NAMES)}}}",
         "what runs the engines (default: auto: TensorRT where it and a GPU are, else the CPU)",
     ),
     _option(
