@@ -27,7 +27,7 @@ from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, read_contr
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.graphs import LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.library import Library, find_library
-from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.packages import PlanBackend
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.prepared import PreparedModel
@@ -89,7 +89,7 @@ def reference(model: onnx.ModelProto) -> Callable[[Images], Images]:
 
 
 def plan_of(library: Library, model: onnx.ModelProto) -> bytes:
-    options = BuildOptions(profiles=(Profile.up_to(LARGEST),))
+    options = BuildOptions((LARGEST,))
     return build_plan(library, model.SerializeToString(), options).plan
 
 

@@ -78,14 +78,14 @@ class CudaDevice(Closing):
     driver : module
         ``pycuda.driver``.
     calls : DriverCalls
-        What pycuda has not.
+        Calls of the driver that pycuda does not have.
     ordinal : int
         Its number among the visible devices.
 
     Raises
     ------
     EngineError
-        If there is no such device or its context cannot be had.
+        If there is no such device, or its context cannot be opened.
     """
 
     def __init__(self, driver: ModuleType, calls: DriverCalls, ordinal: int) -> None:
@@ -167,7 +167,7 @@ class CudaDevice(Closing):
 
 @contextmanager
 def _named(driver: Any, action: str) -> Iterator[None]:
-    """Turn pycuda's errors, whose text is a call and a status, into one that says what for."""
+    """Turn pycuda's errors, which name a call and a status, into one that names the action."""
     try:
         yield
     except driver.Error as error:

@@ -13,7 +13,7 @@ from facenet_validate.base.errors import EngineError
 from facenet_validate.models.exported.simplification import remedy
 
 FACES = 2
-"""Grey faces in the batch it is tried with; not one, which a fixed batch might happen to be."""
+"""Grey faces in the trial batch. More than one: a graph may have a fixed batch of one."""
 
 
 def check_runs(
@@ -25,8 +25,9 @@ def check_runs(
 ) -> None:
     """Load an engine and run one batch of grey faces.
 
-    Nothing is optimised, which takes a tenth of the time. An engine that does not run so is tried
-    again as it will be run: optimising may fuse what has no kernel of its own.
+    The first try optimises nothing, which takes a tenth of the time. An engine that does not run
+    then is tried again with all optimisations, as a run has them: they may fuse operators that have
+    no kernel of their own.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class TensorRt(GpuBackend):
     modules = MODULES["tensorrt"]
     automatic = True
     build_options = ("facenet_workspace", "facenet_optimization_level")
-    package: ClassVar[PlanBackend] = "tensorrt"
+    _package: ClassVar[PlanBackend] = "tensorrt"
 
     @classmethod
     def own_engine(cls, path: Path) -> SuppliedEngine | None:
@@ -57,17 +57,11 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.tensorrt.artefacts import plan_artefact
         from facenet_validate.engines.tensorrt.options import BuildOptions
 
-        request = context.request
-        options = BuildOptions.for_batches(
-            request.batch_sizes,
-            workspace_mib=request.workspace_mib,
-            optimization_level=request.optimization_level,
-        )
         with stage(f"building the {graph.precision} plan") as report:
             return plan_artefact(
                 graph,
                 self._library(),
-                options,
+                BuildOptions.of(context.request),
                 context.cache,
                 self.identity(context),
                 progress=report,
@@ -120,7 +114,7 @@ class TensorRt(GpuBackend):
     def _library(self) -> Library:
         from facenet_validate.engines.tensorrt.library import find_library
 
-        return find_library(self.package)
+        return find_library(self._package)
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ class TensorRtRtx(TensorRt):
     install = "pip install 'facenet-validate[tensorrt-rtx]'"
     distributions = ("tensorrt-rtx", "tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings")
     modules = MODULES["tensorrt-rtx"]
-    package = "tensorrt-rtx"
+    _package = "tensorrt-rtx"
 
     @classmethod
     def why_not_automatic(cls, gpu: Gpu) -> str:
