@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facenet_validate.base.vocabulary import Precision, Target
-from facenet_validate.engines.backend import Backend, EngineContext
+from facenet_validate.engines.backend import Backend, Cpu, EngineContext
 
 if TYPE_CHECKING:
     from facenet_validate.engines.artefacts import Artefact
@@ -30,10 +30,12 @@ class OpenVino(Backend):
         return precision == "fp16" and float_type(precision) == "f32"
 
     def check_runs(self, path: Path, image_size: int, embedding_size: int) -> None:
-        """Check that a supplied graph is compiled and runs."""
-        from facenet_validate.engines.openvino.engine import check_runs
+        """Compile a supplied graph and run it."""
+        from facenet_validate.engines.openvino.engine import OpenVinoEngine
+        from facenet_validate.engines.supplied import try_engine
 
-        check_runs(path, image_size, embedding_size)
+        cpu = Cpu("any", "", threads=1)
+        try_engine(path, lambda it: OpenVinoEngine(it, cpu), image_size, embedding_size)
 
     def load(self, artefact: Artefact, context: EngineContext) -> Engine:
         """Compile a graph for this machine's CPU."""
