@@ -34,8 +34,7 @@ class OpenVino(Backend):
         from facenet_validate.engines.openvino.engine import OpenVinoEngine
         from facenet_validate.engines.supplied import try_engine
 
-        cpu = Cpu("any", "", threads=1)
-        try_engine(path, lambda it: OpenVinoEngine(it, cpu), image_size, embedding_size)
+        try_engine(path, lambda it: OpenVinoEngine(it, Cpu("", "", 1)), image_size, embedding_size)
 
     def load(self, artefact: Artefact, context: EngineContext) -> Engine:
         """Compile a graph for this machine's CPU."""
