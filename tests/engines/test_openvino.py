@@ -283,10 +283,10 @@ def test_a_graph_that_it_does_not_take_is_refused_with_the_reason(tmp_path: Path
     graph = artefact(tmp_path / "foreign.onnx", "fp32", foreign())
     with pytest.raises(EngineError) as error:
         loaded(graph)
-    assert str(error.value) == (
-        f"engine {graph.path}: OpenVINO does not take it: No conversion rule found for operations: "
-        "mine.Swirl."
-    )
+    text = str(error.value)
+    assert text.startswith(f"engine {graph.path}: OpenVINO does not take it: ")
+    assert text.endswith(" operations: mine.Swirl.")  # each version says it in words of its own
+    assert "\n" not in text
 
 
 @needs_openvino
@@ -299,7 +299,7 @@ def test_a_supplied_engine_is_tried_before_collection(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"gives \[2, 16\] for 2 faces; expected \[2, 9\]"):
         BACKEND.check_runs(tmp_path / "nine.onnx", SIZE, 9)
     onnx.save(foreign(), tmp_path / "foreign.onnx")
-    with pytest.raises(EngineError, match="OpenVINO does not take it: No conversion rule found"):
+    with pytest.raises(EngineError, match=r"OpenVINO does not take it: .* mine\.Swirl"):
         BACKEND.check_runs(tmp_path / "foreign.onnx", SIZE, EMBEDDING)
 
 

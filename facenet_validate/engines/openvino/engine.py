@@ -133,10 +133,10 @@ def _compiled(path: str, settings: dict[str, str]) -> Any:
 
 
 def _why(error: RuntimeError) -> str:
-    """Return an error's reason: the last of its lines that does not say where it was raised."""
+    """Return the line of an error that names operators, else the last that is no place in code."""
     lines = [line.strip(" -.") for line in str(error).splitlines()]
-    reasons = (line for line in reversed(lines) if line and not line.startswith(_FRAMES))
-    return f"{next(reasons, 'it gives no reason')}."
+    reasons = [line for line in reversed(lines) if line and not line.startswith(_FRAMES)]
+    return f"{max(reasons, key=lambda line: 'operations: ' in line, default='no reason given')}."
 
 
 def _tensor(port: Any, name: str) -> TensorInfo:
