@@ -149,7 +149,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def facenet_factory():
+def _facenet_factory():
     return SimpleNamespace(recipe_only=lambda precision: False)
 """
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from facenet_validate.base.digests import file_digest, short
 from facenet_validate.base.errors import CacheError, SettingsError
 from facenet_validate.base.wording import path_text
-from facenet_validate.cache.contents import KINDS, Item, contents
+from facenet_validate.cache.contents import Item, contents
+from facenet_validate.cache.kinds import title
 from facenet_validate.cache.manifest import Difference, differences
 from facenet_validate.cache.upkeep import Removal, prunable, remove, remove_free_locks, verify
 from facenet_validate.commands import cache_root, table
@@ -53,7 +54,7 @@ def _list(root: Path, found: Sequence[Item]) -> None:
     lines = []
     for (state, kind), items in groupby(found, key=lambda item: (item.state, item.kind)):
         group = list(items)
-        what = KINDS.get(kind, kind)
+        what = title(kind)
         # What is the same in all of them tells none from the others.
         alike = set.intersection(*(set(i.inputs.items()) for i in group)) if group[1:] else set()
         note = "" if state in ("entry", "folder") else f" ({state})"
@@ -94,7 +95,7 @@ def _explained(item: Item, other: Item | None) -> list[str]:
     name = f"{item.kind}/{short(item.name)}"
     made_from = ", ".join(f"{field} {value}" for field, value in item.inputs.items())
     lines = [
-        f"{name}: {KINDS.get(item.kind, item.kind)}",
+        f"{name}: {title(item.kind)}",
         f"  in {item.path}",
         f"  made from {made_from}",
     ]

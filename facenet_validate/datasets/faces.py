@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.digests import inputs_digest
 from facenet_validate.base.errors import CacheError, DatasetError
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.face_store import FaceStore, StoredFace
@@ -115,6 +116,26 @@ class AlignedFaces:
                 )
             faces[place] = face
         return faces
+
+    def spread(self, count: int, size: int = SIZE) -> NDArray[np.float32]:
+        """Return faces from all over the set as a batch ``(count, 3, size, size)``, standardized.
+
+        Parameters
+        ----------
+        count : int
+            How many; the first and the last face of the set are among them.
+        size : int
+            Pixels a side that the engine reads.
+        """
+        rows = np.linspace(0, len(self.names) - 1, count).astype(np.intp)
+        return standardize(self.load(rows), size)
+
+    def cycled(self, count: int, size: int = SIZE) -> NDArray[np.float32]:
+        """Return the set's first faces as a batch ``(count, 3, size, size)``, standardized.
+
+        A set of fewer faces begins again.
+        """
+        return standardize(self.load(np.arange(count) % len(self.names)), size)
 
 
 def faces_of(

@@ -87,17 +87,6 @@ def read_pairs(path: Path) -> PairsFile:
     return PairsFile(tuple(pairs), folds)
 
 
-def format_pairs(file: PairsFile) -> str:
-    """Return the text ``read_pairs`` reads back as the same pairs."""
-    per_kind = len(file.pairs) // (2 * file.folds)
-    lines = [f"{file.folds}\t{per_kind}"]
-    for pair in file.pairs:
-        fields = [pair.left.person, str(pair.left.number)]
-        fields += [] if pair.same else [pair.right.person]
-        lines.append("\t".join([*fields, str(pair.right.number)]))
-    return "\n".join(lines) + "\n"
-
-
 def _header(path: Path, line: str) -> tuple[int, int]:
     fields = line.split()
     if len(fields) == 2 and all(_is_number(field) for field in fields):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.files import write_whole
 
 FILENAME = "results.json"
@@ -150,3 +151,26 @@ def _content(path: Path) -> bytes | None:
 
 def _is(folder: Path) -> bool:
     return os.path.lexists(folder)
+
+
+def check_report_folder(folder: Path) -> None:
+    """Check that a report could be written, before a run that asks for one.
+
+    Raises
+    ------
+    SettingsError
+        If the folder cannot be made or written to.
+    """
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    probe = folder / f".writable-{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for one in made:
+            one.rmdir()
+    except OSError as error:
+        raise SettingsError(
+            f"report folder {folder} cannot be written ({error.strerror}). Name another with "
+            "--facenet-report."
+        ) from None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.pairs import Pair, PairsFile, PhotoRef, format_pairs, read_pairs
+from facenet_validate.datasets.pairs import Pair, PairsFile, PhotoRef, read_pairs
 
 NAMES = st.from_regex(r"[A-Z][a-z]{1,6}(_[A-Z][a-z]{1,6})?", fullmatch=True)
 NUMBERS = st.integers(1, 9999)
@@ -30,6 +30,17 @@ def pairs_files(draw: st.DrawFn) -> PairsFile:
                 Pair(PhotoRef(left, draw(NUMBERS)), PhotoRef(right, draw(NUMBERS)), False, fold)
             )
     return PairsFile(tuple(pairs), folds)
+
+
+def format_pairs(file: PairsFile) -> str:
+    """Return the pairs as a file in LFW's format lists them."""
+    per_kind = len(file.pairs) // (2 * file.folds)
+    lines = [f"{file.folds}\t{per_kind}"]
+    for pair in file.pairs:
+        fields = [pair.left.person, str(pair.left.number)]
+        fields += [] if pair.same else [pair.right.person]
+        lines.append("\t".join([*fields, str(pair.right.number)]))
+    return "\n".join(lines) + "\n"
 
 
 @given(pairs_files())
