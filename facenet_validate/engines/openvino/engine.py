@@ -19,7 +19,7 @@ from facenet_validate.engines.protocol import ComputedPrecision, EngineInfo, Ten
 from facenet_validate.models.network import multiply_adds
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 
-# By what a compiled layer computes in; BF16 is a half precision too.
+# What a compiled layer computes in → precision. BF16 is a half precision too.
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "fp16", "u8": "int8", "i8": "int8"}
 _FRAMES = ("Exception from", "Check '", "FrontEnd API", "While validating", "Conversion is failed")
 
@@ -77,9 +77,9 @@ class OpenVinoEngine(HostEngine):
         """Return embeddings ``(N, D)`` of standardized faces ``(N, 3, H, W)``."""
         if self._model is None:
             raise EngineError(f"engine {self.info.artefact} was closed; build it again to run it.")
-        # OpenVINO gives the last batch's embeddings for it, or else refuses every later batch.
+        # OpenVINO answers an empty batch with the last embeddings, or refuses all later batches.
         if not len(batch):
-            raise EngineError(f"engine {self.info.artefact}: a run of no faces; expected some.")
+            raise EngineError(f"engine {self.info.artefact}: an empty batch; expected faces.")
         try:
             return np.asarray(self._model(batch)[0])
         except RuntimeError as error:
