@@ -142,9 +142,12 @@ def test_a_backend_answers_before_collection(
     backend.check_options({}, "auto")
     backend.check_options({"facenet_scope": "--facenet-scope"}, backend.scopes[-1])
     backend.check_file(graph)
-    for precision in PRECISIONS:
-        for one in TARGETS:
-            assert isinstance(backend.recipe_only(precision, one), bool)
+    try:
+        for precision in PRECISIONS:
+            for one in TARGETS:
+                assert isinstance(backend.recipe_only(precision, one), bool)
+    except EngineError as error:  # a backend may ask its library what this machine computes in
+        pytest.skip(str(error))
     assert not backend.recipe_only("fp32", target)
 
 
@@ -269,10 +272,13 @@ def test_a_gpu_backend_takes_tensorrts_recipes_alone() -> None:
 def test_an_engine_class_has_everything_an_engine_is_asked_for() -> None:
     from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
     from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+    from facenet_validate.engines.openvino.engine import OpenVinoEngine
     from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 
     asked = {name for name in vars(Engine) if not name.startswith("_")} - {"info"}
-    classes: tuple[Any, ...] = (OnnxRuntimeEngine, OnnxRuntimeCudaEngine, TensorRtEngine)
+    classes: tuple[Any, ...] = (
+        OnnxRuntimeEngine, OpenVinoEngine, OnnxRuntimeCudaEngine, TensorRtEngine,
+    )  # fmt: skip
     for engine in classes:
         assert asked - {"input", "output"} <= {*dir(engine)}
 

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.supplied import check_shape, trial_batch
 from facenet_validate.models.exported.simplification import remedy
-
-FACES = 2
-"""Grey faces in the trial batch. More than one: a graph may have a fixed batch of one."""
 
 
 def check_runs(
@@ -48,7 +46,7 @@ def check_runs(
     import onnxruntime as ort
 
     levels = ort.GraphOptimizationLevel
-    faces = np.zeros((FACES, 3, image_size, image_size), np.float32)
+    faces = trial_batch(image_size)
     shape: tuple[int, ...] = ()
     for level in (levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL):
         try:
@@ -60,11 +58,7 @@ def check_runs(
             failure = error
     else:
         raise EngineError(_text(path, backend, failure)) from None
-    if shape != (FACES, embedding_size):
-        raise EngineError(
-            f"engine {path}: gives {list(shape)} for {FACES} faces; expected "
-            f"[{FACES}, {embedding_size}], as its output says. Export it again."
-        )
+    check_shape(path, shape, embedding_size)
 
 
 def _text(path: Path, backend: str, error: Exception) -> str:
