@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facenet_validate.benchmarking.gpu import GpuWatch
-    from facenet_validate.benchmarking.measure import Judge, Measurement, Timed
+    from facenet_validate.benchmarking.measure import Measurement, RatioGate, Timed
     from facenet_validate.benchmarking.self_check import SelfCheck
     from facenet_validate.benchmarking.sessions import Session
     from facenet_validate.benchmarking.stored_gate import Comparison
@@ -122,14 +122,14 @@ class Timing:
             return f"{_NAMES[other]} is for TensorRT and is emulated here"
         return ""
 
-    def beside(self, other: Other, judge: Judge) -> Speed:
+    def beside(self, other: Other, gate: RatioGate) -> Speed:
         """Time the engine in ABBA quads with another until the verdict is in.
 
         Parameters
         ----------
         other : {"fp32", "against"}
             What it is timed beside. FP32 is timed alone where it is the engine under test.
-        judge : callable
+        gate : callable
             Gives the verdict on the ratio of speeds; None asks for no more than the first look.
 
         Raises
@@ -159,7 +159,7 @@ class Timing:
         )
         measurement.warm_up()
         measurement.through(benchmark)
-        verdict = measurement.until_decided(judge)
+        verdict = measurement.until_decided(gate)
         provenance = {**self._provenance}
         if beside is not None:
             # The ratio is a matter of both engines.
@@ -207,7 +207,7 @@ class Timing:
         told of is in one of them.
         """
         from facenet_validate.benchmarking.recording import Measured
-        from facenet_validate.benchmarking.stored_gate import comparison_table, unless_alone
+        from facenet_validate.benchmarking.stored_gate import comparison_table, confirmed
 
         if speed.beside == "against":
             self._describe(speed, speed.session())
@@ -220,8 +220,7 @@ class Timing:
             if not speed.measurement.disturbance:
                 again = self._compare(speed, speed.session(since=before))
                 comparisons = [
-                    unless_alone(both, second)
-                    for both, second in zip(comparisons, again, strict=True)
+                    confirmed(both, second) for both, second in zip(comparisons, again, strict=True)
                 ]
         session = speed.session()
         self._describe(speed, session)
