@@ -20,7 +20,7 @@ ID_DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Entry:
+class SeriesEntry:
     """A session in its series.
 
     Attributes
@@ -80,7 +80,7 @@ class Series:
         What they have in common.
     title : str
         Precision, batch size, backend and device, and whatever else tells it from the others.
-    entries : tuple of Entry
+    entries : tuple of SeriesEntry
         Oldest first.
     epoch_medians : mapping of int to float
         Median latency of each epoch in seconds: of its accepted sessions, or, where it has none,
@@ -89,10 +89,10 @@ class Series:
 
     identity: Identity
     title: str
-    entries: tuple[Entry, ...]
+    entries: tuple[SeriesEntry, ...]
     epoch_medians: Mapping[int, float] = field(hash=False)
 
-    def change(self, entry: Entry) -> float:
+    def change(self, entry: SeriesEntry) -> float:
         """Return a session's latency over the median of its epoch."""
         return entry.session.latency_seconds / self.epoch_medians[entry.epoch]
 
@@ -142,7 +142,7 @@ class Filter:
             and (self.device or "").lower() in identity.device.lower()
         )
 
-    def _entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    def _entries(self, entries: tuple[SeriesEntry, ...]) -> tuple[SeriesEntry, ...]:
         kept = [
             entry
             for entry in entries
@@ -150,6 +150,17 @@ class Filter:
             and self.epoch in (None, entry.epoch)
         ]
         return tuple(kept if self.limit is None else kept[-self.limit :])
+
+
+def epoch_begins(entries: Sequence[SeriesEntry]) -> list[SeriesEntry]:
+    """Return the first accepted session of each epoch but the one that the first session is in."""
+    known = {entries[0].epoch}
+    begins = []
+    for entry in entries:
+        if entry.accepted and entry.epoch not in known:
+            begins.append(entry)
+        known.add(entry.epoch)
+    return begins
 
 
 def group(found: Iterable[Found]) -> tuple[Series, ...]:
@@ -216,12 +227,12 @@ def _series(identity: Identity, title: str, found: Sequence[Found]) -> Series:
     entries = []
     for one in ordered:
         epoch = one.session.epoch if one.accepted else epoch
-        entries.append(Entry(one.session, epoch, one.accepted, str(one.origin), one.id))
+        entries.append(SeriesEntry(one.session, epoch, one.accepted, str(one.origin), one.id))
     return Series(identity, title, tuple(entries), _medians(entries))
 
 
-def _medians(entries: Sequence[Entry]) -> dict[int, float]:
-    by_epoch: dict[int, list[Entry]] = {}
+def _medians(entries: Sequence[SeriesEntry]) -> dict[int, float]:
+    by_epoch: dict[int, list[SeriesEntry]] = {}
     for entry in entries:
         by_epoch.setdefault(entry.epoch, []).append(entry)
     return {
