@@ -110,7 +110,7 @@ def session_rows(series: Series, entry: SeriesEntry) -> list[tuple[str, str]]:
     rows = [
         ("session", entry.id),
         ("recorded", session.recorded_at),
-        ("file", entry.origin),
+        ("file", str(entry.origin)),
         ("epoch", epoch),
         *((name, str(getattr(identity, name))) for name in type(identity).__dataclass_fields__),
         ("FPS", number(entry.fps)),
