@@ -36,6 +36,7 @@ def test_int8_passes_every_gate_but_timing(
 ) -> None:
     """With the pretrained network, in a process of its own, as a user starts it."""
     monkeypatch.delenv("FACENET_MODEL")
+    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "16")
     result = project.runpytest_subprocess(
         *NO_TIMING, "--precision", "int8", "--facenet-report", "report"
     )
