@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from facenet_validate.cache import Cache
 from facenet_validate.engines.device.driver import why_no_device
-from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
 
 pytestmark = [
     pytest.mark.skipif(
@@ -94,19 +92,12 @@ def test_a_recipe_for_cpus_is_refused_on_a_gpu_backend(project: pytest.Pytester)
     assert "--facenet-target: cpu, but tensorrt-rtx engines are for a GPU" in result.stderr.str()
 
 
-def _is_fp16_for_64(path: Path) -> bool:
-    kept = kept_plan(path)
-    return kept is not None and (precision_of(kept.report), kept.batch_sizes) == ("fp16", (64,))
-
-
-@pytest.fixture(scope="module")
-def plan(shared_cache: Cache) -> Path:
-    """The FP16 plan that the first test built."""
-    plans = sorted((shared_cache.root / "v2" / "plan").glob("*/engine.plan"))
-    found = [path for path in plans if _is_fp16_for_64(path)]
-    if not found:
-        pytest.skip("no plan was built in this session: run the whole file")
-    return found[0]
+@pytest.fixture
+def plan(project: pytest.Pytester) -> Path:
+    """The FP16 plan that a run built and kept in the cache."""
+    project.runpytest_inprocess("suites/test_build.py", *RTX, "--facenet-report=build")
+    document = json.loads((project.path / "build" / "results.json").read_text())
+    return Path(document["engines"]["fp16"]["path"])
 
 
 def test_a_plan_of_the_cache_is_known_again(project: pytest.Pytester, plan: Path) -> None:
