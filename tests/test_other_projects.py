@@ -191,7 +191,7 @@ def test_an_argument_with_a_nul_is_no_path(
     theirs: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No shell can pass one; a caller of ``pytest.main`` can."""
-    from facenet_validate.run.run import project_root
+    from facenet_validate.run.start import project_root
 
     config = theirs.parseconfig()
     monkeypatch.setattr(config, "args", ["a\0b"])

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from facenet_validate.engines.builds import Artefact, build_artefact
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache, Entry
+from facenet_validate.engines.artefacts import Artefact, build_artefact
 from facenet_validate.engines.embedding import Flipped, cached_embeddings
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
 from facenet_validate.models.quantization.precision import FP16_VERSION
 from tests.models.small_facenet import small_facenet
