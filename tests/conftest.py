@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+# An in-process run forgets what it was first to import, and numpy refuses a second import of this.
+import numpy.fft
 import onnx
 import pytest
 from hypothesis import HealthCheck, settings

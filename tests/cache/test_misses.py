@@ -114,7 +114,7 @@ def test_a_changed_recipe_is_named_in_all_that_is_made_by_it(
     monkeypatch.setattr(version, FP16_VERSION + 1)
     changed = f"recipe.version changed ({FP16_VERSION} → {FP16_VERSION + 1})"
     assert _graph("fp16", model, cache).reason == f"miss: {changed}"
-    monkeypatch.setattr("facenet_validate.versions.onnxruntime_version", lambda: "9.9.9")
+    monkeypatch.setattr("facenet_validate.base.versions.onnxruntime_version", lambda: "9.9.9")
     assert _graph("int8", model, cache).reason.startswith("miss: quantizer changed (onnx ")
 
 

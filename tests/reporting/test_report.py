@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -100,7 +101,6 @@ def test_a_report_takes_from_another_what_it_does_not_know() -> None:
 
 WORKERS = """
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +113,8 @@ STAFF = dict(name="staff", title="staff.csv", pairs=60, images=80, people=20, pa
 RICH = os.environ.get("PYTEST_XDIST_WORKER") == "{rich}"
 FIRST = os.environ.get("PYTEST_XDIST_WORKER") == "{first}"
 ORDER = []
+# Open for reading too, so that neither side waits for the other to open it.
+PIPE = os.open("first has told", os.O_RDWR)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,16 +128,14 @@ def facts(request):
 
 
 def pytest_sessionfinish(session):
-    told = Path(session.config.rootpath, "first has told")
     if hasattr(session.config, "workerinput") and not FIRST:
-        while not told.exists():
-            time.sleep(0.01)
+        Path(session.config.rootpath, "first has told").open().readline()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_testnodedown(node):
     ORDER.append(node.gateway.id)
-    Path("first has told").touch()
+    os.write(PIPE, b"now the others\\n")
     Path("order").write_text(" ".join(ORDER))
 """
 
@@ -156,6 +156,7 @@ def test_a_poorer_worker_hides_nothing_of_a_richer_one(
     """Worker 0 reports first, and in one case it knows less."""
     conftest = light_project.path / "conftest.py"
     conftest.write_text(conftest.read_text() + WORKERS.format(rich=rich, first="gw0"))
+    os.mkfifo(light_project.path / "first has told")
     light_project.makepyfile(JUDGED)
     result = light_project.runpytest_subprocess(
         "-n2", "--dist=each", "--precision=fp32", "--facenet-report=report"
