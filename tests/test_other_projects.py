@@ -142,7 +142,7 @@ def test_where_we_are_asked_it_is_an_error_before_collection(
     assert says in lines[0]
 
 
-@pytest.mark.parametrize("fixture", ["facenet_run", "facenet_cache", "facenet_engine"])
+@pytest.mark.parametrize("fixture", ["facenet_run", "facenet_faces", "facenet_engine"])
 @pytest.mark.parametrize("kind", NOT_OURS)
 def test_a_test_that_uses_a_fixture_of_ours_fails_at_collection(
     theirs: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str, fixture: str
@@ -191,7 +191,7 @@ def test_an_argument_with_a_nul_is_no_path(
     theirs: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No shell can pass one; a caller of ``pytest.main`` can."""
-    from facenet_validate.run.run import project_root
+    from facenet_validate.run.start import project_root
 
     config = theirs.parseconfig()
     monkeypatch.setattr(config, "args", ["a\0b"])

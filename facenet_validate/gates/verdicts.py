@@ -10,20 +10,31 @@ from typing import Literal
 
 
 class Verdict(StrEnum):
-    """The outcome of a gate. There is no silent pass: what was not judged says so."""
+    """The outcome of a gate. There is no silent pass: what was not judged says so.
+
+    A gate that a test could not judge is *not evaluated*; one whose test did not run, or broke
+    before it judged, is *not run*.
+    """
 
     PASS = "pass"  # noqa: S105 (not a password)
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
     NOT_EVALUATED = "not evaluated"
+    NOT_RUN = "not run"
 
 
-SEVERITY = (Verdict.PASS, Verdict.NOT_EVALUATED, Verdict.INCONCLUSIVE, Verdict.FAIL)
+SEVERITY = (
+    Verdict.PASS,
+    Verdict.NOT_EVALUATED,
+    Verdict.NOT_RUN,
+    Verdict.INCONCLUSIVE,
+    Verdict.FAIL,
+)
 """The verdicts from the best to the worst."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst verdict: fail, then inconclusive, then not evaluated, then pass.
+    """Return the worst verdict: fail, then inconclusive, not run, not evaluated, and pass.
 
     Nothing at all is *not evaluated*.
     """

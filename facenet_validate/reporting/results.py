@@ -12,7 +12,9 @@ from facenet_validate.gates.verdicts import SEVERITY, Verdict
 from facenet_validate.reporting.report import EnvironmentFacts, RunReport
 
 SCHEMA = 1
-NOT_RUN = "not run"
+
+UNJUDGED = frozenset({Verdict.NOT_EVALUATED, Verdict.NOT_RUN})
+"""Verdicts of gates that nobody judged."""
 
 _ENDED = (
     pytest.ExitCode.OK,
@@ -117,7 +119,7 @@ class Results:
         absent = [
             {
                 **gate,
-                "verdict": NOT_RUN,
+                "verdict": Verdict.NOT_RUN.value,
                 "observed": None,
                 "interval": None,
                 "detail": reasons.get(_key(gate), self.stopped),
@@ -190,7 +192,7 @@ def overall(gates: Sequence[Mapping[str, Any]], *, broken: bool) -> str:
     if "inconclusive" in verdicts:
         return "inconclusive"
     partial = any(gate.get("recipe_only") for gate in gates)
-    if not gates or partial or verdicts & {NOT_RUN, "not evaluated"}:
+    if not gates or partial or verdicts & UNJUDGED:
         return "partial"
     return "pass"
 
@@ -245,7 +247,7 @@ def _why_partial(gates: list[dict[str, Any]]) -> str:
         )
     if "int8" in stand_ins:
         reasons.append("INT8 for TensorRT speaks for the recipe, not for an engine (emulated here)")
-    for verdict in ("not evaluated", "not run"):
+    for verdict in (Verdict.NOT_EVALUATED, Verdict.NOT_RUN):
         names = sorted({gate["gate"] for gate in gates if gate["verdict"] == verdict})
         if names:
             reasons.append(f"{verdict}: {', '.join(names)}")

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from facenet_validate.gates import catalogue
+from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
-from facenet_validate.reporting.results import NOT_RUN, SCHEMA, Ending, Results
+from facenet_validate.reporting.results import SCHEMA, Ending, Results
 from facenet_validate.reporting.speed import speed_lines
 from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.reporting.verification import verification_lines
@@ -34,7 +35,9 @@ def write_summary(terminal: pytest.TerminalReporter, ending: Ending) -> None:
     ]
     # The same holds for the error that kept gates from being judged.
     brief = [
-        {**gate, "detail": "see below"} if gate["verdict"] == NOT_RUN and gate["detail"] else gate
+        {**gate, "detail": "see below"}
+        if gate["verdict"] == Verdict.NOT_RUN and gate["detail"]
+        else gate
         for gate in shown
     ]
     terminal.write_line(gate_table(brief, width=width, colour=terminal.hasmarkup))
@@ -98,7 +101,7 @@ def report_document(ending: Ending) -> dict[str, Any]:
 
 def _why_not_run(gates: list[dict[str, Any]]) -> list[str]:
     """Return a line for each reason why gates were not run, with how many it kept."""
-    reasons = Counter(g["detail"] for g in gates if g["verdict"] == NOT_RUN and g["detail"])
+    reasons = Counter(g["detail"] for g in gates if g["verdict"] == Verdict.NOT_RUN and g["detail"])
     return [
         f"not run, {count} {'gate' if count == 1 else 'gates'}: {reason}"
         for reason, count in reasons.items()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from facenet_validate.gates import catalogue
-from facenet_validate.gates.verdicts import format_number
+from facenet_validate.gates.verdicts import SEVERITY, format_number
 
 _STYLES = {
     "pass": "green",
@@ -67,8 +67,7 @@ def gate_table(gates: Sequence[Mapping[str, Any]], *, width: int, colour: bool) 
 
 def failure_table(results: Sequence[Mapping[str, Any]], *, heading: str) -> str:
     """Return the text of a failed test: what was judged and the gates, worst first."""
-    rank = {"fail": 0, "inconclusive": 1, "not evaluated": 2, "pass": 3}
-    ordered = sorted(results, key=lambda gate: rank.get(gate["verdict"], 4))
+    ordered = sorted(results, key=lambda gate: SEVERITY.index(gate["verdict"]), reverse=True)
     return f"{heading}\n{gate_table_plain(ordered)}"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from facenet_validate.gates import catalogue
 from facenet_validate.reporting.report import BaselineFacts
-from facenet_validate.reporting.results import NOT_RUN, Ending, Results
+from facenet_validate.reporting.results import UNJUDGED, Ending, Results
 from facenet_validate.run.run import Run
 
 
@@ -42,7 +42,7 @@ def unmet_requirements(run: Run, results: Results) -> list[str]:
         f"{gate['gate']} ({gate['precision']})"
         for gate in results.with_not_run(expected_gates(run))
         if gate["dataset"] in required
-        and gate["verdict"] in (NOT_RUN, "not evaluated")
+        and gate["verdict"] in UNJUDGED
         and gate["gate"] in run.gates.named_for(gate["dataset"], gate["precision"], gate["target"])
     ]
 

@@ -43,6 +43,10 @@ MODULES = {
     "closing": "facenet_validate.base.closing",
     "collecting": "facenet_validate.run.collecting",
     "digests": "facenet_validate.base.digests",
+    "engines.builds": "facenet_validate.engines.artefacts",
+    "engines.built": "facenet_validate.engines.build_facts",
+    "engines.onnxruntime_cuda": "facenet_validate.engines.onnxruntime.cuda_engine",
+    "engines.runnable": "facenet_validate.engines.onnxruntime.runnable",
     "errors": "facenet_validate, such as FacenetValidateError",
     "fixtures.data": "facenet_validate.fixtures.public",
     "fixtures.engines": "facenet_validate.fixtures.public",
@@ -66,6 +70,20 @@ MODULES = {
 }
 """Module of 0.1.0, below ``facenet_validate`` → where its names are now."""
 
+NAMES = {
+    "datasets.images.standardize": "facenet_validate.base.preprocessing",
+    "engines.onnxruntime.OnnxRuntimeEngine": "facenet_validate.engines.onnxruntime.engine",
+    "models.quantization.recipes.PRECISIONS": "facenet_validate.base.vocabulary",
+    "run.Run": "facenet_validate: Run",
+}
+"""Name of 0.1.0 in a module that is still there → where the name is now."""
+
+METHODS = {
+    "at_least": "facenet_gates.hold(gate, value, detail)",
+    "at_most": "facenet_gates.hold(gate, value, detail)",
+}
+"""Method of ``facenet_gates`` in 0.1.0 → what to call instead."""
+
 _ANEW = "facenet-validate init DIR copies the suites of this version"
 
 
@@ -80,19 +98,37 @@ def name_replacements(
 
 
 def _replacement(error: BaseException) -> str:
-    fixture = getattr(error, "argname", None)
+    """Return what took the place of what an error misses; empty where it is not ours."""
     if isinstance(error, pytest.FixtureLookupError):
-        if fixture not in FIXTURES:
-            return ""
-        return f"{fixture} is a fixture of 0.1.0. Take {FIXTURES[fixture]}; {_ANEW}."
+        return _instead_of_fixture(error.argname or "")
+    if isinstance(error, AttributeError) and type(error.obj).__name__ == "Gates":
+        return _instead_of_method(error.name or "")
     cause = error if isinstance(error, ImportError) else error.__cause__
-    if not isinstance(cause, ImportError) or not (cause.name or "").startswith("facenet_validate."):
+    if isinstance(cause, ImportError) and (cause.name or "").startswith("facenet_validate."):
+        return _instead_of_import(str(cause.name), str(cause))
+    return ""
+
+
+def _instead_of_fixture(name: str) -> str:
+    if name not in FIXTURES:
         return ""
-    module = str(cause.name)
-    place = MODULES.get(module.removeprefix("facenet_validate."))
-    missing = re.match(r"cannot import name '(\w+)'", str(cause))
-    if place is None and missing is None:
+    return f"{name} is a fixture of 0.1.0. Take {FIXTURES[name]}; {_ANEW}."
+
+
+def _instead_of_method(name: str) -> str:
+    if name not in METHODS:
         return ""
-    what = f"{missing[1]} of {module}" if missing else module
-    where = f"See {place}" if place else "See facenet_validate.__all__"
-    return f"{what} is a name of 0.1.0. {where}; {_ANEW}."
+    return f"facenet_gates.{name} is a method of 0.1.0. Call {METHODS[name]}; {_ANEW}."
+
+
+def _instead_of_import(module: str, message: str) -> str:
+    below = module.removeprefix("facenet_validate.")
+    missing = re.match(r"cannot import name '(\w+)'", message)
+    if missing is None:
+        place = MODULES.get(below, "")
+        return f"{module} is a module of 0.1.0. See {place}; {_ANEW}." if place else ""
+    name = missing[1]
+    place = NAMES.get(f"{below}.{name}", "")
+    if place:
+        return f"{name} of {module} is a name of 0.1.0. See {place}; {_ANEW}."
+    return f"{name} of {module} is not in this version. See facenet_validate.__all__; {_ANEW}."

@@ -24,7 +24,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from facenet_validate.engines.builds import build_artefact
 from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
@@ -37,10 +36,13 @@ from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.synthetic import proof_faces, render_photo
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
-from facenet_validate.engines.backends import Backend
+from facenet_validate.engines.artefacts import build_artefact
+from facenet_validate.engines.backend import Backend, BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.embedding import Flipped, cached_embeddings
-from facenet_validate.engines.factory import Cpu, EngineFactory
+from facenet_validate.engines.factory import EngineFactory
+from facenet_validate.engines.onnxruntime.cuda_backend import OnnxRuntimeCuda
 from facenet_validate.engines.protocol import Engine, EngineInfo, TensorInfo
+from facenet_validate.engines.tensorrt.backend import TensorRt
 from facenet_validate.engines.tensorrt.library import describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan
@@ -195,8 +197,8 @@ def _write_graph(path: Path) -> None:
 
 
 RUN = """
-def test_embeddings(facenet_embeddings, facenet_reference, facenet_embedder, facenet_engine):
-    facenet_embedder(facenet_engine, flipped=True)
+def test_embeddings(facenet_embeddings, facenet_reference, _facenet_embedder, facenet_engine):
+    _facenet_embedder.embeddings(facenet_engine, flipped=True)
 """
 
 
@@ -283,8 +285,8 @@ def test_plans(tmp_path: Path, cache: Cache) -> None:
     tensorrt = describe_library(FakeTensorRT("10.13.3.9"), "tensorrt")
     rtx = describe_library(FakeTensorRT("11.4.0.12"), "tensorrt-rtx")
     rtx = replace(rtx, features=replace(rtx.features, compute_capabilities=True))
-    usual = BuildOptions.for_batches((1, 8))
-    options = BuildOptions.for_batches((8,), workspace_mib=64, optimization_level=2)
+    usual = BuildOptions((1, 8))
+    options = BuildOptions.of(BuildRequest((8,), workspace_mib=64, optimization_level=2))
     digest = onnx_digest(graph)
     cached_plan(tensorrt, graph, digest, usual, cache, precision="int8", gpu=device)
     cached_plan(tensorrt, graph, digest, options, cache, precision="fp16", gpu=device)
@@ -309,16 +311,15 @@ class GpuEngine:
 
 
 def _engine(backend: Backend, prepared: PreparedModel, cache: Cache) -> Engine:
-    factory = EngineFactory(
-        backend=backend,
+    context = EngineContext(
         model=prepared,
         target="tensorrt",
-        calibration=Faces,
         cache=cache,
-        plans=BuildOptions.for_batches((2,)),
+        request=BuildRequest((2,)),
         cpu=Cpu("A CPU", "details", 2),
         device=FakeDevice,
     )
+    factory = EngineFactory(backend, context, Faces)
     return factory.engine(factory.artefact("fp16"))
 
 
@@ -326,10 +327,10 @@ def test_embeddings_of_engines_on_a_gpu(
     prepared: PreparedModel, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT("10.13.3.9"))
-    for name in ("onnxruntime_cuda.OnnxRuntimeCudaEngine", "tensorrt.engine.TensorRtEngine"):
+    for name in ("onnxruntime.cuda_engine.OnnxRuntimeCudaEngine", "tensorrt.engine.TensorRtEngine"):
         monkeypatch.setattr(f"facenet_validate.engines.{name}", GpuEngine)
-    cuda = Backend("onnxruntime-cuda", "4.5.6", "asked for")
-    for backend in (cuda, Backend("tensorrt", "10.13.3.9", "asked for")):
+    backends = (OnnxRuntimeCuda("4.5.6", "asked for"), TensorRt("10.13.3.9", "asked for"))
+    for backend in backends:
         engine = _engine(backend, prepared, cache)
         cached_embeddings(engine, Faces(), 64, cache, cpu="A CPU, flags 01234567")
     found = _entries(cache, {prepared.source.digest: "<source model>"})

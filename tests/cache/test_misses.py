@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from facenet_validate.engines.builds import Artefact, build_artefact
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache, Entry
+from facenet_validate.engines.artefacts import Artefact, build_artefact
 from facenet_validate.engines.embedding import Flipped, cached_embeddings
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
 from facenet_validate.models.quantization.precision import FP16_VERSION
 from tests.models.small_facenet import small_facenet
@@ -114,7 +114,7 @@ def test_a_changed_recipe_is_named_in_all_that_is_made_by_it(
     monkeypatch.setattr(version, FP16_VERSION + 1)
     changed = f"recipe.version changed ({FP16_VERSION} → {FP16_VERSION + 1})"
     assert _graph("fp16", model, cache).reason == f"miss: {changed}"
-    monkeypatch.setattr("facenet_validate.versions.onnxruntime_version", lambda: "9.9.9")
+    monkeypatch.setattr("facenet_validate.base.versions.onnxruntime_version", lambda: "9.9.9")
     assert _graph("int8", model, cache).reason.startswith("miss: quantizer changed (onnx ")
 
 

@@ -189,10 +189,11 @@ def test_a_file_without_a_size_is_named(tmp_path: Path, content: bytes, says: st
 
 NEEDS = {
     "evaluation": ("facenet_faces", "lfw", "Person_11_0002"),
-    "calibration": ("facenet_calibration()", "lfw", "Person_22_0001"),
-    "further set": ("facenet_set_faces('staff')", "staff", "Person_11_0002"),
+    "calibration": ("_facenet_data.calibration", "lfw", "Person_22_0001"),
+    "further set": ("_facenet_data.faces_of('staff')", "staff", "Person_11_0002"),
     "gallery": (
-        "facenet_gallery_embeddings(facenet_reference_engine)",
+        "_facenet_data.gallery_faces([row for row, name in enumerate(_facenet_data.gallery.names) "
+        "if name not in _facenet_data.first.names])",
         "lfw",
         "Person_03_0009",
     ),
@@ -213,9 +214,9 @@ def test_a_run_refuses_a_mixture(
     write(staff, "pairs.csv", "\n".join(rows).encode())
     write(tmp_path, f"{where}/{photo[:9]}/{photo}.png", picture(3, side=240))
     write(pytester.path, "baselines/gates.toml", b"schema = 1\n[gates.any.any.any]\n")
-    fixtures = ", ".join(re.findall(r"facenet_\w+", needs))
+    fixtures = ", ".join(sorted(set(re.findall(r"_?facenet_\w+", needs))))
     pytester.makepyfile(f"def test_it({fixtures}):\n    {needs}\n")
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest_inprocess(
         f"--facenet-lfw={folder}",
         f"--facenet-pairs={staff / 'pairs.csv'}",
         "--facenet-calibration-images=60",

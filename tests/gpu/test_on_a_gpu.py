@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.benchmarking.gpu import GpuWatch
-from facenet_validate.engines.device.cuda import open_device, why_no_device
-from facenet_validate.engines.device.driver import pci_bus_id
+from facenet_validate.engines.device.cuda import open_device
+from facenet_validate.engines.device.driver import pci_bus_id, why_no_device
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
 from facenet_validate.engines.protocol import EngineInfo, Scope

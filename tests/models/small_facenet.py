@@ -63,9 +63,12 @@ class Builder:
         return self.add("Relu", [total], f"{name}/relu") if relu else total
 
 
-def small_facenet() -> onnx.ModelProto:
-    """Return a prepared model: ``input`` [N, 3, 32, 32] → ``embeddings`` [N, 16]."""
+def small_facenet(size: int = SIZE) -> onnx.ModelProto:
+    """Return a prepared model: ``input`` [N, 3, size, size] → ``embeddings`` [N, 16]."""
     b = Builder()
+    side = size
+    for _ in range(3):  # the strides below
+        side = (side - 3) // 2 + 1
     x = b.conv("input", "stem/a", (3, 8), (3, 3), stride=2)
     x = b.add("MaxPool", [x], "stem/pool", kernel_shape=[3, 3], strides=[2, 2])
     x = b.conv(x, "stem/b", (8, 12))
@@ -75,7 +78,7 @@ def small_facenet() -> onnx.ModelProto:
     x = b.add("Concat", [reduced, pooled], "reduction", axis=1)
     x = b.block(x, "block17", CHANNELS)
     x = b.block(x, "block8", CHANNELS, relu=False)
-    x = b.add("AveragePool", [x], "pool", kernel_shape=[3, 3])
+    x = b.add("AveragePool", [x], "pool", kernel_shape=[side, side])
     x = b.add("Flatten", [x], "flatten", axis=1)
     weight = b.random("bottleneck/weight", (CHANNELS, EMBEDDING))
     x = b.add("Gemm", [x, weight, b.random("bottleneck/bias", (EMBEDDING,))], "bottleneck")
@@ -83,7 +86,7 @@ def small_facenet() -> onnx.ModelProto:
     graph = helper.make_graph(
         [*b.nodes, *norm],
         "small",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, size, size])],
         [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["N", EMBEDDING])],
         [*b.weights, *constants],
     )

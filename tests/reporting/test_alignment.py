@@ -49,15 +49,15 @@ def test_photos_to_look_at_are_named_and_drawn(
     faces: AlignedFaces, photos: list[Path], tmp_path: Path
 ) -> None:
     facts = alignment_facts(faces, photos, tmp_path / "report")
-    assert facts["undetected"] == ["nobody"]
-    assert facts["several_faces"] == ["crowd", "pair"]
-    assert len(facts["pictures"]) == 2
-    for name in facts["pictures"]:
+    assert facts.undetected == ["nobody"]
+    assert facts.several_faces == ["crowd", "pair"]
+    assert len(facts.pictures) == 2
+    for name in facts.pictures:
         assert cv2.imread(str(tmp_path / "report" / name)) is not None
 
 
 def test_without_a_report_nothing_is_drawn(faces: AlignedFaces, photos: list[Path]) -> None:
-    assert alignment_facts(faces, photos, None)["pictures"] == []
+    assert alignment_facts(faces, photos, None).pictures == []
 
 
 def test_the_most_doubtful_photos_come_first(

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
@@ -14,11 +12,9 @@ from facenet_validate.gates.records import (
     gates_of,
     verdict_of,
 )
-from facenet_validate.gates.verdicts import GateResult, Verdict, at_least, at_most, worst
+from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, hold, worst
 from facenet_validate.reporting.folder import ReportFolder
 from facenet_validate.reporting.results import Results, overall
-from facenet_validate.run.run import RUN
-from facenet_validate.run.session import ReportedSession
 
 SUBJECT = Subject("int8", "cpu", "lfw", recipe_only=False)
 
@@ -57,7 +53,7 @@ def test_a_recipe_alone_is_partial_and_a_broken_run_a_fail() -> None:
 def test_gates_without_a_record_are_listed_as_not_run() -> None:
     results = Results()
     record = gate_property(
-        GateRecord(SUBJECT, at_least("parity.cosine_min", 0.99, 0.98), fails=False)
+        GateRecord(SUBJECT, hold(Observed("parity.cosine_min", 0.99), 0.98, "floor"), fails=False)
     )
     results.add("test", "call", gates_of([record]), [], "")
     expected = [
@@ -84,22 +80,24 @@ def test_records_survive_infinite_values() -> None:
 
 def test_verdict_of_a_test_is_its_worst_gate() -> None:
     properties = [
-        gate_property(GateRecord(SUBJECT, at_most("a", 1.0, 2.0), fails=False)),
-        gate_property(GateRecord(SUBJECT, at_most("b", 3.0, 2.0), fails=True)),
+        gate_property(GateRecord(SUBJECT, hold(Observed("a", 1.0), 2.0, "ceiling"), fails=False)),
+        gate_property(GateRecord(SUBJECT, hold(Observed("b", 3.0), 2.0, "ceiling"), fails=True)),
     ]
     assert verdict_of(properties) is Verdict.FAIL
     assert verdict_of([]) is None
 
 
 def test_nan_never_passes() -> None:
-    assert at_least("g", float("nan"), 0.0).verdict is Verdict.FAIL
-    assert at_most("g", float("nan"), 0.0).verdict is Verdict.FAIL
+    observed = Observed("g", float("nan"))
+    assert hold(observed, 0.0, "floor").verdict is Verdict.FAIL
+    assert hold(observed, 0.0, "ceiling").verdict is Verdict.FAIL
 
 
 def test_worst_orders_verdicts() -> None:
     assert worst([]) is Verdict.NOT_EVALUATED
     assert worst([Verdict.PASS, Verdict.NOT_EVALUATED]) is Verdict.NOT_EVALUATED
     assert worst([Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED]) is Verdict.INCONCLUSIVE
+    assert worst([Verdict.NOT_EVALUATED, Verdict.NOT_RUN]) is Verdict.NOT_RUN
     assert worst(Verdict) is Verdict.FAIL
 
 
@@ -111,26 +109,3 @@ def test_the_previous_report_moves_aside(tmp_path: Path) -> None:
     previous = tmp_path / "report" / "previous" / "results.json"
     assert json.loads(previous.read_text()) == {"number": 1}
     assert len(list((tmp_path / "report").iterdir())) == 2
-
-
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_what_workers_know_is_put_together_whoever_ends_first(order: tuple[int, int]) -> None:
-    facts = (
-        {
-            "sets": {"staff": {"pairs": 60, "alignment": {"aligner": "none"}}},
-            "model": {"name": "m"},
-        },
-        {"sets": {"staff": {"pairs": 60}, "lfw": {"pairs": 72}}, "engines": {"int8": {"sha": "a"}}},
-    )
-    settings = SimpleNamespace(report=None)
-    run = SimpleNamespace(facts={"environment": {"os": "linux"}}, settings=settings)
-    collector = ReportedSession(cast("pytest.Config", SimpleNamespace(stash={RUN: run})))
-    for worker in order:
-        node = SimpleNamespace(workeroutput={"facenet_facts": facts[worker]})
-        collector.pytest_testnodedown(node, None)
-    assert run.facts == {
-        "environment": {"os": "linux"},
-        "sets": {"staff": {"pairs": 60, "alignment": {"aligner": "none"}}, "lfw": {"pairs": 72}},
-        "model": {"name": "m"},
-        "engines": {"int8": {"sha": "a"}},
-    }

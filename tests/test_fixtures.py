@@ -1,0 +1,75 @@
+"""What users are told of the public fixtures: fourteen, each with lines of use that pass."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnx
+import pytest
+
+from docs.reference.generate import example, fixtures
+from facenet_validate.cache import Cache
+from tests.models.small_facenet import small_facenet
+
+FOURTEEN = {
+    "facenet_batch_size", "facenet_build", "facenet_comparison", "facenet_embeddings",
+    "facenet_engine", "facenet_faces", "facenet_gates", "facenet_precision", "facenet_reference",
+    "facenet_reference_engine", "facenet_run", "facenet_set", "facenet_timing",
+    "facenet_verification",
+}  # fmt: skip
+
+GATES = """
+schema = 1
+[gates.any.any.any]
+parity.cosine_min = 0.99
+build.size = 0.9
+accuracy.auc = 0.1
+accuracy.paired_drop = 0.5
+performance.stored = 1.03
+"""
+
+
+def test_pytest_shows_the_fourteen_and_no_other(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--fixtures")
+    shown = {line.split()[0] for line in result.outlines if re.match(r"_?facenet_\w+", line)}
+    assert shown == FOURTEEN == set(fixtures())
+    assert "no docstring available" not in "".join(
+        result.outlines[place + 1]
+        for place, line in enumerate(result.outlines)
+        if line.startswith("facenet_")
+    )
+
+
+@pytest.mark.parametrize("name", sorted(FOURTEEN))
+def test_a_fixture_shows_three_lines_of_use(name: str) -> None:
+    lines = [line for line in example(fixtures()[name]).splitlines() if not line.startswith("@")]
+    assert len(lines) in (2, 3)
+    assert re.match(rf"def test_\w+\(.*\b{name}\b.*\):", lines[0])
+
+
+def test_every_example_passes(
+    pytester: pytest.Pytester,
+    tmp_path: Path,
+    small_set: Path,
+    shared_cache: Cache,
+) -> None:
+    onnx.save(small_facenet(160), tmp_path / "small.onnx")
+    (pytester.path / "baselines").mkdir()
+    (pytester.path / "baselines" / "gates.toml").write_text(GATES)
+    examples = {
+        f"test_{name}": f"import pytest\n\n\n{example(text)}" for name, text in fixtures().items()
+    }
+    pytester.makepyfile(**examples)
+    result = pytester.runpytest_inprocess(
+        "--precision=fp16",
+        "--facenet-batch-size=8",
+        f"--facenet-model={tmp_path / 'small.onnx'}",
+        f"--facenet-lfw={small_set}",
+        f"--facenet-cache={shared_cache.root}",
+    )
+    result.stdout.fnmatch_lines(["*= 12 passed, 2 not evaluated in *"])
+    # The AUC of so few pairs says nothing, and no stored session is there to compare with.
+    (of_auc,) = [line for line in result.outlines if line.startswith("test_facenet_verification")]
+    (of_time,) = [line for line in result.outlines if line.startswith("test_facenet_timing")]
+    assert [line.split()[1] for line in (of_auc, of_time)] == ["n", "n"]
