@@ -26,9 +26,10 @@ from facenet_validate.base.vocabulary import PRECISIONS
 from facenet_validate.benchmarking.latency import latencies
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
@@ -75,11 +76,11 @@ class Faces:
 
     def calibration(self) -> AlignedFaces:
         """Return those that INT8 is calibrated on."""
-        return faces_as_they_are(self._set.calibration_names, self._set.calibration_paths)
+        return already_aligned(self._set.calibration_names, self._set.calibration_paths)
 
     def batch(self, size: int, side: int) -> NDArray[np.float32]:
         """Return a batch of others."""
-        faces = faces_as_they_are(self._set.names, self._set.paths)
+        faces = already_aligned(self._set.names, self._set.paths)
         return standardize(faces.load(np.arange(size) % len(faces.names)), side)
 
 
@@ -135,7 +136,11 @@ def main() -> None:
         if backend.unavailable:
             raise SystemExit(backend.cannot_run)
     store, batches = Cache(asked.work), tuple(asked.batch_sizes)
-    model, faces, cpu = prepare(source_model(None), store), Faces(store), cpu_identity()
+    model, faces, cpu = (
+        prepare(source_model(None), store, faces=proof_faces()),
+        Faces(store),
+        cpu_identity(),
+    )
     lines = [
         "| backend | precision | batch | scope | images/s | p50 ms | p90 ms |",
         "|---|---|---|---|---|---|---|",

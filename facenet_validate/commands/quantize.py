@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,10 @@ from facenet_validate.datasets.calibration import (
     faces_outside,
 )
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.notes import note_lines
+from facenet_validate.datasets.synthetic import proof_faces
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.gates.shipped import shipped_gates
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
@@ -84,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepared = prepare(
             source,
             cache,
+            faces=proof_faces(),
             input_name=arguments.input,
             output_name=arguments.output,
             progress=report,
@@ -206,11 +210,11 @@ def _faces(
     arguments: argparse.Namespace, evaluation: VerificationSet | None, cache: Cache, workers: int
 ) -> CalibrationFaces:
     if arguments.calibration is not None:
-        with progress().stage("aligning evaluation photos") as report:
-            return faces_in(arguments.calibration, evaluation, cache, workers, report)
+        stage = partial(progress().stage, "aligning evaluation photos")
+        return faces_in(arguments.calibration, evaluation, cache, workers, stage)
     if evaluation is not None:
-        with progress().stage("aligning calibration photos") as report:
-            return faces_outside(evaluation, cache, workers, report)
+        stage = partial(progress().stage, "aligning calibration photos")
+        return faces_outside(evaluation, cache, workers, stage)
     with progress().stage("drawing faces") as report:
         return drawn_faces(cache, report)
 

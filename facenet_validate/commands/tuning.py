@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.commands import progress
 from facenet_validate.datasets.calibration import CalibrationFaces
 from facenet_validate.datasets.faces import AlignedFaces, faces_of
-from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import embed
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.verdicts import Verdict
@@ -57,14 +57,8 @@ def paired_check(
 ) -> Callable[[onnx.ModelProto], Check]:
     """Return the check that the engine loses at most a share `delta` at FP32's thresholds."""
     workers = cpu_identity().cores
-    with progress().stage("aligning evaluation photos") as report:
-        faces = faces_of(
-            evaluation.names,
-            evaluation.paths,
-            cache,
-            workers=workers,
-            stage=lambda: nullcontext(report),
-        )
+    stage = partial(progress().stage, "aligning evaluation photos")
+    faces = faces_of(evaluation.names, evaluation.paths, cache, workers=workers, stage=stage)
     rows = np.arange(len(faces.names))
     reference = evaluate_embeddings(
         _embeddings(calibrated.model, faces, rows, "embedding with FP32"), evaluation.pairs
