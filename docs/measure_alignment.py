@@ -34,7 +34,8 @@ from facenet_validate.datasets.alignment import align_face
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.datasets.synthetic import proof_faces
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.metrics.delong import delong_paired
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.protocols import PROTOCOLS, Protocol, with_flips
@@ -399,7 +400,7 @@ def main() -> None:
     paths, first, second = views(asked.lfw)
     cores = cpu_identity().cores
     asked.work.mkdir(parents=True, exist_ok=True)
-    model = prepare(source_model(None), Cache(asked.work))
+    model = prepare(source_model(None), Cache(asked.work), faces=proof_faces())
     found: dict[str, NDArray[np.float32]] = {}
     with OnnxRuntimeEngine(
         model.entry.path,

@@ -25,7 +25,7 @@ from facenet_validate.base.preprocessing import standardize
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.synthetic import render_photo
+from facenet_validate.datasets.synthetic import proof_faces, render_photo
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
 from facenet_validate.models.quantization.recipes import Int8Recipe, choose_target, int8_recipe
@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     work = parser.parse_args().work
     work.mkdir(parents=True, exist_ok=True)
-    fp32 = load_onnx(prepare(source_model(None), Cache(work)).entry.path)
+    fp32 = load_onnx(prepare(source_model(None), Cache(work), faces=proof_faces()).entry.path)
     # Speed does not depend on the values; a few drawn faces calibrate it.
     batch = standardize(np.stack([render_photo(person, 0) for person in range(BATCH)]))
     calibrated = calibrate(fp32, batch[:16], equalized=True)

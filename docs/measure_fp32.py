@@ -31,11 +31,12 @@ from onnx import numpy_helper
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import align_photos, faces_as_they_are
+from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.engines.onnxruntime import session_options
+from facenet_validate.engines.onnxruntime.sessions import session_options
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.models.frozen.conversion import frozen_graph_runner
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
@@ -150,11 +151,11 @@ def main() -> None:
     rows = np.linspace(0, len(found.names) - 1, asked.faces).astype(int)
     names, paths = [found.names[row] for row in rows], [found.paths[row] for row in rows]
     if asked.lfw:
-        faces = align_photos(names, paths, cache, workers=threads)
+        faces = faces_of(names, paths, cache, workers=threads)
     else:
-        faces = faces_as_they_are(names, paths)
+        faces = already_aligned(names, paths)
     source = source_model(None)
-    prepared = prepare(source, cache)
+    prepared = prepare(source, cache, faces=proof_faces())
     images = standardize(faces.load(np.arange(len(names))), prepared.image_size)
     model = load_onnx(prepared.entry.path)
     raw = raw_model(source.path, input_name=None, output_name=None).model

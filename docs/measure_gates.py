@@ -28,11 +28,12 @@ from scipy.stats import binomtest
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, align_photos
+from facenet_validate.datasets.faces import AlignedFaces, faces_of
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import cached_embeddings
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.limits import GatesFile, read_gates
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.all_pairs import AllPairsDrop, compare_all_pairs
@@ -383,7 +384,8 @@ def _embeddings(
 ) -> tuple[VerificationSet, NDArray[np.float32], list[Embeddings]]:
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
     from facenet_validate.base.machine import cpu_identity
-    from facenet_validate.engines.builds import build_artefact
+    from facenet_validate.datasets.synthetic import proof_faces
+    from facenet_validate.engines.artefacts import build_artefact
     from facenet_validate.models.prepared import prepare, source_model
     from facenet_validate.models.quantization.recipes import choose_target
 
@@ -392,11 +394,11 @@ def _embeddings(
     target, _ = choose_target(cpu.flags)
 
     def aligned(names: tuple[str, ...], paths: tuple[Path, ...]) -> AlignedFaces:
-        return align_photos(names, paths, cache, workers=cpu.cores)
+        return faces_of(names, paths, cache, workers=cpu.cores)
 
     faces = aligned(dataset.names, dataset.paths)
     others = aligned(dataset.calibration_names, dataset.calibration_paths)
-    model = prepare(source_model(None), cache)
+    model = prepare(source_model(None), cache, faces=proof_faces())
 
     def embedded(precision: Precision, calibration: AlignedFaces) -> NDArray[np.float32]:
         artefact = build_artefact(precision, model, target, lambda: calibration, cache)

@@ -26,19 +26,20 @@ from facenet_validate.base.vocabulary import PRECISIONS
 from facenet_validate.benchmarking.latency import latencies
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
-from facenet_validate.engines.backends import BACKENDS, choose_backend
-from facenet_validate.engines.builds import Artefact
-from facenet_validate.engines.device.cuda import gpu, open_device
+from facenet_validate.engines.artefacts import Artefact
+from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
+from facenet_validate.engines.backends import BACKEND_NAMES, choose_backend
+from facenet_validate.engines.device.cuda import open_device
 from facenet_validate.engines.device.interface import Device
-from facenet_validate.engines.factory import Cpu, EngineFactory
-from facenet_validate.engines.tensorrt.options import BuildOptions
+from facenet_validate.engines.device.probe import gpu
+from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
 from facenet_validate.models.quantization.half_outside import half_outside_int8
-from facenet_validate.models.quantization.recipes import choose_target
 
 BLOCKS = 24
 BEGIN, END = "<!-- fps: begin -->", "<!-- fps: end -->"
@@ -75,23 +76,24 @@ class Faces:
 
     def calibration(self) -> AlignedFaces:
         """Return those that INT8 is calibrated on."""
-        return faces_as_they_are(self._set.calibration_names, self._set.calibration_paths)
+        return already_aligned(self._set.calibration_names, self._set.calibration_paths)
 
     def batch(self, size: int, side: int) -> NDArray[np.float32]:
         """Return a batch of others."""
-        faces = faces_as_they_are(self._set.names, self._set.paths)
+        faces = already_aligned(self._set.names, self._set.paths)
         return standardize(faces.load(np.arange(size) % len(faces.names)), side)
 
 
 def artefacts(factory: EngineFactory, folder: Path) -> Iterator[tuple[str, Artefact]]:
     """Yield a backend's artefacts; of TensorRT also INT8 with FP16 instead of FP32 around it."""
     for precision in PRECISIONS:
-        yield precision, factory.built(precision)
-    if factory.backend.builds_plans:
+        artefact = factory.from_recipe(precision)
+        yield precision, artefact
+    if artefact.path != artefact.graph:  # a plan was built of it
         graph = folder / "int8-half-outside.onnx"
-        made = half_outside_int8(load_onnx(factory.built("int8").graph))
+        made = half_outside_int8(load_onnx(factory.from_recipe("int8").graph))
         graph.write_bytes(made.SerializeToString(deterministic=True))
-        yield "int8, FP16 outside", replace(factory, given=graph).artefact("int8")
+        yield "int8, FP16 outside", replace(factory, supplied=graph).artefact("int8")
 
 
 def rows(
@@ -101,7 +103,7 @@ def rows(
     for what, artefact in artefacts(factory, folder):
         with factory.engine(artefact) as engine:
             for size in batches:
-                batch = faces.batch(size, factory.model.image_size)
+                batch = faces.batch(size, factory.context.model.image_size)
                 for scope in engine.scopes:
                     work = engine.work(batch, scope)
                     warm_up(work.run)
@@ -123,7 +125,7 @@ def main() -> None:
     """Measure, print, and write the table into docs/gpu.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of the cache")
-    parser.add_argument("--backend", action="append", choices=BACKENDS, default=[])
+    parser.add_argument("--backend", action="append", choices=BACKEND_NAMES, default=[])
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--print", action="store_true", help="leave docs/gpu.md as it is")
     asked = parser.parse_args()
@@ -134,7 +136,11 @@ def main() -> None:
         if backend.unavailable:
             raise SystemExit(backend.cannot_run)
     store, batches = Cache(asked.work), tuple(asked.batch_sizes)
-    model, faces, cpu = prepare(source_model(None), store), Faces(store), cpu_identity()
+    model, faces, cpu = (
+        prepare(source_model(None), store, faces=proof_faces()),
+        Faces(store),
+        cpu_identity(),
+    )
     lines = [
         "| backend | precision | batch | scope | images/s | p50 ms | p90 ms |",
         "|---|---|---|---|---|---|---|",
@@ -146,17 +152,16 @@ def main() -> None:
             return stack.enter_context(open_device())
 
         for backend in backends:
-            factory = EngineFactory(
-                backend=backend,
+            context = EngineContext(
                 model=model,
-                target="tensorrt" if backend.on_gpu else choose_target(cpu.flags)[0],
-                calibration=faces.calibration,
+                target=backend.choose_target("auto", "default", cpu.flags)[0],
                 cache=store,
-                plans=BuildOptions.for_batches(batches),
+                request=BuildRequest(batches),
                 cpu=Cpu(cpu.name, cpu.details(), cpu.cores),
                 device=device,
             )
-            where = device().identity.name if backend.on_gpu else cpu.name
+            factory = EngineFactory(backend, context, faces.calibration)
+            where = backend.device_name(cpu.name)
             lines.insert(0, f"{backend.name} {backend.version} on {where}.\n")
             for row in rows(factory, faces, batches, asked.work):
                 lines.append(row.text())

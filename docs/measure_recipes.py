@@ -28,12 +28,14 @@ from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
 from facenet_validate.benchmarking.timing import QuadTimer, warm_up
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, align_photos, faces_as_they_are
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned, faces_of
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import embed
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.metrics.paired import compare_decisions
 from facenet_validate.metrics.parity import compare_embeddings
@@ -102,11 +104,11 @@ class Bench:
         self.set: VerificationSet = load_set(
             find_layout(lfw), name="lfw", title="", calibration_images=ALL
         )
-        self.model: PreparedModel = prepare(source_model(None), self.cache)
+        self.model: PreparedModel = prepare(source_model(None), self.cache, faces=proof_faces())
 
     def aligned(self, names: tuple[str, ...], paths: tuple[Path, ...]) -> AlignedFaces:
         """Return photos as aligned faces."""
-        return align_photos(names, paths, self.cache, workers=self.cpu.cores)
+        return faces_of(names, paths, self.cache, workers=self.cpu.cores)
 
     @cached_property
     def faces(self) -> AlignedFaces:
@@ -118,7 +120,7 @@ class Bench:
         """Return the network calibrated on the first images of a set."""
         if faces == "drawn":
             drawn = load_set(find_layout(synthetic_folder(self.cache)), name="synthetic", title="")
-            found = faces_as_they_are(drawn.calibration_names, drawn.calibration_paths)
+            found = already_aligned(drawn.calibration_names, drawn.calibration_paths)
         else:
             found = self.aligned(self.set.calibration_names, self.set.calibration_paths)
         batch = standardize(found.load(np.arange(images)))

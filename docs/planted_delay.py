@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 
 _DIGITS, _, _SHARE = os.environ["PLANTED_DELAY"].partition("=")
 _RUN = OnnxRuntimeEngine.run

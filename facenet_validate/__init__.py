@@ -1,1 +1,76 @@
-"""Validation of FP16 and INT8 FaceNet engines as a pytest plugin and suites."""
+"""Validation of FP16 and INT8 FaceNet engines as a pytest plugin and suites.
+
+The names below are public. Each is imported when it is first used: an installed plugin must not
+slow down other projects.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facenet_validate.base.errors import FacenetValidateError
+    from facenet_validate.datasets.faces import AlignedFaces
+    from facenet_validate.datasets.verification_set import VerificationSet
+    from facenet_validate.engines.contract import signature_differences
+    from facenet_validate.engines.protocol import Engine, EngineInfo
+    from facenet_validate.gates.verdicts import GateResult, Observed, Verdict
+    from facenet_validate.metrics.parity import compare_embeddings, largest_distance
+    from facenet_validate.run.build import Build
+    from facenet_validate.run.evaluation import EngineComparison, EngineVerification
+    from facenet_validate.run.judging import Gates
+    from facenet_validate.run.run import Run
+    from facenet_validate.run.timing import Speed, Timing
+
+_PLACES = {
+    "AlignedFaces": "datasets.faces",
+    "Build": "run.build",
+    "Engine": "engines.protocol",
+    "EngineComparison": "run.evaluation",
+    "EngineInfo": "engines.protocol",
+    "EngineVerification": "run.evaluation",
+    "FacenetValidateError": "base.errors",
+    "GateResult": "gates.verdicts",
+    "Gates": "run.judging",
+    "Observed": "gates.verdicts",
+    "Run": "run.run",
+    "Speed": "run.timing",
+    "Timing": "run.timing",
+    "Verdict": "gates.verdicts",
+    "VerificationSet": "datasets.verification_set",
+    "compare_embeddings": "metrics.parity",
+    "largest_distance": "metrics.parity",
+    "signature_differences": "engines.contract",
+}
+
+__all__ = [
+    "AlignedFaces",
+    "Build",
+    "Engine",
+    "EngineComparison",
+    "EngineInfo",
+    "EngineVerification",
+    "FacenetValidateError",
+    "GateResult",
+    "Gates",
+    "Observed",
+    "Run",
+    "Speed",
+    "Timing",
+    "Verdict",
+    "VerificationSet",
+    "compare_embeddings",
+    "largest_distance",
+    "signature_differences",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -15,6 +15,7 @@ from facenet_validate.base.wording import refusal
 from facenet_validate.commands import COMMANDS, output
 from facenet_validate.commands.output import say, tell
 from facenet_validate.commands.parsing import NamesPath, Parser, refuse_empty
+from facenet_validate.gates.shipped import project_files
 
 # What numbers, texts and memory can do beyond what was thought of; anything else is a mistake of
 # ours, whose traceback is wanted.
@@ -74,24 +75,6 @@ def _failed(why: str) -> int:
     return 2
 
 
-def project_files() -> list[tuple[Path, Path]]:
-    """Return what ``init`` copies: source files and their paths in a project.
-
-    Raises
-    ------
-    SettingsError
-        If the suites did not come with this installation.
-    """
-    package = Path(__file__).parent
-    roots = [package / "_project", package.parent]
-    for root in roots:
-        suites = sorted((root / "suites").glob("*.py"))
-        if suites and (root / "baselines" / "gates.toml").is_file():
-            files = [*suites, root / "baselines" / "gates.toml"]
-            return [(path, path.relative_to(root)) for path in files]
-    raise SettingsError(f"no suites in {roots[0]} or {roots[1]}. Install the package again.")
-
-
 def _init(folder: Path) -> None:
     files = [(source, folder / path) for source, path in project_files()]
     existing = [target for _, target in files if target.exists()]
@@ -112,13 +95,9 @@ def _init(folder: Path) -> None:
 
 def _doctor() -> None:
     from facenet_validate.base.machine import cpu_identity
-    from facenet_validate.engines.backends import (
-        BACKENDS,
-        INSTALL,
-        choose_backend,
-        installed_version,
-    )
-    from facenet_validate.engines.device.cuda import gpu, why_no_device
+    from facenet_validate.engines.backends import BACKENDS, choose_backend
+    from facenet_validate.engines.device.driver import why_no_device
+    from facenet_validate.engines.device.probe import gpu
     from facenet_validate.models.pretrained import PRETRAINED, locate
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
 
@@ -127,13 +106,7 @@ def _doctor() -> None:
     no_device = why_no_device()
     _fact("CUDA device", no_device or "usable")
     for backend in BACKENDS:
-        version = installed_version(backend)
-        text = version or f"not installed ({INSTALL[backend]})"
-        if version and no_device and backend != "onnxruntime":
-            text += ": its engines cannot be run here"
-            if backend == "tensorrt-rtx":
-                text += ", but can be built"
-        _fact(backend, text)
+        _fact(backend.name, backend.installation(no_device))
     cpu = cpu_identity()
     target, why = choose_target(cpu.flags)
     quota = f", quota {cpu.quota}" if cpu.quota else ""

@@ -6,110 +6,61 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.base.preprocessing import standardize
-from facenet_validate.datasets.faces import AlignedFaces
-from facenet_validate.engines.protocol import Engine
-from facenet_validate.engines.tensorrt.artefacts import loaded_shares
-from facenet_validate.engines.tensorrt.engine import TensorRtEngine
-from facenet_validate.gates.verdicts import GateResult, not_evaluated
-from facenet_validate.models.prepared import PreparedModel, load_onnx
-from facenet_validate.models.quantization.half_range import half_range
-from facenet_validate.run.judging import Gates
+from facenet_validate import (
+    AlignedFaces,
+    Build,
+    Engine,
+    Gates,
+    Observed,
+    largest_distance,
+    signature_differences,
+)
 
 FACES = 33
-MOST_UNKNOWN = 0.04
-"""Share that the engine inspector may leave out before its answer is none."""
 
 
 @pytest.fixture(scope="session")
-def batch(facenet_faces: AlignedFaces, facenet_prepared: PreparedModel) -> NDArray[np.float32]:
+def batch(facenet_faces: AlignedFaces, facenet_reference_engine: Engine) -> NDArray[np.float32]:
     """Faces spread over the set, ready for the engine."""
-    rows = np.linspace(0, len(facenet_faces.names) - 1, FACES).astype(np.intp)
-    return standardize(facenet_faces.load(rows), facenet_prepared.image_size)
-
-
-def largest_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the largest L2 distance between rows; NaN where a value is."""
-    return float(np.linalg.norm(a.astype(np.float64) - b, axis=1).max())
-
-
-def precision_share(engine: Engine, model: PreparedModel, gates: Gates) -> GateResult:
-    """Judge what the loaded engine computes in, as far as its backend tells."""
-    gate = "contract.precision_share"
-    if not isinstance(engine, TensorRtEngine):
-        reason = f"{engine.info.backend} does not list what its kernels compute in"
-        return not_evaluated(gate, reason, gates.limits[gate])
-    shares = loaded_shares(engine.layers(), model)
-    gates.measure("loaded precision", {"shares": shares})
-    unknown = shares.get("unknown", 0.0)
-    if unknown > MOST_UNKNOWN:
-        reason = f"the engine inspector does not tell {unknown:.1%} of the multiply-adds"
-        return not_evaluated(gate, reason, gates.limits[gate])
-    return gates.at_least(gate, shares.get(engine.info.precision, 0.0), "by the engine inspector")
+    return facenet_faces.spread(FACES, int(facenet_reference_engine.input.shape[-1]))
 
 
 @pytest.mark.facenet_judges("contract.signature", "contract.precision_share")
 def test_signature(
-    facenet_engine: Engine, facenet_prepared: PreparedModel, facenet_gates: Gates
+    facenet_engine: Engine,
+    facenet_reference_engine: Engine,
+    facenet_build: Build,
+    facenet_gates: Gates,
 ) -> None:
     """Named float32 input [N, 3, H, H] and output [N, D], N dynamic; it computes as it says."""
-    side = facenet_prepared.image_size
-    expected = {
-        "input": ("input", "float32", (3, side, side)),
-        "output": ("embeddings", "float32", (facenet_prepared.embedding_size,)),
-    }
-    found = {
-        "input": facenet_engine.input,
-        "output": facenet_engine.output,
-    }
-    differences = []
-    for role, (name, dtype, shape) in expected.items():
-        tensor = found[role]
-        if (tensor.name, tensor.dtype, tensor.shape[1:]) != (name, dtype, shape):
-            differences.append(
-                f"{role} is {tensor.name!r} {tensor.dtype} {list(tensor.shape)}; "
-                f"expected {name!r} {dtype} [N, {', '.join(map(str, shape))}]"
-            )
-        if isinstance(tensor.shape[0], int):
-            differences.append(f"{role} has a fixed batch of {tensor.shape[0]}")
-    results = [
-        facenet_gates.at_most("contract.signature", len(differences), "; ".join(differences))
-    ]
-    if "contract.precision_share" in facenet_gates.limits:
-        results.append(precision_share(facenet_engine, facenet_prepared, facenet_gates))
-    facenet_gates.check(*results)
+    differences = signature_differences(facenet_engine, facenet_reference_engine)
+    computes, shares = facenet_build.loaded_precision(facenet_engine)
+    if shares:
+        facenet_gates.measure("loaded precision", {"shares": shares})
+    facenet_gates.check(
+        Observed("contract.signature", len(differences), "; ".join(differences)), computes
+    )
 
 
 @pytest.mark.facenet_judges(
     "contract.half_headroom", "contract.non_finite", "contract.norm_error_max"
 )
 def test_finite_and_unit_norm(
-    facenet_engine: Engine,
-    facenet_prepared: PreparedModel,
-    facenet_gates: Gates,
-    batch: NDArray[np.float32],
+    facenet_engine: Engine, facenet_build: Build, facenet_gates: Gates, batch: NDArray[np.float32]
 ) -> None:
     """Every embedding is finite and of length one; FP16 has room for every activation."""
-    embeddings = facenet_engine.run(batch).astype(np.float64)
-    finite = np.isfinite(embeddings).all(axis=1)
-    error = np.abs(np.linalg.norm(embeddings, axis=1) - 1.0)
-    results = []
-    if facenet_engine.info.precision == "fp16" and "contract.half_headroom" in facenet_gates.limits:
-        fits = half_range(load_onnx(facenet_prepared.entry.path), batch)
+    room = []
+    if "contract.half_headroom" in facenet_gates.limits:
+        fits = facenet_build.half_range(batch)
         facenet_gates.measure("half range", asdict(fits))
-        results.append(facenet_gates.at_least("contract.half_headroom", fits.headroom, fits.text()))
+        room = [Observed("contract.half_headroom", fits.headroom, fits.text())]
+    embeddings = facenet_engine.run(batch).astype(np.float64)
+    non_finite = int((~np.isfinite(embeddings)).any(axis=1).sum())
+    error = float(np.abs(np.linalg.norm(embeddings, axis=1) - 1.0).max())
     facenet_gates.check(
-        *results,
-        facenet_gates.at_most(
-            "contract.non_finite",
-            int((~finite).sum()),
-            f"of {len(batch)} rows",
-        ),
-        facenet_gates.at_most(
-            "contract.norm_error_max",
-            float(error.max()),
-            f"over {len(batch)} rows",
-        ),
+        *room,
+        Observed("contract.non_finite", non_finite, f"of {len(batch)} rows"),
+        Observed("contract.norm_error_max", error, f"over {len(batch)} rows"),
     )
 
 
@@ -118,19 +69,13 @@ def test_batch_size_invariance(
     facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
 ) -> None:
     """A face has the same embedding alone, in a small batch and in a large one."""
-    together = facenet_engine.run(batch)
-    alone = np.concatenate([facenet_engine.run(face[None]) for face in batch])
-    sevens = np.concatenate(
-        [facenet_engine.run(batch[start : start + 7]) for start in range(0, len(batch), 7)]
-    )
-    worst = max(largest_distance(together, alone), largest_distance(together, sevens))
-    facenet_gates.check(
-        facenet_gates.at_most(
-            "contract.batch_invariance",
-            worst,
-            f"{len(batch)} faces in batches of {len(batch)}, 7 (the last partial) and 1",
-        )
-    )
+    together, moved = facenet_engine.run(batch), []
+    for size in (1, 7):
+        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+        apart = np.concatenate([facenet_engine.run(part) for part in parts])
+        moved.append(largest_distance(together, apart))
+    sizes = f"{len(batch)} faces in batches of {len(batch)}, 7 (the last partial) and 1"
+    facenet_gates.check(Observed("contract.batch_invariance", float(np.max(moved)), sizes))
 
 
 @pytest.mark.facenet_judges("contract.order_invariance")
@@ -139,11 +84,5 @@ def test_order_invariance(
 ) -> None:
     """A face has the same embedding whatever its place in the batch."""
     order = np.random.default_rng(0).permutation(len(batch))
-    worst = largest_distance(facenet_engine.run(batch)[order], facenet_engine.run(batch[order]))
-    facenet_gates.check(
-        facenet_gates.at_most(
-            "contract.order_invariance",
-            worst,
-            f"{len(batch)} faces, permuted",
-        )
-    )
+    moved = largest_distance(facenet_engine.run(batch)[order], facenet_engine.run(batch[order]))
+    facenet_gates.check(Observed("contract.order_invariance", moved, f"{FACES} faces, permuted"))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.images import encode_png
-from facenet_validate.datasets.synthetic import render_photo
+from facenet_validate.datasets.synthetic import proof_faces, render_photo
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 @pytest.fixture(scope="session")
 def prepared(shared_cache: Cache) -> PreparedModel:
     """The pretrained model, prepared."""
-    return prepare(source_model(None), shared_cache)
+    return prepare(source_model(None), shared_cache, faces=proof_faces())
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +149,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def facenet_factory():
+def _facenet_factory():
     return SimpleNamespace(recipe_only=lambda precision: False)
 """
 

@@ -61,8 +61,10 @@ def test_a_protocol_is_recorded_with_every_result(project: pytest.Pytester) -> N
     result.stdout.fnmatch_lines(
         ["facenet: protocol davidsandberg*", "embeddings, fp32 engine*mirrored faces: *"]
     )
+    result.stdout.fnmatch_lines(["classic, fp32 on lfw, as the published scripts print it*"])
     (measured,) = _measured(project, "verification")
     assert measured["protocol"].startswith("angle, flip concatenated, mean of the training")
+    assert 0.5 < measured["classic"]["accuracy"] <= 1
     assert all(0 < threshold < 1 for threshold in measured["thresholds"])
 
 

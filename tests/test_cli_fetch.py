@@ -10,7 +10,8 @@ import pytest
 
 from facenet_validate.cli import main
 from facenet_validate.commands import fetch
-from facenet_validate.datasets.download import SUMS, downloaded_lfw
+from facenet_validate.datasets.download import downloaded_lfw
+from facenet_validate.datasets.sums import SUMS
 from tests.datasets.test_download import LIST, PHOTOS, Server, serving
 
 

@@ -16,7 +16,7 @@ def test_mine(facenet_gates):
     tries = Path("tries")
     count = int(tries.read_text()) if tries.exists() else 0
     tries.write_text(str(count + 1))
-    facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9 if count == 0 else 0.99))
+    facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9 if count == 0 else 0.99))
 """
 
 FAILS = """
@@ -26,8 +26,8 @@ import pytest
 {mark}
 def test_mine(facenet_gates):
     facenet_gates.check(
-        facenet_gates.at_least("parity.cosine_min", 0.9),
-        facenet_gates.at_least("parity.cosine_mean", 0.999),
+        facenet_gates.hold("parity.cosine_min", 0.9),
+        facenet_gates.hold("parity.cosine_mean", 0.999),
     )
 """
 
@@ -40,14 +40,14 @@ import pytest
 @pytest.fixture
 def in_set_up(facenet_gates):
     with contextlib.suppress(BaseException):
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
 
 
 @pytest.fixture
 def in_teardown(facenet_gates):
     yield
     with contextlib.suppress(BaseException):
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
 
 
 {test}
@@ -72,7 +72,7 @@ CASES = {
         test="""
 def test_mine(facenet_gates):
     try:
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
     except BaseException:
         pass
 """
@@ -81,7 +81,7 @@ def test_mine(facenet_gates):
         test="""
 def test_mine(facenet_gates):
     with contextlib.suppress(BaseException):
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
     pytest.skip("not today")
 """
     ),
@@ -89,7 +89,7 @@ def test_mine(facenet_gates):
         test="""
 def test_mine(facenet_gates):
     with contextlib.suppress(BaseException):
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
     pytest.xfail("known")
 """
     ),
@@ -97,7 +97,7 @@ def test_mine(facenet_gates):
         test="""
 def test_mine(facenet_gates):
     with pytest.raises(pytest.fail.Exception):
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
 """
     ),
     "swallowed_in_set_up": SWALLOWED.format(test="def test_mine(in_set_up): pass"),
@@ -109,7 +109,7 @@ import contextlib
 def test_mine(request, facenet_precision):
     gates = request.getfixturevalue("facenet_gates")
     with contextlib.suppress(BaseException):
-        gates.check(gates.at_least("parity.cosine_min", 0.9))
+        gates.check(gates.hold("parity.cosine_min", 0.9))
 """,
 }
 
@@ -200,11 +200,11 @@ def test_what_broke_before_a_verdict_may_be_run_again(light_project: pytest.Pyte
         def test_mine(facenet_gates):
             if count() == 0:
                 raise DatasetError("the disk was away for a moment")
-            facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.99))
+            facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.99))
 
 
         def test_after_it(facenet_gates):
-            facenet_gates.check(facenet_gates.at_least("parity.cosine_mean", 0.999))
+            facenet_gates.check(facenet_gates.hold("parity.cosine_mean", 0.999))
         """
     )
     result, document, suite = _run(light_project, "--reruns=1")
@@ -244,7 +244,7 @@ def test_a_required_set_that_is_not_judged_is_told_to_junit_too(
     light_project.makepyfile(
         test_mine="""
         def test_mine(facenet_gates):
-            facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.99))
+            facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.99))
         """
     )
     result, document, suite = _run(light_project)
@@ -266,12 +266,12 @@ def at_the_end():
     yield
     with contextlib.{how}:
         for gates in LEFT:
-            gates.check(gates.at_least("parity.cosine_min", 0.9))
+            gates.check(gates.hold("parity.cosine_min", 0.9))
 
 
 class TestMine:
     def test_first(self, facenet_gates):
-        facenet_gates.check(facenet_gates.at_least("parity.cosine_mean", 0.999))
+        facenet_gates.check(facenet_gates.hold("parity.cosine_mean", 0.999))
         LEFT.append(facenet_gates)
 
     {mark}
@@ -306,7 +306,7 @@ def test_a_run_cut_off_with_exit_status_zero_is_a_fail(light_project: pytest.Pyt
 
         def test_mine(facenet_gates):
             with contextlib.suppress(BaseException):
-                facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.9))
+                facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.9))
             pytest.exit("enough", returncode=0)
         """
     )

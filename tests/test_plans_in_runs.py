@@ -12,7 +12,7 @@ import pytest
 
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
-from facenet_validate.engines.device.cuda import why_no_device
+from facenet_validate.engines.device.driver import why_no_device
 from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
 
 pytestmark = [

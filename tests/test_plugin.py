@@ -494,7 +494,7 @@ def test_an_assertion_after_a_passed_gate_fails_the_run(project: pytest.Pytester
     project.makepyfile(
         test_mine="""
         def test_mine(facenet_gates):
-            facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 1.0))
+            facenet_gates.check(facenet_gates.hold("parity.cosine_min", 1.0))
             assert False, "later"
         """
     )

@@ -26,9 +26,9 @@ CONFTEST = """
 import numpy as np
 import onnxruntime as ort
 
-import facenet_validate.engines.backends
 import facenet_validate.engines.device.cuda
 import facenet_validate.engines.device.driver
+import facenet_validate.engines.device.probe as probe
 import facenet_validate.engines.tensorrt.engine as room
 import facenet_validate.engines.tensorrt.artefacts as artefacts
 import facenet_validate.benchmarking.latency
@@ -40,9 +40,7 @@ GRAPHS = {}
 DEVICE = FakeDevice()
 facenet_validate.benchmarking.latency.LATENCY_SECONDS = 0.0
 Surroundings.disturbance = lambda surroundings, begin, end: ""
-facenet_validate.engines.device.cuda.gpu = lambda: facenet_validate.engines.backends.Gpu(
-    lambda: "", lambda: "9.0", lambda: ""
-)
+probe.gpu = lambda: probe.Gpu(lambda: "", lambda: "9.0", lambda: "")
 facenet_validate.engines.device.driver.cuda_version = lambda: "13.0"
 facenet_validate.engines.device.cuda.open_device = lambda: DEVICE
 facenet_validate.engines.device.driver.pci_bus_id = lambda: "0000:00:00.0"

@@ -15,7 +15,7 @@ OLDER = json.dumps({"schema": 1, "verdict": "pass", "run": "older"})
 
 MINE = """
 def test_mine(facenet_gates):
-    facenet_gates.check(facenet_gates.at_least("parity.cosine_min", 0.99))
+    facenet_gates.check(facenet_gates.hold("parity.cosine_min", 0.99))
 """
 
 DIES = """

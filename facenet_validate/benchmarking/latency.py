@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facenet_validate.benchmarking.timing import time_block
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 
 FEWEST_FOR_P99 = 1000
 """Samples that a 99th percentile needs."""
@@ -55,28 +53,27 @@ def time_batches(engine: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
     On TensorRT they are what trtexec tells: device time between events, and how long a launch
     takes. Elsewhere the host's clock tells, from a batch in memory to its embeddings in memory.
     """
-    if isinstance(engine, TensorRtEngine):
-        few = engine.replays(batch, FEWEST_BATCHES)
-        times = engine.replays(batch, _count(few.wall_seconds / FEWEST_BATCHES))
-        found = latencies(times.device_seconds)
-        more: dict[str, Any] = {
-            "clock": "device",
-            "enqueue_p50_ms": latencies(times.enqueue_seconds).p50_ms,
-            "enqueue_share": float(times.enqueue_seconds.sum() / times.device_seconds.sum()),
-            "host_bound": times.host_bound,
-            "gpu_memory_bytes": engine.memory_bytes,
-        }
-    else:
-
-        def run() -> None:
-            engine.run(batch)
-
-        more = {"clock": "host"}
-        found = latencies([time_block(run) for _ in range(_count(time_block(run)))])
-    percentiles = {"p50_ms": found.p50_ms, "p90_ms": found.p90_ms}
+    first = engine.batch_times(batch, 1)
+    times = engine.batch_times(batch, _count(first.wall_seconds))
+    found = latencies(times.seconds)
+    told: dict[str, Any] = {
+        "batch": len(batch),
+        "batches": found.samples,
+        "p50_ms": found.p50_ms,
+        "p90_ms": found.p90_ms,
+    }
     if found.p99_ms is not None:
-        percentiles["p99_ms"] = found.p99_ms
-    return {"batch": len(batch), "batches": found.samples, **percentiles, **more}
+        told["p99_ms"] = found.p99_ms
+    told["clock"] = times.clock
+    if times.enqueue_seconds is not None:
+        told |= {
+            "enqueue_p50_ms": latencies(times.enqueue_seconds).p50_ms,
+            "enqueue_share": float(times.enqueue_seconds.sum() / times.seconds.sum()),
+            "host_bound": times.host_bound,
+        }
+    if times.gpu_memory_bytes is not None:
+        told["gpu_memory_bytes"] = times.gpu_memory_bytes
+    return told
 
 
 def _count(seconds: float) -> int:

@@ -1,7 +1,8 @@
-"""What lies in a cache folder: entries, the data sets' folders, leftovers.
+"""List a cache folder: entries, the data sets' folders, and what killed processes left.
 
-Only what is known by its form is listed: other files in the folder are somebody else's. What has
-the place of something of ours and is of another kind, or cannot be read, is passed by and told.
+Names tell which files are ours. Other files in the folder belong to somebody else and are not
+listed. A file where one of our folders should be, or a folder that cannot be read, is reported and
+passed by.
 """
 
 from __future__ import annotations
@@ -10,38 +11,25 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from facenet_validate.base.wording import reason
+from facenet_validate.cache.kinds import KINDS
 from facenet_validate.cache.manifest import MANIFEST, Manifest, brief, flat, read
 from facenet_validate.cache.store import LAYOUT
 
 State = Literal["entry", "folder", "other version", "set aside", "left over"]
-"""An entry of `Cache`; a data set's own folder or file; an entry of another layout; a damaged entry
-that was replaced; what a killed process left."""
-
-KINDS: Mapping[str, str] = {
-    "prepared": "model, FP32 ONNX",
-    "proof": "proof of a prepared model",
-    "fp16": "FP16 graph",
-    "int8": "INT8 graph",
-    "plan": "TensorRT engine",
-    "timing": "TensorRT timing cache",
-    "embeddings": "embeddings",
-    "faces": "aligned faces",
-    "synthetic": "drawn faces",
-    "tuning": "losses that quantize --tune measured",
-}
-"""The kinds, for people."""
+"""In this order: an entry of `Cache`; a folder or file of a data set; an entry of another layout; a
+damaged entry that was replaced; what a killed process left."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LAYOUT = re.compile(r"v[0-9]+")
 _HIDDEN = re.compile(r"\.(building|removing|replaced|drawing|writing)-(.+-)?[0-9a-f]{32}")
-_FOLDERS = ("faces", "synthetic", "tuning")  # of datasets and quantization, in no layout's folder
+_FOLDERS = ("faces", "synthetic", "tuning")  # these lie beside the layouts' folders
 
 
 @dataclass(frozen=True)
@@ -53,19 +41,19 @@ class Item:
     kind : str
         What it is, as in `KINDS`.
     name : str
-        An entry's key; else the file's or folder's name.
+        The key of an entry; the name of any other file or folder.
     path : Path
         Where it is.
     state : str
-        What the cache holds it for.
+        What it is to the cache.
     size : int
-        Bytes, everything in it.
+        Bytes of all files in it.
     made : float
         When its manifest or newest file was written, in seconds since 1970.
     used : float
-        When it was last used, as far as that is noted; else as `made`.
+        When it was last used; as `made` where no use is noted.
     manifest : Manifest or None
-        An entry's own.
+        The manifest of an entry whose manifest can be read.
     """
 
     kind: str
@@ -89,11 +77,11 @@ class Item:
 
 
 PassBy = Callable[[Path, str], None]
-"""Is told what is passed by, and why."""
+"""Called with a path that is passed by and the reason."""
 
 
 def _untold(_path: Path, _why: str) -> None:
-    """Tell nobody."""
+    """Report nothing."""
 
 
 def contents(root: Path, passed_by: PassBy = _untold) -> tuple[Item, ...]:
@@ -104,7 +92,8 @@ def contents(root: Path, passed_by: PassBy = _untold) -> tuple[Item, ...]:
     root : Path
         The cache folder.
     passed_by : callable
-        Called with what should be a folder of ours and is none, or cannot be read, and why.
+        Called with a path that should be a folder of ours and is a file, or cannot be read, and
+        with the reason.
     """
     items = [*_left_at_the_top(root)]
     for folder in _folders(root, passed_by):
@@ -144,7 +133,7 @@ def _inside(folder: Path, passed_by: PassBy) -> list[Path]:
 
 def _left_at_the_top(root: Path) -> Iterator[Item]:
     for kind, pattern in (("", ".writable-*"), ("faces", "faces/*/*/.writing-*")):
-        with suppress(OSError):  # told where the folder itself is looked into
+        with suppress(OSError):  # `_folders` reports it
             yield from [_item(kind, path, "left over") for path in root.glob(pattern)]
 
 
@@ -162,7 +151,7 @@ def _of_kind(folder: Path, state: State, passed_by: PassBy) -> Iterator[Item]:
 
 
 def _has_manifest(folder: Path) -> bool:
-    """Return whether a folder is an entry of some layout: others name folders by digests too."""
+    """Return whether a folder is an entry; other programs name folders by digests too."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The lock of one entry, and what its holder may take for granted."""
+"""The lock of one entry, and what only the holder of the lock may do."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ REMOVING = ".removing-"
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of an entry, which need not exist, waiting for it as long as it takes."""
+    """Hold the lock of an entry, and wait for it without a limit. The entry need not exist."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(_lock_path(folder)):
-        # Whoever built here before held this lock: what they left, they left for good.
+        # Only the holder of this lock builds here, so other builds were given up.
         for left in folder.parent.glob(f"{BUILDING}{folder.name}-*"):
             rmtree(left, ignore_errors=True)
         yield
@@ -29,10 +29,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked_if_free(folder: Path) -> Iterator[bool]:
-    """Hold the lock of an entry if nobody else does, and say which.
+    """Hold the lock of an entry if nobody else holds it; yield whether it is held.
 
-    The lock's file goes with the last of the entry. It is unlinked while it is held; who opened
-    it before and locks it after sees that it has no name any more, and starts again.
+    If the entry is gone in the end, the lock's file is removed too, while the lock is held. Another
+    process that opened the file before and locks it afterwards finds that it was removed, and opens
+    a new one.
     """
     lock = FileLock(_lock_path(folder))
     try:
@@ -50,7 +51,7 @@ def locked_if_free(folder: Path) -> Iterator[bool]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether somebody builds or removes an entry now, as far as that can be told."""
+    """Return whether a process builds or removes an entry now; also if that cannot be found out."""
     if not os.path.lexists(_lock_path(folder)):
         return False
     lock = FileLock(_lock_path(folder))
@@ -67,10 +68,19 @@ def _lock_path(folder: Path) -> Path:
 
 
 def publish(made: Path, folder: Path, *, keep: bool) -> None:
-    """Rename a whole folder to its place, under the lock.
+    """Rename a finished folder to its place; the caller holds the lock.
 
-    What was there is moved aside first: a good one goes, a damaged one is kept. A kill between the
-    two renames leaves no entry, so the next who asks builds one.
+    An entry that is there is moved aside first, and then removed unless it is to be kept. A kill
+    between the two renames leaves no entry, so the next process that asks builds one.
+
+    Parameters
+    ----------
+    made : Path
+        The finished folder.
+    folder : Path
+        The entry's place.
+    keep : bool
+        Whether to keep what is moved aside: a damaged entry is kept.
     """
     if os.path.lexists(folder):
         aside = beside(folder, REPLACED if keep else REMOVING)
@@ -83,18 +93,18 @@ def publish(made: Path, folder: Path, *, keep: bool) -> None:
 
 
 def beside(folder: Path, prefix: str) -> Path:
-    """Return a new name beside an entry, by which its lock is found again."""
+    """Return a new path beside an entry; the entry's name in it leads to the lock."""
     return folder.with_name(f"{prefix}{folder.name}-{uuid4().hex}")
 
 
 def mark_used(folder: Path) -> bool:
-    """Note that an entry is used, if that can be written; return whether it is there at all."""
+    """Note that an entry is used, if the cache can be written; return whether it is there."""
     try:
         os.utime(folder)
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # a cache that is read only, or somebody else's
+        return True  # the cache is read-only, or belongs to another user
     return True
 
 

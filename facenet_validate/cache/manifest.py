@@ -1,8 +1,8 @@
-"""What an entry says of itself, and whether it is true.
+"""The manifest of an entry, and the check that the entry is as its manifest says.
 
-``manifest.json`` names the inputs an entry was made from and every file in it with its size and
-SHA-256. It carries a digest of itself, and its inputs must give the name of its folder, so neither
-a flipped bit nor a folder copied to another place goes unseen.
+``manifest.json`` names the inputs an entry was made from, and every file in it with its size and
+SHA-256. It carries a digest of itself, so a flipped bit is found. The digest of its inputs must be
+the folder's name, so a folder that was copied to another place is found.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from facenet_validate.base.errors import CacheError
 MANIFEST = "manifest.json"
 
 _SCHEMA = 2
-_LARGEST = 4 << 20  # bytes of a manifest: what is larger was not written by us
+_LARGEST = 4 << 20  # bytes of a manifest; ours have a few thousand
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an entry consists of and what it was made from.
+    """The files of an entry and the inputs it was made from.
 
     Attributes
     ----------
     kind : str
-        What it is.
+        Its kind.
     inputs : mapping
-        Everything it depends on.
+        Everything that the entry depends on.
     main : str
-        The file that was asked for.
+        The name of the artefact.
     files : mapping of str to File
         All files by name, the main one included.
     """
@@ -58,12 +58,12 @@ class Manifest:
 
 
 def describe(folder: Path, kind: str, inputs: Mapping[str, Any], main: str) -> Manifest:
-    """Return the manifest of files that were just written, after they reached the disk.
+    """Return the manifest of files that were just written, once they are on the disk.
 
     Raises
     ------
     CacheError
-        If the main file was not written, or something else than plain files was.
+        If the main file is missing, or a file is a link, a folder or a device.
     """
     files = {}
     for path in sorted(folder.iterdir()):
@@ -81,7 +81,7 @@ def describe(folder: Path, kind: str, inputs: Mapping[str, Any], main: str) -> M
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest beside its files, through to the disk."""
+    """Write a manifest beside its files and wait until it is on the disk."""
     content = {"schema": _SCHEMA, **asdict(manifest)}
     text = json.dumps({**content, "digest": inputs_digest(content)}, indent=1, sort_keys=True)
     with (folder / MANIFEST).open("x", encoding="utf-8") as file:
@@ -91,7 +91,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return the manifest in a folder, None if there is none that is whole."""
+    """Return the manifest in a folder; None if it is absent or damaged."""
     try:
         with _open_plain(folder / MANIFEST) as file:
             content = json.loads(file.read(_LARGEST))
@@ -111,14 +111,15 @@ def verified(folder: Path, kind: str, main: str | None = None) -> tuple[Manifest
     folder : Path
         The entry's folder, whose name is its key.
     kind : str
-        What it should be.
+        The kind that the entry should have.
     main : str, optional
-        The file that is asked for.
+        The artefact that is asked for; by default the one that the manifest names.
 
     Returns
     -------
     tuple of (Manifest or None, str)
-        The manifest of a sound entry; else None and what is wrong, nothing if it is absent.
+        The manifest and an empty text for a sound entry. Otherwise None and what is wrong; the text
+        is empty if there is no entry.
     """
     if not os.path.lexists(folder):
         return None, ""
@@ -162,11 +163,11 @@ def _damage(path: Path, expected: File) -> str:
 
 
 class _NotPlainError(Exception):
-    """Something else than a file is where one is expected."""
+    """A link, a folder or a device is where a plain file is expected."""
 
 
 def _open_plain(path: Path) -> BufferedReader:
-    """Open a file that is one: a link could lead anywhere, and opening a pipe would wait."""
+    """Open a plain file. A link is refused: it could lead anywhere. So is a pipe: it would wait."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -186,7 +187,7 @@ def _digest(file: BufferedReader) -> File:
 
 @dataclass(frozen=True)
 class Difference:
-    """An input in which two entries differ: ``recipe.bits`` was 8, is 7."""
+    """An input in which two entries differ, as ``recipe.bits``, which was 8 and is 7 now."""
 
     name: str
     before: str
@@ -202,7 +203,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Diffe
     return [
         Difference(name, brief(old, name), brief(new, name))
         for name in sorted(old.keys() | new.keys())
-        # As JSON, which is what the key is made of: there a tuple is a list.
+        # Compared as JSON, as in the key: a tuple is a list there.
         if name not in old or name not in new or _text(old[name]) != _text(new[name])
     ]
 
@@ -219,7 +220,7 @@ def flat(inputs: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def brief(values: Mapping[str, Any], name: str) -> str:
-    """Return an input as people read it: a digest by its first digits, a text cut short."""
+    """Return an input for people: a digest by its first digits, a long text by its beginning."""
     if name not in values:
         return "absent"
     value = values[name]

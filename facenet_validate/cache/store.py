@@ -1,16 +1,16 @@
 """The content-addressed cache of everything that is expensive to make.
 
-An entry is a folder ``<root>/v2/<kind>/<key>/`` with the artefact, whatever was made beside it, and
-``manifest.json``. The key is the digest of the inputs the artefact was made from, so an entry can
-be absent or present, never out of date. A folder appears by one rename, after its files are on
-disk, under a lock: a killed build leaves nothing that loads, and two processes build once. Another
-layout of the cache is another ``v<number>`` folder: versions of this library do not meet.
+An entry is a folder ``<root>/v2/<kind>/<key>/`` with the artefact, the files that were made beside
+it, and ``manifest.json``. The key is the digest of the inputs the artefact was made from, so an
+entry is never out of date. The folder appears by one rename, under a lock, after its files are on
+the disk: a killed build leaves nothing that loads, and of two processes one builds. Each layout of
+the cache has its own ``v<number>`` folder, so one version of this library never reads the entries
+of another layout.
 
-The folder's time of change is when it was last used, the manifest's when it was made. A reader
-takes no lock: it verifies every byte, then notes the use. Who removes entries (see `upkeep`) leaves
-alone what was used within the hour, so a path stays good for as long as a run needs to load it.
-Should it vanish nevertheless, opening it fails; `Entry.read` says so in words. It is never
-something else, except after a rebuild of the same inputs, which `Entry.read` tells apart too.
+The folder's modification time says when the entry was last used, the manifest's when it was made.
+A reader takes no lock: it verifies every byte, then notes the use. `upkeep` keeps what was used
+within the hour, so a run has time to load what it was given. If an entry is removed or rebuilt
+nevertheless, `Entry.read` raises an error that says so.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from facenet_validate.base.digests import inputs_digest, short
 from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import manifest
 from facenet_validate.cache.locks import BUILDING, beside, locked, mark_used, publish, sync_folder
+from facenet_validate.cache.misses import why_missed
 
 LAYOUT = "v2"
 """The folder of entries of this layout."""
 
 _REBUILD = "a rebuild was asked for"
-_COMPARED = 64  # newest entries a miss is compared with: reading thousands would take seconds
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Entry:
     Attributes
     ----------
     path : Path
-        The artefact. What its build wrote beside it is beside it, verified with it.
+        The artefact. Other files of its build lie beside it and were verified too.
     digest : str
         SHA-256 of its bytes.
     key : str
         Digest of the inputs it was made from.
     hit : bool
-        Whether it was there already.
+        Whether the cache had it already.
     reason : str
         Why it was a hit or a miss, for people.
     """
@@ -89,7 +89,7 @@ class Entry:
 def check_writable(root: Path) -> None:
     """Create the cache folder and prove that it takes a file.
 
-    One that has entries and takes no more still serves what it has.
+    A folder that has entries and cannot be written is accepted: its entries can be read.
 
     Raises
     ------
@@ -123,10 +123,10 @@ class Cache:
     root : Path
         The folder; shared freely between processes of one machine.
     rebuild : bool
-        Whether to make everything anew. Old entries stay until the new one is whole.
+        Whether to make everything anew. An old entry stays until the new one is finished.
     made_since : float
-        What was made from then on, in seconds since 1970, is new enough for a rebuild: several
-        processes of one run rebuild once.
+        Entries made since then, in seconds since 1970, are not made anew: the processes of one run
+        share what one of them has rebuilt.
     """
 
     root: Path
@@ -134,10 +134,10 @@ class Cache:
     made_since: float = math.inf
 
     def find(self, kind: str, inputs: Mapping[str, Any], filename: str) -> Entry | None:
-        """Return the artefact made from ``inputs`` if it is there, whole, and wanted.
+        """Return the artefact made from ``inputs``; None if it is absent or damaged.
 
-        Nothing is locked or built; a cache that cannot be written serves as well. What is damaged,
-        and everything where a rebuild was asked for, is as good as absent.
+        Nothing is locked or built, so a read-only cache serves too. Where a rebuild was asked for,
+        only artefacts made since ``made_since`` are returned.
         """
         if self.rebuild and not self._is_new(kind, inputs):
             return None
@@ -151,13 +151,14 @@ class Cache:
         Parameters
         ----------
         kind : str
-            What it is: ``prepared``, ``plan``, ``embeddings``; the name of a sub-folder.
+            Its kind, as ``prepared``, ``plan`` or ``embeddings``: the name of a sub-folder. See
+            `KINDS`.
         inputs : mapping
             Everything the artefact depends on, as JSON values.
         filename : str
             The artefact's name inside the entry.
         build : callable
-            Writes the artefact to the path it is given, and further files beside it if it likes.
+            Writes the artefact to the path that it is called with; may write more files beside it.
 
         Raises
         ------
@@ -171,10 +172,9 @@ class Cache:
     def replace(
         self, kind: str, inputs: Mapping[str, Any], filename: str, build: Callable[[Path], None]
     ) -> Entry:
-        """Make an artefact anew, whatever is there; the parameters are those of `get_or_build`.
+        """Make an artefact anew, also if there is one; the parameters are those of `get_or_build`.
 
-        For what is no function of its inputs alone: a timing cache that grew, embeddings that a
-        sample disproved.
+        For a timing cache that grew, and for embeddings that a sample showed to be wrong.
         """
         return self._make(kind, inputs, filename, build, anew="it was to be replaced")
 
@@ -214,14 +214,14 @@ class Cache:
                 if found is not None:
                     return found
             before, damage = manifest.verified(folder, kind, filename)
-            reason = anew or damage or self._news(kind, inputs)
+            reason = anew or damage or why_missed(self.root / LAYOUT, kind, inputs)
             staging = beside(folder, BUILDING)
             staging.mkdir()
             try:
                 build(staging / filename)
                 made = manifest.describe(staging, kind, inputs, filename)
                 if before is not None and before.files == made.files:
-                    # Left where it is: whoever reads the same bytes is not disturbed.
+                    # The old entry stays, and other processes go on reading it.
                     mark_used(folder)
                     os.utime(folder / manifest.MANIFEST)  # made just now
                 else:
@@ -232,31 +232,6 @@ class Cache:
                 rmtree(staging, ignore_errors=True)
         digest = made.files[filename].sha256
         return Entry(folder / filename, digest, folder.name, False, f"miss: {reason}")
-
-    def _news(self, kind: str, inputs: Mapping[str, Any]) -> str:
-        """Return how the inputs differ from those of the nearest of the newest entries."""
-        known = [found.inputs for found in newest(self.root / LAYOUT / kind, _COMPARED)]
-        if not known:
-            return "first build"
-        nearest = min((manifest.differences(before, inputs) for before in known), key=len)
-        return "; ".join(str(difference) for difference in nearest)
-
-
-def newest(folder: Path, most: int) -> Iterator[manifest.Manifest]:
-    """Yield the manifests of a kind's entries, the last used first."""
-    with os.scandir(folder) as found:
-        paths = [Path(entry.path) for entry in found if not entry.name.startswith(".")]
-    for path in sorted(paths, key=_used, reverse=True)[:most]:
-        known = manifest.read(path)
-        if known is not None:
-            yield known
-
-
-def _used(folder: Path) -> float:
-    try:
-        return folder.stat().st_mtime
-    except OSError:  # removed meanwhile
-        return 0.0
 
 
 @contextmanager
@@ -284,7 +259,7 @@ def _trouble(error: OSError, root: Path) -> str:
 
 
 def _trouble_inside(error: OSError, root: Path) -> str:
-    # A build reads other files too: theirs is another fault.
+    # A build reads files outside the cache too; their errors are not the cache's.
     if not isinstance(error.filename, str | bytes):
         return ""
     path = Path(os.fsdecode(error.filename))
@@ -298,7 +273,7 @@ def _trouble_inside(error: OSError, root: Path) -> str:
 
 
 def _in_the_way(path: Path, root: Path) -> Path:
-    """Return what is no folder of those that a path in the cache leads through."""
+    """Return the first part of a path in the cache that should be a folder and is a file."""
     inside = [path, *path.parents]
     folders = reversed(inside[: inside.index(root) + 1])
     found = (one for one in folders if os.path.lexists(one) and not _is_folder(one))
@@ -306,6 +281,6 @@ def _in_the_way(path: Path, root: Path) -> Path:
 
 
 def _is_full(root: Path) -> bool:
-    """Return whether a write that numpy cut short, without saying why, met a full disk."""
+    """Return whether the disk is full: numpy reports a short write without its reason."""
     free = os.statvfs(root)
     return free.f_bavail * free.f_frsize < 1 << 20

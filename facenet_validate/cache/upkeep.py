@@ -1,10 +1,11 @@
-"""Checking and emptying a cache while others use it.
+"""Check a cache and remove parts of it, while other processes use it.
 
-Nothing is removed that a process builds or has used within the hour, unless it was told so. An
-entry is removed under its lock, by a rename first: a reader finds it whole or not at all, and one
-that was killed in between leaves what the next `prunable` names. A reader that has verified an
-entry but not opened it notes its use; a removal that sees such a note after its rename undoes it.
-Times are the file system's: where a clock ran ahead, an entry counts as just used until then.
+An entry that a process builds or has used within the hour is kept, unless the caller asks for its
+removal. An entry is renamed under its lock before it is deleted, so a reader finds all of it or
+nothing. A removal that was killed after the rename leaves a folder that the next `prunable` names.
+A reader notes the use of an entry between verifying and opening it; a removal that finds such a
+note after its rename undoes the rename. Times are the file system's: where a clock ran ahead, an
+entry counts as just used until that time comes.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from facenet_validate.cache.contents import Item
 from facenet_validate.cache.locks import REMOVING, beside, is_locked, locked_if_free
 
 RECENT = 3600.0
-"""Seconds within which what was used is kept."""
+"""Seconds for which an entry is kept after its last use."""
 
 ABANDONED = 86400.0
-"""Seconds after which nobody still writes what no lock guards: no build takes a day."""
+"""Seconds after which an unfinished file without a lock is left over: no build takes a day."""
 
 _GUARDED = re.compile(r"\.(?:building|removing|replaced)-(.+)-[0-9a-f]{32}")
 _LOCK = re.compile(r"\.([0-9a-f]{64})\.lock")
@@ -36,7 +37,7 @@ _LOCK = re.compile(r"\.([0-9a-f]{64})\.lock")
 
 @dataclass(frozen=True)
 class Checked:
-    """An item and what is wrong with it; nothing where every byte is as its manifest says."""
+    """An item and what is wrong with it; an empty text if every byte is as its manifest says."""
 
     item: Item
     damage: str
@@ -48,9 +49,9 @@ def verify(items: Sequence[Item], checks: Mapping[str, Callable[[Path], str]]) -
     Parameters
     ----------
     items : sequence of Item
-        From `contents`; what is of another version, set aside or left over is passed by.
+        From `contents`. Items of another version, set aside or left over are passed by.
     checks : mapping
-        For kinds that are not entries: returns what is wrong with a folder, or nothing.
+        By kind, for data sets' folders: returns what is wrong with a folder, or an empty text.
     """
     for item in items:
         if item.state == "entry":
@@ -61,16 +62,16 @@ def verify(items: Sequence[Item], checks: Mapping[str, Callable[[Path], str]]) -
 
 @dataclass(frozen=True)
 class Removal:
-    """Something to remove.
+    """An item to remove.
 
     Attributes
     ----------
     item : Item
-        What.
+        The item.
     why : str
-        For people.
+        The reason, for people.
     unused_since : float
-        It stays if it was used later than this, in seconds since 1970.
+        The item stays if it was used later than this, in seconds since 1970.
     """
 
     item: Item
@@ -94,9 +95,9 @@ def prunable(
     now : float
         In seconds since 1970.
     older_than : float, optional
-        Also what was not used for so many seconds. Less than an hour is taken at its word.
+        Also items that were not used for so many seconds, less than an hour included.
     keep_bytes : float, optional
-        Also what was used longest ago, until the rest is no larger than this.
+        Also the items used longest ago, until the rest has no more bytes than this.
     """
     recent = now - (RECENT if older_than is None else min(RECENT, older_than))
     removals = [Removal(item, "left by a killed process") for item in items if _left(item, now)]
@@ -124,7 +125,7 @@ def _left(item: Item, now: float) -> bool:
 
 
 def _owner(item: Item) -> Path | None:
-    """Return the entry whose lock guards an item, if one does."""
+    """Return the entry whose lock guards an item; None if no lock does."""
     if item.state not in ("left over", "set aside"):
         return item.path
     guarded = _GUARDED.fullmatch(item.name)
@@ -132,7 +133,7 @@ def _owner(item: Item) -> Path | None:
 
 
 def remove(removal: Removal) -> bool:
-    """Remove something unless it is in use; return whether it is gone.
+    """Remove an item unless it is in use; return whether it is gone.
 
     Raises
     ------
@@ -176,13 +177,13 @@ def _delete(path: Path) -> None:
 
 
 def remove_free_locks(root: Path) -> int:
-    """Remove lock files of entries that are gone and that nobody holds; return how many."""
+    """Remove the lock files that nobody holds and whose entries are gone; return how many."""
     removed = 0
     for path in _globbed(root, "*/.*.lock", "v*/*/.*.lock"):
         entry = _LOCK.fullmatch(path.name)
         if entry and not os.path.lexists(path.with_name(entry[1])):
             with suppress(OSError), locked_if_free(path.with_name(entry[1])):
-                pass  # which takes the file with it
+                pass  # leaving the context removes the file
             removed += not os.path.lexists(path)
     return removed
 
@@ -190,6 +191,6 @@ def remove_free_locks(root: Path) -> int:
 def _globbed(root: Path, *patterns: str) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
-        with suppress(OSError):  # a folder that cannot be read has no lock that could be removed
+        with suppress(OSError):  # no lock can be removed from a folder that cannot be read
             found += root.glob(pattern)
     return found

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,19 @@ from facenet_validate.cache import Cache
 from facenet_validate.commands import progress
 from facenet_validate.datasets.calibration import CalibrationFaces
 from facenet_validate.datasets.faces import AlignedFaces, faces_of
-from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.embedding import embed
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.verdicts import Verdict
-from facenet_validate.metrics.paired import compare_decisions, non_inferiority
-from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
+from facenet_validate.metrics.comparison import frozen_decisions
+from facenet_validate.metrics.paired import non_inferiority
+from facenet_validate.metrics.view2 import evaluate_embeddings
 from facenet_validate.models.quantization.int8 import Calibrated
 from facenet_validate.models.quantization.sensitivity import Sensitivity
 from facenet_validate.models.quantization.tuning import Check, Tuned, loss_between
 
-DELTA = 0.003
-"""Accuracy an INT8 engine may lose, as in gates.toml."""
+PAIRED = "accuracy.paired_drop"
+"""The gate of ``quantize --paired``."""
 
 _SHOWN = 12
 _BATCH = 32
@@ -52,27 +53,20 @@ def cosine_check(
 
 
 def paired_check(
-    calibrated: Calibrated, evaluation: VerificationSet, cache: Cache
+    calibrated: Calibrated, evaluation: VerificationSet, cache: Cache, delta: float
 ) -> Callable[[onnx.ModelProto], Check]:
-    """Return the check that the engine loses no more pairs than INT8 may at FP32's thresholds."""
-    pairs = evaluation
+    """Return the check that the engine loses at most a share `delta` at FP32's thresholds."""
     workers = cpu_identity().cores
-    with progress().stage("aligning evaluation photos") as report:
-        faces = faces_of(
-            pairs.names, pairs.paths, cache, workers=workers, stage=lambda: nullcontext(report)
-        )
+    stage = partial(progress().stage, "aligning evaluation photos")
+    faces = faces_of(evaluation.names, evaluation.paths, cache, workers=workers, stage=stage)
     rows = np.arange(len(faces.names))
-    reference = _embeddings(calibrated.model, faces, rows, "embedding with FP32")
-    before = pair_distances(reference, pairs.left, pairs.right)
-    thresholds = evaluate(before, pairs.same, pairs.folds).thresholds
+    reference = evaluate_embeddings(
+        _embeddings(calibrated.model, faces, rows, "embedding with FP32"), evaluation.pairs
+    )
 
     def check(model: onnx.ModelProto) -> Check:
-        found = _embeddings(model, faces, rows, "checking")
-        after = pair_distances(found, pairs.left, pairs.right)
-        right = [decisions(d, pairs.folds, thresholds) == pairs.same for d in (before, after)]
-        result = non_inferiority(
-            compare_decisions(*right), gate="accuracy.paired_drop", delta=DELTA, alpha=0.01
-        )
+        found = frozen_decisions(reference, _embeddings(model, faces, rows, "checking"))
+        result = non_inferiority(found.paired, gate=PAIRED, delta=delta, alpha=0.01)
         reached = result.verdict is Verdict.PASS
         return Check(reached, None, f"{result.verdict.value}: {result.detail}")
 

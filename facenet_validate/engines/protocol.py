@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from facenet_validate.base.vocabulary import Precision
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facenet_validate.models.prepared import PreparedModel
+
 Scope = Literal["device", "end-to-end"]
 """What a block of work spans: inputs resident on the device, or copied in and out from the host."""
+
+HOST_SCOPES: tuple[Scope, ...] = ("end-to-end",)
+"""What engines on a CPU time: nothing is copied to a device."""
+
+DEVICE_SCOPES: tuple[Scope, ...] = ("device", "end-to-end")
+
+HOST_BOUND = 0.8
+"""Share of device time that launching may take, as trtexec warns."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,64 @@ class Work:
     images: int
     batch: int
     scope: Scope
+
+
+@dataclass(frozen=True)
+class BatchTimes:
+    """How long single batches took, each timed by itself.
+
+    Attributes
+    ----------
+    clock : {"device", "host"}
+        Whose: the device's, inputs resident, between events around each batch; or the host's, from
+        a batch in memory to its embeddings in memory.
+    seconds : ndarray of shape (count,)
+        float64, of each batch.
+    wall_seconds : float
+        Host time of all, synchronised.
+    enqueue_seconds : ndarray of shape (count,) or None
+        float64, host time that each launch took; None where nothing is launched.
+    gpu_memory_bytes : int or None
+        Memory of the GPU that the engine holds; None where it holds none, or does not know.
+    """
+
+    clock: Literal["device", "host"]
+    seconds: NDArray[np.float64]
+    wall_seconds: float
+    enqueue_seconds: NDArray[np.float64] | None = None
+    gpu_memory_bytes: int | None = None
+
+    @property
+    def host_bound(self) -> str:
+        """Reason why these times measure the host, not the device; empty string otherwise."""
+        if self.enqueue_seconds is None:
+            return ""
+        device, enqueue = float(self.seconds.sum()), float(self.enqueue_seconds.sum())
+        if enqueue <= HOST_BOUND * device:
+            return ""
+        return (
+            f"host-bound: launching took {enqueue * 1e3:.2f} ms of {device * 1e3:.2f} ms device "
+            f"time, more than {HOST_BOUND:.0%}; a larger batch or a quieter host would be faster"
+        )
+
+
+@dataclass(frozen=True)
+class ComputedPrecision:
+    """What a loaded engine computes in, as far as its backend tells.
+
+    Attributes
+    ----------
+    source : str
+        Who tells, for people, as ``the engine inspector``.
+    shares : mapping
+        Precision → share of the multiply-adds, 0 to 1; ``unknown`` for those that are not told.
+    untold : str
+        Why the backend tells nothing; empty if it tells.
+    """
+
+    source: str = ""
+    shares: Mapping[str, float] = field(default_factory=dict)
+    untold: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +186,31 @@ class Engine(Protocol):
         ------
         EngineError
             If this backend cannot time that scope.
+        """
+        ...
+
+    def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
+        """Time single batches one by one, by the best clock that this backend has.
+
+        Parameters
+        ----------
+        count : int
+            How many; a 99th percentile needs 1,000.
+
+        Raises
+        ------
+        EngineError
+            As ``work``.
+        """
+        ...
+
+    def computed_precision(self, model: PreparedModel) -> ComputedPrecision:
+        """Return what the loaded engine computes in.
+
+        Parameters
+        ----------
+        model : PreparedModel
+            What the engine is of: layers are known by the names of its nodes.
         """
         ...
 

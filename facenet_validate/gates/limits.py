@@ -12,53 +12,16 @@ from typing import Any
 from facenet_validate.base.errors import BaselineError
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
 from facenet_validate.base.wording import nearest, path_text, quoted
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.document import read_document
 
 SCHEMA = 1
 KEYS = ("schema", "require", "sets", "gates")
 """What the file has at its top level."""
 
-# Limits that a rule needs above a bound: a loss of nothing can never be shown.
-_ABOVE = {
-    "accuracy.paired_drop": 0.0,
-    "accuracy.against_drop": 0.0,
-    "performance.fp32_ratio": 0.0,
-    "performance.stored": 1.0,
-    "performance.stored_ratio": 1.0,
-    "performance.against": 1.0,
-    "performance.self_check": 1.0,
-}
 ANY = "any"
 DATASETS = ("lfw", "synthetic")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-
-GATES: Mapping[str, str] = {
-    "build.problems": "what the parser or the checker complains about",
-    "build.inputs": "build inputs that differ when they are made anew",
-    "build.int8_share": "share of multiply-adds in INT8",
-    "build.half_share": "share of multiply-adds in FP16",
-    "build.size": "size in relation to the FP32 model's file",
-    "contract.signature": "names, dtypes and shapes that differ from the contract",
-    "contract.non_finite": "rows with NaN or infinity",
-    "contract.norm_error_max": "largest |‖e‖ − 1|",
-    "contract.batch_invariance": "largest L2 distance between batch sizes",
-    "contract.order_invariance": "largest L2 distance between orders in a batch",
-    "contract.precision_share": "share of multiply-adds in its precision, by the loaded engine",
-    "contract.half_headroom": "65504 / the largest activation, for FP16",
-    "parity.cosine_min": "smallest row cosine to the reference",
-    "parity.cosine_p1": "1st percentile of row cosines",
-    "parity.cosine_mean": "mean row cosine",
-    "accuracy.acc": "accuracy over ten folds",
-    "accuracy.auc": "area under the ROC curve, pooled",
-    "accuracy.paired_drop": "accuracy lost at the reference's thresholds",
-    "accuracy.against_drop": "accuracy lost to the engine compared with, at its thresholds",
-    "performance.fp32_ratio": "speed in relation to FP32, paired",
-    "performance.stored": "latency in relation to stored sessions",
-    "performance.stored_ratio": "latency / FP32's, in relation to stored sessions",
-    "performance.against": "latency in relation to the engine compared with, paired",
-    "performance.self_check": "latency in relation to another load of itself, paired",
-}
-"""Every gate and what it observes, in the order of reports."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +48,10 @@ class GatesFile:
         keys = [(d, p, t) for d in (ANY, dataset) for p in (ANY, precision) for t in (ANY, target)]
         for key in keys:
             found |= self.tables.get(key, {})
-        return {gate: found[gate] for gate in GATES if gate in found}
+        return {gate: found[gate] for gate in catalogue.names() if gate in found}
 
-    def own(self, dataset: str, precision: str, target: str) -> set[str]:
-        """Return the gates with a limit of this data set's own."""
+    def named_for(self, dataset: str, precision: str, target: str) -> set[str]:
+        """Return the gates with a limit under this data set's name."""
         return {
             gate
             for p in (ANY, precision)
@@ -163,8 +126,8 @@ def _tables(
 
 
 def _check_of_accuracy(path: Path, where: str, limits: Iterable[str]) -> None:
-    """Check that a further set's limits are of accuracy: nothing else is judged on it."""
-    other = next((gate for gate in limits if not gate.startswith("accuracy.")), None)
+    """Check that a further set has limits only of gates that are judged on every set."""
+    other = next((gate for gate in limits if catalogue.row(gate).per != "set"), None)
     if other is not None:
         raise _wrong(
             path,
@@ -186,22 +149,22 @@ def _limits(path: Path, where: str, suites: Any) -> dict[str, float]:
             )
         for gate, limit in gates.items():
             name = f"{suite}.{gate}"
-            if name not in GATES:
-                raise _unknown(path, where, name, tuple(GATES))
-            limits[name] = _limit(path, f"{where}: {name}", name, limit)
+            if name not in catalogue.names():
+                raise _unknown(path, where, name, catalogue.names())
+            limits[name] = _limit(path, f"{where}: {name}", catalogue.row(name), limit)
     return limits
 
 
-def _limit(path: Path, where: str, name: str, limit: Any) -> float:
+def _limit(path: Path, where: str, gate: catalogue.Gate, limit: Any) -> float:
     if isinstance(limit, bool) or not isinstance(limit, int | float):
         raise _wrong(path, f"{where} = {quoted(limit)}, no number.")
     try:
         number = float(limit)
     except OverflowError:
         number = math.inf
-    lowest = _ABOVE.get(name, -math.inf)
+    lowest = -math.inf if gate.above is None else gate.above
     if not lowest < number < math.inf:
-        above = f" above {lowest:g}" if name in _ABOVE else ""
+        above = "" if gate.above is None else f" above {gate.above:g}"
         raise _wrong(path, f"{where} = {quoted(limit)}; expected a finite number{above}.")
     return number
 

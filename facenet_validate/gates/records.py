@@ -118,15 +118,6 @@ def verdict_of(properties: Sequence[tuple[str, Any]]) -> Verdict | None:
     return worst(verdicts) if verdicts else None
 
 
-def merged(known: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts that two workers told, at every depth; of two values the first stands."""
-    found = {**more, **known}
-    for key in known.keys() & more.keys():
-        if isinstance(known[key], Mapping) and isinstance(more[key], Mapping):
-            found[key] = merged(known[key], more[key])
-    return found
-
-
 def _finite(value: float | None) -> float | str | None:
     """JSON has no infinity or NaN, which are written as text, and no numbers of numpy's."""
     if value is None or math.isfinite(value):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class Verdict(StrEnum):
@@ -57,16 +58,33 @@ class GateResult:
     detail: str = ""
 
 
-def at_least(gate: str, observed: float, limit: float, detail: str = "") -> GateResult:
-    """Pass if ``observed >= limit``; fail otherwise, NaN included."""
-    verdict = Verdict.PASS if observed >= limit else Verdict.FAIL
-    return GateResult(gate, verdict, observed, limit, detail=detail)
+@dataclass(frozen=True)
+class Observed:
+    """What a test saw, before a limit is known.
+
+    Attributes
+    ----------
+    gate : str
+        The gate it is for.
+    value : float or None
+        The measured value; None where it cannot be told.
+    detail : str
+        What else the reader should know, or why the value cannot be told.
+    """
+
+    gate: str
+    value: float | None
+    detail: str = ""
 
 
-def at_most(gate: str, observed: float, limit: float, detail: str = "") -> GateResult:
-    """Pass if ``observed <= limit``; fail otherwise, NaN included."""
-    verdict = Verdict.PASS if observed <= limit else Verdict.FAIL
-    return GateResult(gate, verdict, observed, limit, detail=detail)
+def hold(observed: Observed, limit: float, bound: Literal["floor", "ceiling"]) -> GateResult:
+    """Return the result of an observation: NaN fails, and what cannot be told is not evaluated."""
+    gate, value, detail = observed.gate, observed.value, observed.detail
+    if value is None:
+        return not_evaluated(gate, detail, limit)
+    reached = value >= limit if bound == "floor" else value <= limit
+    verdict = Verdict.PASS if reached else Verdict.FAIL
+    return GateResult(gate, verdict, value, limit, detail=detail)
 
 
 def not_evaluated(gate: str, reason: str, limit: float | None = None) -> GateResult:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from facenet_validate.base.errors import BaselineError
+from facenet_validate.base.files import is_regular
 from facenet_validate.benchmarking.baselines import CONFLICT, read_lines
 from facenet_validate.benchmarking.sessions import Session, from_mapping
 
@@ -204,7 +204,7 @@ def _content(path: Path) -> bytes:
     """
     try:
         # Before it is opened, since opening a pipe waits for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not is_regular(path):
             raise BaselineError("this is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAXIMUM_BYTES + 1)

@@ -1,6 +1,6 @@
 """Cluster bootstrap over identities: how much the difference of two engines depends on the people.
 
-Pairs that share a person are not independent, which McNemar's and DeLong's tests take them to be.
+McNemar's and DeLong's tests take pairs to be independent. Pairs that share a person are not.
 Here the people are drawn with replacement, and a pair counts as often as its people were drawn: a
 genuine pair m times for a person drawn m times, an impostor pair m·m′ times (Snijders and Borgatti,
 "Non-parametric standard errors and tests for network statistics", Connections 22 (1999), 161-170;
@@ -57,8 +57,8 @@ def bootstrap_identities(
 ) -> IdentityBootstrap:
     """Resample the people behind the pairs.
 
-    Thresholds stay as they are: they are chosen on nine times as many pairs as they decide, and
-    their own spread is not part of these intervals.
+    Thresholds stay as they are: they are chosen on nine times as many pairs as they decide. Their
+    own spread is not part of these intervals.
 
     Parameters
     ----------
@@ -81,6 +81,30 @@ def bootstrap_identities(
     ------
     ValueError
         If lengths do not fit, or a pair's kind contradicts its identities.
+
+    Examples
+    --------
+    The engine halves its embeddings and loses the impostor pairs at the reference's thresholds. Two
+    people are few: the drop may be 0 or 0.5, as they are drawn.
+
+    >>> from facenet_validate.metrics.view2 import evaluate_embeddings
+    >>> embeddings = np.array([[0.0], [4.0], [10.0], [14.0]])
+    >>> pairs = PairList(
+    ...     left=np.array([0, 1, 2, 1]),
+    ...     right=np.array([1, 2, 3, 2]),
+    ...     same=np.array([True, False, True, False]),
+    ...     folds=np.array([0, 0, 1, 1]),
+    ... )
+    >>> reference, engine = (evaluate_embeddings(e, pairs) for e in (embeddings, embeddings / 2))
+    >>> found = bootstrap_identities(
+    ...     pairs,
+    ...     np.array([0, 0, 1, 1]),
+    ...     reference=reference,
+    ...     engine=engine,
+    ...     frozen=reference.rule.distances(embeddings / 2, pairs),
+    ... )
+    >>> found.drop, found.accuracy, found.auc
+    ((0.0, 0.5), (0.0, 0.0), (0.0, 0.0))
     """
     check_scores(frozen, pairs.same)
     for name, view in (("reference", reference), ("engine", engine)):
@@ -128,7 +152,10 @@ def bootstrap_identities(
 
 
 def _drawn(random: np.random.Generator, replicates: int, people: int) -> NDArray[np.float64]:
-    """Draw as many people as there are, with replacement: how often each, (replicates, people)."""
+    """Draw as many people as there are, with replacement; return how often each was drawn.
+
+    The counts have the shape (replicates, people).
+    """
     draws = random.integers(people, size=(replicates, people))
     draws += np.arange(replicates)[:, None] * people
     counts = np.bincount(draws.ravel(), minlength=replicates * people)
@@ -137,7 +164,7 @@ def _drawn(random: np.random.Generator, replicates: int, people: int) -> NDArray
 
 @dataclass(frozen=True, eq=False)
 class _Ranking:
-    """Where the impostor distances fall among the genuine ones; weights make an AUC of it."""
+    """Where the impostor distances fall among the genuine ones; with weights this gives AUCs."""
 
     order: NDArray[np.intp]
     below: NDArray[np.intp]

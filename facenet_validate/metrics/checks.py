@@ -1,4 +1,4 @@
-"""Embeddings that no metric should be computed from: each refused for what is wrong with it."""
+"""Refuse embeddings that no metric should be computed from, and say what is wrong with them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from facenet_validate.base.errors import EngineError
 from facenet_validate.metrics.arrays import Floats
 
 NORM_TOLERANCE = 0.1
-"""Beyond it embeddings were never normalised. A smaller error is damage (a quantised norm is off by
-1 %): the contract gate fails it, and the metrics still say what it does to the embeddings."""
+"""Error of an L2 norm beyond which embeddings were never normalised. A smaller error is damage (a
+quantised norm is off by 1 %): the contract gate fails it, and the metrics still show its effect."""
 
 COLLAPSE_DISTANCE = 1e-2
-"""L2 distance from the first embedding; photos of one person are tens of times further apart."""
+"""L2 distance from the first embedding. Photos of one person are tens of times further apart."""
 
 
 def check_embeddings(
@@ -35,15 +35,24 @@ def check_embeddings(
     what : str
         Whose embeddings they are, for the message: ``int8 engine``.
     pictures : sequence of str, optional
-        What tells one row's picture from another's, say the digest of its pixels; the names where
-        it is left out. Rows of one picture may agree.
+        Identifies each row's picture, for example by the digest of its pixels. The default is
+        ``names``. Rows of one picture may agree.
 
     Raises
     ------
     EngineError
-        If the array is not two-dimensional, has not one row an image, holds NaN or infinity, has
-        rows whose L2 norm is further than 0.1 from 1, has all rows within an L2 distance of 1e-2
-        though the images differ, or has rows of different pictures that agree in every bit.
+        If the array is not two-dimensional, does not have one row for each image, holds NaN or
+        infinity, has rows whose L2 norm is further than 0.1 from 1, has all rows within an L2
+        distance of 1e-2 though the images differ, or has rows of different pictures that agree in
+        every bit.
+
+    Examples
+    --------
+    >>> check_embeddings(np.eye(2), ["Ann_0001.jpg", "Bob_0001.jpg"], what="int8 engine")
+    >>> broken = np.array([[1.0, 0.0], [np.nan, 1.0]])
+    >>> check_embeddings(broken, ["Ann_0001.jpg", "Bob_0001.jpg"], what="int8 engine")
+    Traceback (most recent call last):
+    facenet_validate...EngineError: int8 engine: 1 of 2 embeddings hold NaN or infinity, ...
     """
     if embeddings.ndim != 2 or not embeddings.size:
         raise EngineError(

@@ -1,7 +1,7 @@
-"""The closest impostor pairs of a whole gallery, exact, without ever holding all pairs.
+"""The closest impostor pairs of a whole gallery: exact, with a small part of the pairs in memory.
 
-Blocks of the Gram matrix in float32 only choose candidates, with a margin no rounding error can
-exceed; every candidate is then measured again in float64, and only that distance counts.
+Blocks of the Gram matrix in float32 only choose candidates, with a margin that no rounding error
+can exceed. Every candidate is measured again in float64, and only that distance counts.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ class People:
         The person in each image, from 0 to I−1.
     images : (I,) intp array
         How many images show each.
+
+    Examples
+    --------
+    >>> people = People(of_image=np.array([0, 0, 1, 2, 1]), images=np.array([2, 2, 1]))
+    >>> people.pairs, [rows.tolist() for rows in people.genuine()]
+    (3, [[0, 2], [1, 4]])
+    >>> people.weights(np.array([0, 0]), np.array([2, 3])).tolist()
+    [0.25, 0.5]
     """
 
     of_image: NDArray[np.intp]
@@ -60,7 +68,8 @@ class Impostors:
     Attributes
     ----------
     limit : float
-        Pairs with a smaller squared L2 distance are here, all of them; infinite if all pairs are.
+        Every impostor pair with a smaller squared L2 distance is here. Infinite if every impostor
+        pair is.
     distances : (M,) float64 array
         Ascending.
     weights : (M,) float64 array
@@ -81,6 +90,16 @@ class Blocks:
     """The gallery's distances in float32, a block of rows at a time.
 
     With h = ‖x‖²/2, the product of (x, −h, 1) and (y, 1, −h′) is −‖x − y‖²/2.
+
+    Examples
+    --------
+    >>> people = People(of_image=np.array([0, 0, 1, 2]), images=np.array([2, 1, 1]))
+    >>> blocks = Blocks.of(np.array([[0.0], [1.0], [4.0], [6.0]]), people)
+    >>> impostors, weight = blocks.below(10.0, thresholds=np.array([5.0]))
+    >>> impostors.distances.tolist(), impostors.first.tolist(), impostors.second.tolist()
+    ([4.0, 9.0], [1, 0], [2, 1])
+    >>> weight.tolist()
+    [1.0]
     """
 
     embeddings: Floats
@@ -107,7 +126,7 @@ class Blocks:
     def below(
         self, limit: float, thresholds: NDArray[np.float64]
     ) -> tuple[Impostors, NDArray[np.float64]]:
-        """Return the impostor pairs below ``limit``, and the weight of those below thresholds."""
+        """Return the impostor pairs below ``limit``; the weight of those below each threshold."""
         of = self.people.of_image
         cut = -max(limit, *thresholds.tolist(), -np.inf) / 2 - self.margin
         weight = np.zeros(len(thresholds))
@@ -131,7 +150,7 @@ class Blocks:
         return impostors, weight
 
     def estimate(self, far: float) -> float:
-        """Guess the distance that a share ``far`` of the impostor pairs lies below, by weight."""
+        """Estimate the distance below which a share ``far`` of the impostors lies, by weight."""
         count = len(self.left)
         rows = np.unique(np.linspace(0, count - 1, min(count, _ROWS)).astype(np.intp))
         of, images = self.people.of_image, self.people.images
@@ -140,7 +159,7 @@ class Blocks:
         weights = (1 / images[of[rows]])[:, None] / images[of][None, :]
         wanted = far * float(weights[impostor].sum())
         closeness, weights = closeness[impostor], weights[impostor]
-        # Image pairs of much photographed people weigh less, so there are more of them.
+        # Image pairs of people with many images weigh less, so more of them make up the weight.
         most = min(closeness.size, int(20 * far * closeness.size) + 1)
         top = np.argpartition(closeness, closeness.size - most)[closeness.size - most :]
         top = top[np.argsort(-closeness[top])]

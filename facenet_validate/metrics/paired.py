@@ -1,8 +1,8 @@
 """Paired comparison of two engines on the same pairs: McNemar, Tango's bound, the gate.
 
-*Lost* are the pairs the reference decides rightly and the engine wrongly, *won* the reverse. All
-other pairs say nothing about a difference, which is why a paired comparison sees so much more than
-two accuracies with their standard errors.
+*Lost* are the pairs that the reference decides rightly and the engine wrongly; *won* are the
+reverse. All other pairs say nothing about a difference. That is why a paired comparison sees much
+smaller differences than two accuracies with their standard errors.
 """
 
 from __future__ import annotations
@@ -55,12 +55,20 @@ def mcnemar_one_sided(lost: int, won: int) -> float:
     Returns
     -------
     float
-        Small where so many lost pairs would be odd for an equal engine; 1 if none is lost.
+        Small where an engine as good as the reference would hardly lose so many pairs; 1 if no
+        pair is lost.
 
     Raises
     ------
     ValueError
         If a count is negative.
+
+    Examples
+    --------
+    Of 10 discordant pairs 9 were lost: 11 of the 1,024 ways in which 10 coins fall are as bad.
+
+    >>> round(1024 * mcnemar_one_sided(lost=9, won=1))
+    11
     """
     check_counts(lost, won, lost + won)
     # The binomial tail as a regularised incomplete beta function.
@@ -98,6 +106,13 @@ def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95)
     ----------
     T. Tango, "Equivalence test and confidence interval for the difference in proportions for the
     paired-sample design", Statistics in Medicine 17 (1998), 891-908.
+
+    Examples
+    --------
+    >>> round(tango_upper_bound(lost=4, won=1, pairs=6000), 5)
+    0.00134
+    >>> round(tango_upper_bound(lost=0, won=0, pairs=6000), 5)
+    0.00045
     """
     check_counts(lost, won, pairs)
     if pairs < 1:
@@ -126,7 +141,14 @@ def tango_upper_bound(lost: int, won: int, pairs: int, confidence: float = 0.95)
 
 
 def compare_counts(lost: int, won: int, pairs: int) -> PairedComparison:
-    """Return the comparison that these counts make; raises as :func:`tango_upper_bound`."""
+    """Return the comparison that these counts make; raises as :func:`tango_upper_bound`.
+
+    Examples
+    --------
+    >>> found = compare_counts(lost=4, won=1, pairs=6000)
+    >>> found.drop, round(found.upper, 5), round(found.p_value, 4)
+    (0.0005, 0.00134, 0.1875)
+    """
     upper = tango_upper_bound(lost, won, pairs)
     return PairedComparison(
         pairs=pairs,
@@ -144,7 +166,7 @@ def compare_decisions(reference_correct: Booleans, engine_correct: Booleans) -> 
     Parameters
     ----------
     reference_correct, engine_correct : (P,) bool array
-        Whether each decided the pair rightly, both at the reference's frozen thresholds: a
+        Whether each decided the pair rightly. Both decide at the reference's frozen thresholds: a
         threshold tuned again for the engine hides a drift of scale.
 
     Returns
@@ -155,6 +177,14 @@ def compare_decisions(reference_correct: Booleans, engine_correct: Booleans) -> 
     ------
     ValueError
         If the arrays are not boolean, one-dimensional, of one length and non-empty.
+
+    Examples
+    --------
+    >>> found = compare_decisions(
+    ...     np.array([True, True, True, False]), np.array([True, False, False, True])
+    ... )
+    >>> found.lost, found.won, found.drop
+    (2, 1, 0.25)
     """
     for correct in (reference_correct, engine_correct):
         if correct.dtype != np.bool_ or correct.ndim != 1 or not correct.size:
@@ -199,6 +229,15 @@ def non_inferiority(
     ------
     ValueError
         If ``delta`` or ``alpha`` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> for lost, won in ((4, 1), (19, 5), (30, 2)):
+    ...     comparison = compare_counts(lost, won, pairs=6000)
+    ...     print(non_inferiority(comparison, gate="accuracy.paired_drop", delta=0.003).verdict)
+    pass
+    inconclusive
+    fail
     """
     check_limits(delta=delta, alpha=alpha)
     if comparison.upper <= delta:
@@ -221,13 +260,27 @@ def non_inferiority(
 
 
 def check_counts(lost: int, won: int, pairs: int) -> None:
-    """Raise ValueError unless these numbers of lost and won pairs can be."""
+    """Raise ValueError unless these numbers of lost and won pairs are possible.
+
+    Examples
+    --------
+    >>> check_counts(lost=4, won=3, pairs=6)
+    Traceback (most recent call last):
+    ValueError: 4 lost and 3 won pairs of 6 cannot be
+    """
     if lost < 0 or won < 0 or lost + won > pairs:
         raise ValueError(f"{lost} lost and {won} won pairs of {pairs} cannot be")
 
 
 def check_limits(**limits: float) -> None:
-    """Raise ValueError unless each value lies strictly between 0 and 1."""
+    """Raise ValueError unless each value lies strictly between 0 and 1.
+
+    Examples
+    --------
+    >>> check_limits(delta=0.003, alpha=1)
+    Traceback (most recent call last):
+    ValueError: alpha must be between 0 and 1, found 1
+    """
     for name, value in limits.items():
         if not 0 < value < 1:
             raise ValueError(f"{name} must be between 0 and 1, found {value}")

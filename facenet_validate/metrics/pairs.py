@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -20,14 +20,25 @@ class PairList:
     same : (P,) bool array
         True for genuine pairs.
     folds : (P,) integer array
-        Fold of each pair, from 0: its position in the pairs file, so that a pair left out moves
-        no other.
+        Fold of each pair, from 0, by the pair's position in the pairs file. A pair that is left
+        out moves no other pair.
 
     Raises
     ------
     ValueError
         If the arrays are not of one length and of these kinds, there is no pair, or a number is
         negative.
+
+    Examples
+    --------
+    >>> pairs = PairList(
+    ...     left=np.array([0, 0, 2]),
+    ...     right=np.array([1, 2, 3]),
+    ...     same=np.array([True, False, True]),
+    ...     folds=np.array([0, 0, 1]),
+    ... )
+    >>> len(pairs), pairs.without(np.array([0])).folds.tolist()
+    (3, [0, 1])
     """
 
     left: Integers
@@ -57,11 +68,18 @@ class PairList:
     def __len__(self) -> int:
         return len(self.left)
 
-    def without(self, rows: Integers) -> PairList:
-        """Return the pairs without some, say known label errors; the others keep their folds.
+    def equals(self, other: PairList) -> bool:
+        """Return whether the other has the same pairs in the same order."""
+        return all(
+            np.array_equal(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)
+        )
 
-        Evaluated, the missing pairs are in no fold's test pairs and in no fold's training pairs,
-        as if the pairs file had never held them.
+    def without(self, rows: Integers) -> PairList:
+        """Return the pairs without some of them, for example known label errors.
+
+        The others keep their folds. An evaluation then uses the missing pairs neither as test
+        pairs nor as training pairs of any fold.
 
         Parameters
         ----------

@@ -49,7 +49,7 @@ class PairShift:
     max_shift : float
         Largest absolute shift.
     flipped : int
-        Pairs decided otherwise than by the reference, at the reference's thresholds.
+        Pairs decided differently from the reference, at the reference's thresholds.
     """
 
     pairs: int
@@ -77,7 +77,13 @@ def row_cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        If the shapes differ, are not two-dimensional or are empty.
+        If the shapes differ, or the arrays are not two-dimensional or are empty.
+
+    Examples
+    --------
+    >>> a, b = np.array([[1.0, 0], [3, 4], [1, 0]]), np.array([[2.0, 0], [4, 3], [0, 0]])
+    >>> row_cosines(a, b).tolist()
+    [1.0, 0.96, -1.0]
     """
     if a.shape != b.shape or a.ndim != 2 or not a.size:
         raise ValueError(f"expected two arrays (rows, dimensions), found {a.shape} and {b.shape}")
@@ -85,7 +91,7 @@ def row_cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
         cosines = np.einsum("ij,ij->i", left, right) / norms
-    # A finite row too long for its norm would otherwise get 0 or a number of no meaning.
+    # A finite row whose norm overflows would otherwise get 0 or a meaningless number.
     usable = np.isfinite(cosines) & np.isfinite(norms)
     return np.where(usable, np.clip(cosines, -1, 1), -1.0)
 
@@ -107,6 +113,13 @@ def compare_embeddings(reference: Floats, engine: Floats) -> Parity:
     ValueError
         As :func:`row_cosines`, or if the reference itself has a row that is zero or not finite:
         that is no fault of the engine.
+
+    Examples
+    --------
+    >>> reference, engine = np.array([[1.0, 0], [3, 4]]), np.array([[1.0, 0], [8, 6]])
+    >>> found = compare_embeddings(reference, engine)
+    >>> found.cosine_min, found.cosine_mean, found.worst_row, found.norm_error_max
+    (0.96, 0.98, 1, 9.0)
     """
     cosines = row_cosines(reference, engine)
     broken = np.flatnonzero(~np.isfinite(reference).all(axis=1) | ~reference.any(axis=1))
@@ -152,6 +165,17 @@ def compare_pairs(
     ------
     ValueError
         As :func:`~facenet_validate.metrics.verification.decisions`.
+
+    Examples
+    --------
+    >>> found = compare_pairs(
+    ...     np.array([1.0, 2.0, 3.0]),
+    ...     np.array([0.5, 1.5, 2.5]),
+    ...     folds=np.array([0, 0, 1]),
+    ...     thresholds=np.array([1.75, 2.25]),
+    ... )
+    >>> found.mean_shift, found.max_shift, found.flipped
+    (-0.5, 0.5, 1)
     """
     check_distances(reference_distances)
     check_length("the engine's distances", engine_distances, reference_distances)
@@ -165,3 +189,14 @@ def compare_pairs(
         max_shift=float(np.abs(shift).max()),
         flipped=int(np.count_nonzero(flipped)),
     )
+
+
+def largest_distance(a: Floats, b: Floats) -> float:
+    """Return the largest L2 distance between rows of two ``(N, D)`` arrays; NaN where a value is.
+
+    Examples
+    --------
+    >>> largest_distance(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[3.0, 4.0], [1.0, 1.0]]))
+    5.0
+    """
+    return float(np.linalg.norm(np.asarray(a, np.float64) - b, axis=1).max())

@@ -33,13 +33,18 @@ class Protocol:
         :func:`with_flips` makes it.
     subtract_mean : bool
         Whether the mean embedding of the training folds is subtracted first. Each pair is then
-        measured once per fold: as a training pair of nine folds, as a test pair of its own.
+        measured once per fold: as a test pair of its own fold, as a training pair of the others.
 
     Raises
     ------
     ValueError
         If the distance is none of these, or the mean is subtracted for squared L2, where it
         cancels.
+
+    Examples
+    --------
+    >>> Protocol("mine", "angle", flip=False, subtract_mean=True).text
+    'angle, no flip, mean of the training folds subtracted'
     """
 
     name: str
@@ -92,6 +97,11 @@ def with_flips(embeddings: Floats, flipped: Floats) -> Floats:
     ------
     ValueError
         If the shapes differ or are not two-dimensional.
+
+    Examples
+    --------
+    >>> with_flips(np.array([[1.0, 0.0]]), np.array([[0.6, 0.8]])).tolist()
+    [[1.0, 0.0, 0.6, 0.8]]
     """
     if embeddings.shape != flipped.shape or embeddings.ndim != 2:
         raise ValueError(
@@ -120,6 +130,20 @@ def training_means(embeddings: Floats, pairs: PairList) -> NDArray[np.float64]:
     ------
     ValueError
         If all pairs are of one fold.
+
+    Examples
+    --------
+    Each fold has one pair, so its mean is the mean of the other fold's two faces:
+
+    >>> embeddings = np.array([[0.0, 0.0], [2.0, 4.0], [6.0, 0.0]])
+    >>> pairs = PairList(
+    ...     left=np.array([0, 0]),
+    ...     right=np.array([1, 2]),
+    ...     same=np.array([True, False]),
+    ...     folds=np.array([0, 1]),
+    ... )
+    >>> training_means(embeddings, pairs).tolist()
+    [[3.0, 0.0], [1.0, 2.0]]
     """
     images, folds = len(embeddings), int(pairs.folds.max()) + 1
     sizes = np.bincount(pairs.folds)
@@ -149,7 +173,7 @@ def distances_at(
     pairs : PairList
     protocol : Protocol
     means : (K, D) float64 array, optional
-        What is subtracted from the embeddings; only for cosine and angle.
+        Subtracted from the embeddings; only for cosine and angle.
 
     Returns
     -------
@@ -159,6 +183,21 @@ def distances_at(
     ------
     ValueError
         As :func:`~facenet_validate.metrics.verification.pair_distances`.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> pairs = PairList(
+    ...     left=np.array([0, 0]),
+    ...     right=np.array([1, 2]),
+    ...     same=np.array([True, False]),
+    ...     folds=np.array([0, 1]),
+    ... )
+    >>> distances_at(embeddings, pairs, PROTOCOLS["plain"]).tolist()
+    [0.0, 2.0]
+    >>> angle = Protocol("angle", "angle", flip=False, subtract_mean=False)
+    >>> distances_at(embeddings, pairs, angle).round(9).tolist()
+    [0.0, 0.5]
     """
     left, right = pairs.left, pairs.right
     if protocol.distance == "squared L2":

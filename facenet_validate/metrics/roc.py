@@ -59,11 +59,6 @@ class RocCurve:
     far: NDArray[np.float64]
     tar: NDArray[np.float64]
 
-    @property
-    def frr(self) -> NDArray[np.float64]:
-        """Share of genuine pairs rejected, (C,); against ``far`` this is the DET curve."""
-        return 1 - self.tar
-
 
 @dataclass(frozen=True, eq=False)
 class Roc:
@@ -75,6 +70,19 @@ class Roc:
         Ascending, in the unit of the distances; accept when ``distance < threshold``.
     genuine, impostor : (K+1,) int64 array
         Genuine and impostor pairs accepted at each threshold; the last entry holds all of them.
+
+    Examples
+    --------
+    >>> roc = Roc.from_pairs(
+    ...     np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([True, True, False, True, False])
+    ... )
+    >>> roc.genuine.tolist(), roc.impostor.tolist()
+    ([0, 1, 2, 2, 3, 3], [0, 0, 0, 1, 1, 2])
+    >>> roc.best_threshold(), round(roc.auc(), 3), round(roc.eer(), 3)
+    (2.5, 0.833, 0.333)
+    >>> point = roc.tar_at_far(0.5)
+    >>> point.tar, point.far, point.threshold
+    (1.0, 0.5, 4.5)
     """
 
     thresholds: NDArray[np.float64]
@@ -113,7 +121,10 @@ class Roc:
         return cls(thresholds, genuine, accepted - genuine)
 
     def best_threshold(self) -> float:
-        """Return the lowest threshold with the most right decisions."""
+        """Return the lowest threshold with the most right decisions.
+
+        Every decision that a threshold can make is tried. There is no grid of steps.
+        """
         # The rejected impostors differ from −impostor by a constant; argmax takes the first.
         return float(self.thresholds[np.argmax(self.genuine - self.impostor)])
 
@@ -127,16 +138,11 @@ class Roc:
         return int(doubled) / (2 * int(self.genuine[-1]) * int(self.impostor[-1]))
 
     def eer(self) -> float:
-        """Return FAR where it equals FRR, on the straight line between the two ROC points."""
-        far = self.impostor / self.impostor[-1]
-        gap = far - (1 - self.genuine / self.genuine[-1])
-        after = int(np.searchsorted(gap, 0))
-        before = after - 1
-        share = -gap[before] / (gap[after] - gap[before])
-        return float(far[before] + share * (far[after] - far[before]))
+        """Return the equal-error rate, as :func:`equal_error_rate`."""
+        return equal_error_rate(self.impostor / self.impostor[-1], self.genuine / self.genuine[-1])
 
     def curve(self) -> RocCurve:
-        """Return the corners of the ROC and DET curves; points on a straight line are left out."""
+        """Return the corners of the ROC; points on a straight line between them are left out."""
         genuine, impostor = np.diff(self.genuine), np.diff(self.impostor)
         # Whole numbers, so that a corner is a corner exactly.
         turns = genuine[1:] * impostor[:-1] != genuine[:-1] * impostor[1:]
@@ -160,6 +166,32 @@ class Roc:
             interval=_clopper_pearson(hits, trials),
             threshold=float(self.thresholds[k]),
         )
+
+
+def equal_error_rate(far: NDArray[np.float64], tar: NDArray[np.float64]) -> float:
+    """Return FAR where it equals the share of genuine pairs rejected, 1 − TAR.
+
+    The ROC is taken as straight between its points.
+
+    Parameters
+    ----------
+    far, tar : (C,) float64 array
+        The ROC, ascending from (0, 0) to (1, 1).
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> equal_error_rate(np.array([0, 0.25, 1]), np.array([0, 0.75, 1]))
+    0.25
+    """
+    gap = far - (1 - tar)
+    after = int(np.searchsorted(gap, 0))
+    before = after - 1
+    share = -gap[before] / (gap[after] - gap[before])
+    return float(far[before] + share * (far[after] - far[before]))
 
 
 def _clopper_pearson(hits: int, trials: int) -> tuple[float, float]:

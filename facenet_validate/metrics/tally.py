@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROUNDING = 1e-9
-"""What sums of weights may be off by; they are added in extended precision."""
+"""Largest error of a sum of weights. The sums are made in extended precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,16 @@ class Tally:
         The identities of each pair: one for genuine pairs, two for impostors.
     sums : (M+1,) float64 array
         Weight of the first 0, 1, … pairs.
+
+    Examples
+    --------
+    >>> tally = Tally.of(
+    ...     np.array([1.0, 2.0, 2.0, 3.0]), np.array([0.5, 1.0, 1.0, 2.0]), np.array([0, 1, 0, 1])
+    ... )
+    >>> tally.sums.tolist()
+    [0.0, 0.5, 1.5, 2.5, 4.5]
+    >>> tally.count(2.5), tally.by_identity(3, identities=2).tolist(), tally.first_beyond(1.0)
+    (3, [1.5, 1.0], 2.0)
     """
 
     distances: NDArray[np.float64]
@@ -47,23 +57,31 @@ class Tally:
         """Return how many pairs lie below a distance."""
         return int(np.searchsorted(self.distances, limit))
 
-    def own(self, count: int, identities: int) -> NDArray[np.float64]:
-        """Return, of each identity, the weight of its pairs among the first ``count``."""
-        weights = self.weights[:count]
-        own = np.zeros(identities)
+    def by_identity(self, count: int, identities: int) -> NDArray[np.float64]:
+        """Return, for each identity, the weight of its pairs among the first ``count`` pairs."""
+        total = np.zeros(identities)
         for of in self.members:
-            own += np.bincount(of[:count], weights, identities)
-        return own
+            total += np.bincount(of[:count], self.weights[:count], identities)
+        return total
 
     def first_beyond(self, weight: float) -> float:
-        """Return the smallest distance that, accepted, makes more than ``weight``; or infinity."""
-        # Of tied pairs the first that is too much has the distance of all of them.
+        """Return the smallest distance at which the pairs accepted weigh more than ``weight``.
+
+        Infinity if all pairs weigh no more.
+        """
+        # Tied pairs share a distance: the first pair that is too much gives it.
         at = int(np.searchsorted(self.sums[1:], weight + ROUNDING, side="right"))
         return float(self.distances[at]) if at < len(self.distances) else math.inf
 
 
 def jackknife_error(left_out: NDArray[np.float64]) -> float:
-    """Return the standard error from the estimates without each identity."""
+    """Return the standard error from the estimates without each identity, (I,).
+
+    Examples
+    --------
+    >>> round(jackknife_error(np.array([0.8, 0.9, 1.0])), 3)
+    0.115
+    """
     deviations = left_out - left_out.mean()
     count = len(left_out)
     return math.sqrt((count - 1) / count * float(deviations @ deviations))

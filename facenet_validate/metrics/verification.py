@@ -79,6 +79,12 @@ def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArr
     ------
     ValueError
         If the shapes do not fit or an index is negative or beyond the last row.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> pair_distances(embeddings, np.array([0, 0]), np.array([0, 1])).tolist()
+    [0.0, 2.0]
     """
     _check_rows(embeddings, left, right)
     distances = np.empty(len(left))
@@ -91,7 +97,14 @@ def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArr
 
 
 def pair_products(embeddings: Floats, left: Integers, right: Integers) -> NDArray[np.float64]:
-    """Return the dot product of each pair, computed in float64; as :func:`pair_distances`."""
+    """Return the dot product of each pair, computed in float64; as :func:`pair_distances`.
+
+    Examples
+    --------
+    >>> embeddings = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> pair_products(embeddings, np.array([0, 0]), np.array([0, 1])).tolist()
+    [1.0, 0.0]
+    """
     _check_rows(embeddings, left, right)
     products = np.empty(len(left))
     for start in range(0, len(left), _CHUNK):
@@ -99,33 +112,6 @@ def pair_products(embeddings: Floats, left: Integers, right: Integers) -> NDArra
         first = embeddings[left[part]].astype(np.float64)
         products[part] = np.einsum("ij,ij->i", first, embeddings[right[part]])
     return products
-
-
-def best_threshold(distances: Floats, same: Booleans) -> float:
-    """Return the lowest of the thresholds with the most right decisions.
-
-    Every decision a threshold can make is tried: the candidates are the midpoints of neighbouring
-    distinct distances, the smallest distance (accept nothing) and the number after the largest
-    (accept everything). No grid of steps is involved.
-
-    Parameters
-    ----------
-    distances : (P,) float array
-        Distances of the training pairs.
-    same : (P,) bool array
-        True for genuine pairs.
-
-    Returns
-    -------
-    float
-        The threshold; accept when ``distance < threshold``.
-
-    Raises
-    ------
-    ValueError
-        As :func:`check_scores`.
-    """
-    return Roc.from_pairs(distances, same).best_threshold()
 
 
 def decisions(distances: Floats, folds: Integers, thresholds: NDArray[np.float64]) -> Booleans:
@@ -148,6 +134,11 @@ def decisions(distances: Floats, folds: Integers, thresholds: NDArray[np.float64
     ------
     ValueError
         If lengths differ, a distance is not finite, or a fold has no threshold.
+
+    Examples
+    --------
+    >>> decisions(np.array([1.0, 1.0]), np.array([0, 1]), np.array([0.8, 1.2])).tolist()
+    [False, True]
     """
     check_distances(distances)
     check_length("folds", folds, distances)
@@ -186,15 +177,33 @@ def evaluate(
     Raises
     ------
     ValueError
-        As :func:`check_scores`; also if folds are fewer than two or not 0 to K−1, or if the
-        training pairs of a fold lack genuine or impostor pairs.
+        As :func:`~facenet_validate.metrics.arrays.check_scores`; also if folds are fewer than two
+        or not 0 to K−1, or if the training pairs of a fold lack genuine or impostor pairs.
+
+    Examples
+    --------
+    Each fold is decided at the other's threshold, 0.6 and 1.2; the last pair is accepted wrongly:
+
+    >>> found = evaluate(
+    ...     np.array([0.4, 2.0, 0.4, 0.8]),
+    ...     np.array([True, False, True, False]),
+    ...     np.array([0, 0, 1, 1]),
+    ... )
+    >>> found.thresholds.round(9).tolist(), found.fold_accuracies.tolist()
+    ([0.6, 1.2], [1.0, 0.5])
+    >>> found.accuracy, found.auc, found.protocol
+    (0.75, 1.0, 'squared L2, no flip, 2 folds by position')
     """
     thresholds = choose_thresholds(distances, same, folds)
-    return evaluate_at(distances, same, folds, thresholds, distance_name=distance_name)
+    correct = decisions(distances, folds, thresholds) == same
+    roc = Roc.from_pairs(distances, same)
+    return scores(roc, correct, folds, thresholds, distance_name=distance_name)
 
 
 def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDArray[np.float64]:
-    """Return, for each fold, :func:`best_threshold` of the pairs of all other folds.
+    """Return, for each fold, the best threshold of the pairs of all other folds.
+
+    The best is that of :meth:`~facenet_validate.metrics.roc.Roc.best_threshold`.
 
     Parameters
     ----------
@@ -211,11 +220,20 @@ def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDA
     ------
     ValueError
         As :func:`evaluate`.
+
+    Examples
+    --------
+    >>> choose_thresholds(
+    ...     np.array([1.0, 4.0, 1.0, 2.0]),
+    ...     np.array([True, False, True, False]),
+    ...     np.array([0, 0, 1, 1]),
+    ... ).tolist()
+    [1.5, 2.5]
     """
     measured = np.atleast_2d(distances)
     for row in measured:
         check_scores(row, same)
-    count = len(_check_folds(folds, measured[0]))
+    count = _check_folds(folds, measured[0])
     orders = np.argsort(measured, axis=1)
     thresholds = np.empty(count)
     for fold in range(count):
@@ -233,35 +251,66 @@ def choose_thresholds(distances: Floats, same: Booleans, folds: Integers) -> NDA
     return thresholds
 
 
-def evaluate_at(
-    distances: Floats,
-    same: Booleans,
+def scores(
+    roc: Roc,
+    correct: Booleans,
     folds: Integers,
     thresholds: NDArray[np.float64],
     *,
     distance_name: str,
 ) -> Verification:
-    """Score pairs at given thresholds, one a fold; otherwise as :func:`evaluate`."""
-    check_scores(distances, same)
-    fold_sizes = _check_folds(folds, distances)
-    right = decisions(distances, folds, thresholds) == same
-    fold_accuracies = np.bincount(folds, weights=right) / fold_sizes
-    pooled = Roc.from_pairs(distances, same)
+    """Return the figures of pairs that are decided.
+
+    Parameters
+    ----------
+    roc : Roc
+        Of all pairs.
+    correct : (P,) bool array
+        Which pairs are decided rightly.
+    folds : (P,) integer array
+        Fold of each pair, 0 to K−1, K ≥ 2; no fold is empty.
+    thresholds : (K,) float64 array
+        What each fold's pairs were decided at.
+    distance_name : str
+        As in :func:`evaluate`.
+
+    Returns
+    -------
+    Verification
+
+    Examples
+    --------
+    >>> roc = Roc.from_pairs(np.array([0.4, 2.0, 0.4, 0.8]), np.array([True, False] * 2))
+    >>> correct = np.array([True, True, True, False])
+    >>> found = scores(
+    ...     roc, correct, np.array([0, 0, 1, 1]), np.array([0.6, 1.2]), distance_name="squared L2"
+    ... )
+    >>> found.accuracy, found.accuracy_std, found.accuracy_se, found.auc
+    (0.75, 0.25, 0.25, 1.0)
+    """
+    accuracies = np.bincount(folds, weights=correct) / np.bincount(folds)
     return Verification(
-        protocol=f"{distance_name}, {len(fold_sizes)} folds by position",
-        accuracy=float(fold_accuracies.mean()),
-        accuracy_std=float(fold_accuracies.std()),
-        accuracy_se=float(fold_accuracies.std(ddof=1) / math.sqrt(len(fold_sizes))),
-        auc=pooled.auc(),
-        eer=pooled.eer(),
-        tar_at_far=tuple(pooled.tar_at_far(target) for target in FAR_TARGETS),
+        protocol=f"{distance_name}, {len(accuracies)} folds by position",
+        accuracy=float(accuracies.mean()),
+        accuracy_std=float(accuracies.std()),
+        accuracy_se=float(accuracies.std(ddof=1) / math.sqrt(len(accuracies))),
+        auc=roc.auc(),
+        eer=roc.eer(),
+        tar_at_far=tuple(roc.tar_at_far(target) for target in FAR_TARGETS),
         thresholds=thresholds,
-        fold_accuracies=fold_accuracies,
+        fold_accuracies=accuracies,
     )
 
 
 def check_folds_known(folds: Integers, thresholds: NDArray[np.float64]) -> None:
-    """Raise ValueError unless each pair's fold has a threshold."""
+    """Raise ValueError unless each pair's fold has a threshold.
+
+    Examples
+    --------
+    >>> check_folds_known(np.array([0, 1, 2]), np.array([1.2, 1.3]))
+    Traceback (most recent call last):
+    ValueError: folds run from 0 to 2, but there are thresholds for folds 0 to 1
+    """
     if folds.size and (folds.min() < 0 or folds.max() >= len(thresholds)):
         raise ValueError(
             f"folds run from {folds.min()} to {folds.max()}, but there are thresholds for folds "
@@ -283,12 +332,12 @@ def _check_rows(embeddings: Floats, left: Integers, right: Integers) -> None:
             )
 
 
-def _check_folds(folds: Integers, distances: Floats) -> NDArray[np.int64]:
-    """Return the size of each fold."""
+def _check_folds(folds: Integers, distances: Floats) -> int:
+    """Return how many folds there are; raise ValueError unless they are 0 to K−1, K ≥ 2."""
     check_length("folds", folds, distances)
     if not np.issubdtype(folds.dtype, np.integer):
         raise ValueError(f"folds must be integers, found {folds.dtype}")
     found = np.unique(folds)
     if len(found) < 2 or not np.array_equal(found, np.arange(len(found))):
         raise ValueError(f"expected at least two folds, numbered from 0, found {found.tolist()}")
-    return np.bincount(folds)
+    return len(found)

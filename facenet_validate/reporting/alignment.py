@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.files import write_whole
+from facenet_validate.reporting.report import AlignmentFacts
 
 if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
@@ -18,7 +19,7 @@ FOLDER = "pictures"
 
 def alignment_facts(
     faces: AlignedFaces, paths: Sequence[Path], report: Path | None
-) -> dict[str, Any]:
+) -> AlignmentFacts:
     """Return how a set was aligned, and draw the photos to look at into the report's folder.
 
     Parameters
@@ -32,22 +33,15 @@ def alignment_facts(
 
     Returns
     -------
-    dict
-        ``aligner``, ``faces_sha256``, the names of photos without a face and with several, and the
-        pictures' names in the report's folder.
+    AlignmentFacts
+        The pictures' names are relative to the report's folder.
 
     Raises
     ------
     SettingsError
         If a picture cannot be written.
     """
-    facts: dict[str, Any] = {
-        "aligner": faces.aligner,
-        "faces_sha256": faces.digest,
-        "undetected": list(faces.undetected),
-        "several_faces": list(faces.several),
-        "pictures": [],
-    }
+    pictures = []
     if report is not None:
         rows = {name: row for row, name in enumerate(faces.names)}
         undetected = [rows[name] for name in faces.undetected]
@@ -63,8 +57,10 @@ def alignment_facts(
             if chosen:
                 file = f"{name}-{faces.digest[:12]}.png"
                 _write(report / FOLDER / file, _sheet(faces, paths, chosen, title))
-                facts["pictures"].append(f"{FOLDER}/{file}")
-    return facts
+                pictures.append(f"{FOLDER}/{file}")
+    return AlignmentFacts(
+        faces.aligner, faces.digest, list(faces.undetected), list(faces.several), pictures
+    )
 
 
 def _rivalry(framing: Framing) -> float:

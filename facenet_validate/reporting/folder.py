@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from facenet_validate.base.files import write_whole
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.files import is_regular, write_whole
 
 FILENAME = "results.json"
 PREVIOUS = "previous"
@@ -141,7 +141,7 @@ def _is_finished(content: bytes) -> bool:
 def _content(path: Path) -> bytes | None:
     try:
         # Before it is opened, since opening a pipe waits for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not is_regular(path):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return path.read_bytes()
     except FileNotFoundError:
@@ -150,3 +150,26 @@ def _content(path: Path) -> bytes | None:
 
 def _is(folder: Path) -> bool:
     return os.path.lexists(folder)
+
+
+def check_report_folder(folder: Path) -> None:
+    """Check that a report could be written, before a run that asks for one.
+
+    Raises
+    ------
+    SettingsError
+        If the folder cannot be made or written to.
+    """
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    probe = folder / f".writable-{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        for one in made:
+            one.rmdir()
+    except OSError as error:
+        raise SettingsError(
+            f"report folder {folder} cannot be written ({error.strerror}). Name another with "
+            "--facenet-report."
+        ) from None

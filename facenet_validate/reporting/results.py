@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from facenet_validate.base.errors import SettingsError
 from facenet_validate.gates.verdicts import SEVERITY, Verdict
+from facenet_validate.reporting.report import EnvironmentFacts, RunReport
 
 SCHEMA = 1
 NOT_RUN = "not run"
@@ -198,24 +195,58 @@ def overall(gates: Sequence[Mapping[str, Any]], *, broken: bool) -> str:
     return "pass"
 
 
-def check_report_folder(folder: Path) -> None:
-    """Check that a report could be written, before a run that asks for one.
+@dataclass(frozen=True)
+class Ending:
+    """A run as it ended.
 
-    Raises
-    ------
-    SettingsError
-        If the folder cannot be made or written to.
+    Attributes
+    ----------
+    report : RunReport
+        What it found and built.
+    results : Results
+        What its tests left.
+    gates : list of dict
+        Every gate of the run, those among them that were not run.
+    exit_status : int
+        Of pytest.
     """
-    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
-    probe = folder / f".writable-{uuid4().hex}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-        for one in made:
-            one.rmdir()
-    except OSError as error:
-        raise SettingsError(
-            f"report folder {folder} cannot be written ({error.strerror}). Name another with "
-            "--facenet-report."
-        ) from None
+
+    report: RunReport
+    results: Results
+    gates: list[dict[str, Any]]
+    exit_status: int
+
+    @property
+    def environment(self) -> EnvironmentFacts:
+        """What the run stood on."""
+        assert self.report.environment is not None
+        return self.report.environment
+
+    @property
+    def verdict(self) -> str:
+        """The overall verdict; errors and interruption make it a fail."""
+        ended = self.results.came_to_its_end(self.exit_status)
+        broken = bool(self.results.errors or self.results.unmet) or not ended
+        return overall(self.gates, broken=broken)
+
+    @property
+    def why_partial(self) -> str:
+        """What was not judged; empty unless the verdict is partial."""
+        return _why_partial(self.gates) if self.verdict == "partial" else ""
+
+
+def _why_partial(gates: list[dict[str, Any]]) -> str:
+    reasons = []
+    stand_ins = {gate["precision"] for gate in gates if gate["recipe_only"]}
+    if "fp16" in stand_ins:
+        reasons.append(
+            "FP16 on a CPU speaks for the recipe, not for an engine (the provider computes most of "
+            "it in FP32)"
+        )
+    if "int8" in stand_ins:
+        reasons.append("INT8 for TensorRT speaks for the recipe, not for an engine (emulated here)")
+    for verdict in ("not evaluated", "not run"):
+        names = sorted({gate["gate"] for gate in gates if gate["verdict"] == verdict})
+        if names:
+            reasons.append(f"{verdict}: {', '.join(names)}")
+    return "; ".join(reasons)

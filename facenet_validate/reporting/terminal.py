@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from facenet_validate.gates.limits import GATES
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.verdicts import format_number
 
 _STYLES = {
@@ -36,7 +36,7 @@ def gate_table(gates: Sequence[Mapping[str, Any]], *, width: int, colour: bool) 
     ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("detail", overflow="fold")
-    order = {gate: place for place, gate in enumerate(GATES)}
+    order = {gate: place for place, gate in enumerate(catalogue.names())}
     sets = list(dict.fromkeys(gate["dataset"] for gate in gates))
 
     def place(gate: Mapping[str, Any]) -> tuple[int, int, str, int]:

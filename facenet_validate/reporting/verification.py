@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from facenet_validate.datasets.lfw import VerificationSet
+    from facenet_validate.datasets.verification_set import VerificationSet
     from facenet_validate.metrics.all_pairs import AllPairsComparison
+    from facenet_validate.metrics.classic import ClassicEvaluation
     from facenet_validate.metrics.view2 import View2
 
 HARDEST = 10
@@ -18,8 +19,14 @@ HARDEST = 10
 
 
 def view2_values(view: View2) -> dict[str, Any]:
-    """Return a View 2 evaluation as JSON has it: figures, thresholds, curves."""
-    scores, curve = view.scores, view.roc.curve()
+    """Return a View 2 evaluation as JSON has it: figures, thresholds, curves.
+
+    ``classic`` holds the figures as the published scripts print them, on a grid of thresholds; it
+    is None where :func:`~facenet_validate.metrics.classic.evaluate_classic` has none.
+    """
+    from facenet_validate.metrics.classic import evaluate_classic
+
+    scores, curve, classic = view.scores, view.roc.curve(), evaluate_classic(view)
     return {
         "protocol": scores.protocol,
         "accuracy": scores.accuracy,
@@ -40,6 +47,21 @@ def view2_values(view: View2) -> dict[str, Any]:
         "thresholds": scores.thresholds.tolist(),
         "fold_accuracies": scores.fold_accuracies.tolist(),
         "roc": {"far": curve.far.tolist(), "tar": curve.tar.tolist()},
+        "classic": None if classic is None else _classic_values(classic),
+    }
+
+
+def _classic_values(classic: ClassicEvaluation) -> dict[str, Any]:
+    return {
+        "accuracy": classic.accuracy,
+        "accuracy_std_over_folds": classic.accuracy_std,
+        "auc": classic.auc,
+        "eer": classic.eer,
+        "val": classic.val,
+        "val_std_over_folds": classic.val_std,
+        "val_far": classic.far,
+        "thresholds": classic.fold_thresholds.tolist(),
+        "fold_accuracies": classic.fold_accuracies.tolist(),
     }
 
 
@@ -139,11 +161,25 @@ def verification_lines(measurements: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for m in measurements:
         where = f"{m.get('precision')} on {m.get('dataset')}"
-        if m["name"] == "paired comparison":
+        if m["name"] == "verification" and "classic" in m:
+            lines.append(_classic_line(m["classic"], where))
+        elif m["name"] == "paired comparison":
             lines.append(_paired_line(m, where))
         elif m["name"] == "all pairs":
             lines += _all_pairs_lines(m, where)
     return lines
+
+
+def _classic_line(classic: dict[str, Any] | None, where: str) -> str:
+    if classic is None:
+        return f"classic, {where}: no figures, a fold lacks genuine or impostor pairs"
+    eer = "none" if classic["eer"] is None else f"{classic['eer']:.5f}"
+    return (
+        f"classic, {where}, as the published scripts print it (a grid of thresholds): accuracy "
+        f"{classic['accuracy']:.5f} ± {classic['accuracy_std_over_folds']:.5f}, AUC "
+        f"{classic['auc']:.5f}, EER {eer}, VAL {classic['val']:.5f} ± "
+        f"{classic['val_std_over_folds']:.5f} at FAR {classic['val_far']:.5f}"
+    )
 
 
 def _paired_line(m: dict[str, Any], where: str) -> str:

@@ -1,20 +1,99 @@
-"""Which names of a test are ours, and which arguments pytest was started with."""
+"""How often a test runs: its parameters are ours, and the gates it judges say which it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-PARAMETERS = (
-    "facenet_precision",
-    "facenet_batch_size",
-    "facenet_set",
-    "facenet_compared_with",
-    "facenet_timed_beside",
-)
-"""Arguments of tests that run once for each of their values."""
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.wording import nearest, quoted
+from facenet_validate.gates import catalogue
+
+if TYPE_CHECKING:
+    from facenet_validate.run.run import Run
+
+COMPARED = ("facenet_comparison", "facenet_timing")
+"""Fixtures that compare the engine with another one, which is their parameter."""
+
+PARAMETERS = ("facenet_precision", "facenet_batch_size", "facenet_set", *COMPARED)
+"""Fixtures whose test runs once for each of their values, in the order of test ids."""
+
+_BESIDE = {"facenet_comparison": "reference", "facenet_timing": "fp32"}
+
+
+def judged_gates(item: pytest.Item) -> tuple[str, ...]:
+    """Return the gates that a test is marked to judge."""
+    marker = item.get_closest_marker("facenet_judges")
+    return () if marker is None else marker.args
+
+
+def parameters_of(item: pytest.Item) -> Mapping[str, Any]:
+    """Return the parameters of a test by name."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def judged_by(item: pytest.Item, run: Run) -> list[dict[str, Any]]:
+    """Return the gates a test is marked to judge, as records name them."""
+    parameters = parameters_of(item)
+    if "facenet_precision" not in parameters:
+        return []
+    judged = {
+        "dataset": parameters.get("facenet_set", run.dataset_name),
+        "precision": parameters["facenet_precision"],
+        "batch": parameters.get("facenet_batch_size"),
+    }
+    return [{"gate": gate, **judged} for gate in judged_gates(item)]
+
+
+def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
+    """Run a test once for each precision, and for what its gates are judged for.
+
+    A test that is marked with the gates it judges runs on further sets, at batch sizes and beside
+    other engines only where one of its gates does, by the catalogue. Without the mark it runs for
+    all of them.
+    """
+    marker = metafunc.definition.get_closest_marker("facenet_judges")
+    rows = None if marker is None else _rows(metafunc.definition.nodeid, marker.args)
+    settings = run.settings
+    values: dict[str, Sequence[Any]] = {"facenet_precision": settings.precisions}
+    if rows is None or any(row.per == "batch" for row in rows):
+        values["facenet_batch_size"] = settings.batch_sizes
+    if rows is None or any(row.per == "set" for row in rows):
+        values["facenet_set"] = run.set_names
+    if rows is None or any(row.beside for row in rows):
+        against = () if settings.against is None else ("against",)
+        values |= {name: (first, *against) for name, first in _BESIDE.items()}
+    for name in PARAMETERS:
+        if name in values and is_ours_in(metafunc, name):
+            metafunc.parametrize(
+                name,
+                values[name],
+                indirect=True,
+                # Tests of one precision, size and set follow each other.
+                scope=None if name in COMPARED else "session",
+                ids=[
+                    f"b{one}" if name == "facenet_batch_size" else str(one) for one in values[name]
+                ],
+            )
+
+
+def _rows(test: str, names: Sequence[str]) -> list[catalogue.Gate]:
+    known = catalogue.names()
+    for name in names:
+        if name not in known:
+            raise SettingsError(
+                f"{test}: facenet_judges names {quoted(name)}, which is no gate."
+                f"{nearest(name, known)} Expected one of {', '.join(known)}."
+            )
+    return [catalogue.row(name) for name in names]
+
+
+def runs_ours(metafunc: pytest.Metafunc) -> bool:
+    """Say whether a test takes a fixture of ours that stands on the run."""
+    return any(is_ours_in(metafunc, name) for name in (*PARAMETERS, "facenet_run"))
 
 
 def is_ours_in(metafunc: pytest.Metafunc, name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from facenet_validate.gates import catalogue
 from facenet_validate.gates.records import (
     GateRecord,
     Subject,
@@ -16,27 +17,16 @@ from facenet_validate.gates.records import (
 )
 from facenet_validate.gates.verdicts import (
     GateResult,
+    Observed,
     Verdict,
-    at_least,
-    at_most,
+    hold,
     not_evaluated,
     worst,
 )
 from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.run.collecting import COMPARED, judged_gates, parameters_of
 from facenet_validate.run.outcomes import running_properties
 from facenet_validate.run.run import Run
-
-_OTHER_COMPARISONS = {
-    "reference": {"accuracy.against_drop"},
-    "against": {"accuracy.paired_drop"},
-}
-"""What a test that compares with the one engine does not judge."""
-
-_OTHER_SPEEDS = {
-    "fp32": {"performance.against"},
-    "against": {"performance.fp32_ratio", "performance.stored", "performance.stored_ratio"},
-}
-"""What a test that times beside the one engine does not judge."""
 
 
 class Gates:
@@ -70,19 +60,29 @@ class Gates:
         self._running = running or (lambda: (properties, 1))
         self._inconclusive = inconclusive
 
-    def at_least(self, gate: str, observed: float, detail: str = "") -> GateResult:
-        """Hold a value against its floor in ``gates.toml``; not evaluated where there is none."""
-        limit = self.limits.get(gate)
-        if limit is None:
-            return self.without_limit(gate, f"measured {observed:.6g} {detail}")
-        return at_least(gate, observed, limit, detail)
+    def hold(self, gate: str, value: float | None, detail: str = "") -> GateResult:
+        """Hold a value against its limit in ``gates.toml``, a floor or a ceiling by the catalogue.
 
-    def at_most(self, gate: str, observed: float, detail: str = "") -> GateResult:
-        """Hold a value against its ceiling in ``gates.toml``; not evaluated where there is none."""
+        Parameters
+        ----------
+        gate : str
+            Its name.
+        value : float or None
+            What was observed; None where it cannot be told, which is *not evaluated*.
+        detail : str
+            What else the reader should know, or why the value cannot be told.
+
+        Returns
+        -------
+        GateResult
+            Not evaluated where there is no limit.
+        """
         limit = self.limits.get(gate)
-        if limit is None:
-            return self.without_limit(gate, f"measured {observed:.6g} {detail}")
-        return at_most(gate, observed, limit, detail)
+        if limit is not None:
+            return hold(Observed(gate, value, detail), limit, catalogue.row(gate).bound)
+        if value is None:
+            return not_evaluated(gate, detail)
+        return self.without_limit(gate, f"measured {value:.6g} {detail}")
 
     def without_limit(self, gate: str, measured: str) -> GateResult:
         """Return a gate that is not evaluated because ``gates.toml`` has no limit for it."""
@@ -108,13 +108,20 @@ class Gates:
         properties, _ = self._running()
         properties.append(measurement_property(name, values))
 
-    def check(self, *results: GateResult, table: str = "") -> None:
-        """Record results and end the test with the worst verdict among them.
+    def check(self, *outcomes: GateResult | Observed, table: str = "") -> None:
+        """Record gates and end the test with the worst verdict among them.
 
         A fail fails the test with one table of gates, and ``table`` below it. Inconclusive and not
         evaluated end it as a skip with their reason and a status of their own; neither counts as
         passed.
+
+        Parameters
+        ----------
+        *outcomes : GateResult or Observed
+            Results, and observations that are held to their limits here. An observation of an
+            optional gate without a limit is left out, unless nothing else is judged.
         """
+        results = self._judged(outcomes)
         failing = {Verdict.FAIL}
         if self._inconclusive == "fail":
             failing.add(Verdict.INCONCLUSIVE)
@@ -145,10 +152,23 @@ class Gates:
         if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
             pytest.skip(f"{verdict}: {reasons}")
 
+    def _judged(self, outcomes: tuple[GateResult | Observed, ...]) -> list[GateResult]:
+        due = [
+            one
+            for one in outcomes
+            if isinstance(one, GateResult)
+            or one.gate in self.limits
+            or not catalogue.row(one.gate).optional
+        ]
+        return [
+            one if isinstance(one, GateResult) else self.hold(one.gate, one.value, one.detail)
+            for one in due or outcomes
+        ]
+
 
 def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool) -> Gates:
     """Return the limits in force for a test, and the recorder of its gates."""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    parameters = parameters_of(item)
     subject = Subject(
         precision=precision,
         target=run.target,
@@ -156,11 +176,14 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         recipe_only=recipe_only,
         batch=parameters.get("facenet_batch_size"),
     )
-    others = _OTHER_COMPARISONS.get(parameters.get("facenet_compared_with", ""), set())
-    others = others | _OTHER_SPEEDS.get(parameters.get("facenet_timed_beside", ""), set())
+    beside = next((parameters[name] for name in COMPARED if name in parameters), "")
     limits = run.limits(subject.dataset, subject.precision)
     return Gates(
-        {gate: limit for gate, limit in limits.items() if gate not in others},
+        {
+            gate: limit
+            for gate, limit in limits.items()
+            if not catalogue.beside_others(gate, beside)
+        },
         subject,
         item.user_properties,
         run.settings.inconclusive,
@@ -168,35 +191,30 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
     )
 
 
-def judged_by(item: pytest.Item, run: Run) -> list[dict[str, Any]]:
-    """Return the gates a test is marked to judge, as records name them."""
-    marker = item.get_closest_marker("facenet_judges")
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    if marker is None or "facenet_precision" not in parameters:
-        return []
-    judged = {
-        "dataset": parameters.get("facenet_set", run.dataset_name),
-        "precision": parameters["facenet_precision"],
-        "batch": parameters.get("facenet_batch_size"),
-    }
-    return [{"gate": gate, **judged} for gate in marker.args]
-
-
 def skip_what_cannot_run(item: pytest.Item, run: Run) -> None:
     """End a test whose engine can be built but not run here: its gates are not evaluated."""
     reason = run.backend.cannot_run
-    if not reason:
+    if not reason or "facenet_engine" not in getattr(item, "fixturenames", ()):
         return
-    marker = item.get_closest_marker("facenet_judges")
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    precision = parameters.get("facenet_precision")
-    if marker is not None and precision is not None:
+    precision, marked = parameters_of(item).get("facenet_precision"), judged_gates(item)
+    if marked and precision is not None:
         gates = gates_for(item, run, precision, recipe_only=False)
-        judged = [gate for gate in marker.args if gate in gates.limits]
+        judged = [gate for gate in marked if gate in gates.limits]
         dataset = gates.subject.dataset
         unlimited = f"{reason}; and no limit in gates.toml for {dataset}"
         gates.check(
             *(not_evaluated(gate, reason, gates.limits[gate]) for gate in judged),
-            *(not_evaluated(gate, unlimited) for gate in (() if judged else marker.args)),
+            *(not_evaluated(gate, unlimited) for gate in (() if judged else marked)),
         )
     pytest.skip(reason)
+
+
+def skip_what_was_not_asked_for(item: pytest.Item, run: Run) -> None:
+    """End a test that runs only where an option is given.
+
+    The option is named by the test's ``facenet_needs`` marker.
+    """
+    for marker in item.iter_markers("facenet_needs"):
+        for name in marker.args:
+            if not getattr(run.settings, name):
+                pytest.skip(f"runs where --facenet-{name.replace('_', '-')} is given")

@@ -15,6 +15,8 @@ import pytest
 from facenet_validate.base.errors import CacheError, DatasetError, FacenetValidateError, ModelError
 from facenet_validate.gates.records import gates_of
 from facenet_validate.reporting.terminal import failure_table
+from facenet_validate.run.collecting import judged_by
+from facenet_validate.run.run import RUN
 
 TRY = pytest.StashKey[int]()
 """How often the test was started."""
@@ -41,6 +43,21 @@ def begin_try(item: pytest.Item) -> None:
     item.session.stash[_RUNNING] = item
     item.stash[TRY] = item.stash.get(TRY, 0) + 1
     item.stash[_FAILED] = False
+
+
+def finish_report(
+    item: pytest.Item, report: pytest.TestReport, call: pytest.CallInfo[None]
+) -> None:
+    """Make a report of a test say what its gates and our errors make of it."""
+    names = getattr(item, "fixturenames", ())
+    if call.excinfo is not None and any(name.startswith("facenet_") for name in names):
+        explain(item, report, call.excinfo.value)
+    hold_to_gates(item, report)
+    # Travels with the report to the controller: other tests' failures are not ours to report.
+    judging = "facenet_gates" in names or bool(gates_of(item.user_properties))
+    vars(report)["facenet"] = judging
+    if judging and not report.passed and RUN in item.config.stash:
+        vars(report)["facenet_judges"] = judged_by(item, item.config.stash[RUN])
 
 
 def hold_to_gates(item: pytest.Item, report: pytest.TestReport) -> None:

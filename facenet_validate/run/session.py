@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from _pytest.junitxml import xml_key
 
-from facenet_validate.gates.records import gates_of, measurements_of, merged
+from facenet_validate.base.errors import FacenetValidateError
+from facenet_validate.base.wording import refusal
+from facenet_validate.gates.records import gates_of, measurements_of
 from facenet_validate.reporting.folder import UNFINISHED, ReportFolder
+from facenet_validate.reporting.report import RunReport
 from facenet_validate.reporting.results import (
     SCHEMA,
     Results,
@@ -19,7 +22,10 @@ from facenet_validate.reporting.results import (
     first_line,
     has_ended,
 )
-from facenet_validate.run.run import RUN, Run, named_report_folder
+from facenet_validate.reporting.summary import report_document, suite_properties, write_summary
+from facenet_validate.run.ending import ending_of, record_sessions, unmet_requirements
+from facenet_validate.run.run import RUN, Run
+from facenet_validate.run.start import named_report_folder
 
 COLLECTED = pytest.StashKey[bool]()
 """Whether this process collected tests of ours."""
@@ -50,6 +56,26 @@ def report_usage_error(config: pytest.Config, message: str) -> None:
             _unfinished()
             | {"finished_at": _now(), "verdict": "fail", "exit_status": status, "errors": [error]}
         )
+
+
+@contextmanager
+def refuse(config: pytest.Config, kind: type[Exception]) -> Iterator[None]:
+    """End what is being done with one line, where a setting, a file or the system refuses it.
+
+    The controlling process reports a run that ended so.
+
+    Parameters
+    ----------
+    kind : exception class
+        What pytest knows the end by.
+    """
+    try:
+        yield
+    except (FacenetValidateError, OSError) as error:
+        message = f"facenet: {refusal(error)}" if isinstance(error, OSError) else str(error)
+        if not hasattr(config, "workerinput"):
+            report_usage_error(config, message)
+        raise kind(message) from None
 
 
 def _unfinished() -> dict[str, Any]:
@@ -180,10 +206,9 @@ class ReportedSession:
         output = getattr(node, "workeroutput", {})
         if (collected := output.get("facenet_collected")) is not None:
             self.results.collected = bool(self.results.collected) or collected
-        if RUN in self.config.stash:
-            known = self.config.stash[RUN].facts
-            for key, value in output.get("facenet_facts", {}).items():
-                known[key] = merged(known.get(key, {}), value)
+        if RUN in self.config.stash and "facenet_report" in output:
+            told = RunReport.from_values(output["facenet_report"])
+            self.config.stash[RUN].report.merge(told)
 
     # -- how it ends -----------------------------------------------------------------------------
 
@@ -209,22 +234,16 @@ class ReportedSession:
             self._judge(run, session)
 
     def _judge(self, run: Run, session: pytest.Session) -> None:
-        from facenet_validate.reporting.summary import (
-            record_sessions,
-            suite_properties,
-            unmet_requirements,
-            verdict_of_run,
-        )
-
         results = self.results
         recorded = record_sessions(run, results, self._exitstatus)
         results.unmet = unmet_requirements(run, results)
-        verdict = verdict_of_run(run, results, self._exitstatus)
+        verdict = ending_of(run, results, self._exitstatus).verdict
         if (verdict == "fail" or not recorded) and has_ended(self._exitstatus):
             self._exitstatus = session.exitstatus = int(pytest.ExitCode.TESTS_FAILED)
         xml = self.config.stash.get(xml_key, None)
         if xml is not None:
-            for name, value in suite_properties(run, results, self._exitstatus).items():
+            ending = ending_of(run, results, self._exitstatus)
+            for name, value in suite_properties(ending).items():
                 xml.add_global_property(name, value)
 
     def finish(self, session: pytest.Session) -> None:
@@ -236,10 +255,8 @@ class ReportedSession:
             if not self._reported:
                 self._folder.put_back()
                 return
-            from facenet_validate.reporting.summary import report_document
-
             run = self.config.stash[RUN]
-            document = report_document(run, self.results, self._exitstatus)
+            document = report_document(ending_of(run, self.results, self._exitstatus))
             self._folder.finish({**self._begun, **document})
         except OSError as error:
             # The terminal's summary is still to come, and with it every other result.
@@ -252,6 +269,4 @@ class ReportedSession:
         """Print the table of gates and the verdict, where tests of ours were to run."""
         run = self.config.stash.get(RUN, None)
         if run is not None and self._ours and runs_tests(self.config):
-            from facenet_validate.reporting.summary import write_summary
-
-            write_summary(terminal, run, self.results, self._exitstatus)
+            write_summary(terminal, ending_of(run, self.results, self._exitstatus))

@@ -1,255 +1,316 @@
-"""Timing of the engine under test, through pytest-benchmark and against stored sessions."""
+"""Timing of the engine under test: beside another engine, and beside stored sessions."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-import pytest
+import numpy as np
+from numpy.typing import NDArray
 
-from facenet_validate.gates.verdicts import GateResult, Verdict, not_evaluated
+from facenet_validate.base.progress import Report
+from facenet_validate.benchmarking.baselines import BaselineStore
+from facenet_validate.benchmarking.gpu import GpuWatch
+from facenet_validate.benchmarking.latency import time_batches
+from facenet_validate.benchmarking.measure import Measurement, Timed, Watch
+from facenet_validate.benchmarking.paired_ratio import PairedRatio, ratio_floor, slow_down
+from facenet_validate.benchmarking.recording import (
+    Measured,
+    identity_of,
+    make_session,
+    provenance_of,
+)
+from facenet_validate.benchmarking.self_check import self_check
+from facenet_validate.benchmarking.sessions import Session, to_mapping
+from facenet_validate.benchmarking.stored_gate import (
+    LATENCY,
+    RELATIVE_LATENCY,
+    Comparison,
+    comparison_table,
+    confirmed,
+    stored_gate,
+)
+from facenet_validate.engines.device.driver import cuda_version
+from facenet_validate.engines.protocol import Engine, Scope, Work
+from facenet_validate.gates import catalogue
+from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
+from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import Run
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from facenet_validate.benchmarking.gpu import GpuWatch
-    from facenet_validate.benchmarking.measure import Measurement, RatioGate, Timed
-    from facenet_validate.benchmarking.self_check import SelfCheck
-    from facenet_validate.benchmarking.sessions import Session
-    from facenet_validate.benchmarking.stored_gate import Comparison
-    from facenet_validate.benchmarking.surroundings import Surroundings
-    from facenet_validate.engines.protocol import Engine, Scope, Work
-
-Other = Literal["fp32", "against"]
-"""What an engine is timed beside: FP32 or ``--facenet-against``'s."""
+TimedBeside = Literal["fp32", "against"]
+"""What an engine is timed beside: FP32, or the engine of ``--facenet-against``."""
 
 _NAMES = {"fp32": "FP32", "against": "the engine of --facenet-against"}
-_STORED = ("performance.stored", "performance.stored_ratio")
+_AGAINST, _FP32_RATIO = "performance.against", "performance.fp32_ratio"
+_STORED = {"performance.stored": LATENCY, "performance.stored_ratio": RELATIVE_LATENCY}
+_SELF_CHECK = "performance.self_check"
 
 
-def _why_disabled(config: pytest.Config) -> str:
-    """Return why pytest-benchmark times nothing; empty if it does."""
-    if config.getoption("benchmark_disable", False):
-        return "benchmarks are disabled (--benchmark-disable)"
-    if getattr(getattr(config, "_benchmarksession", None), "disabled", False):
-        return (
-            "pytest-benchmark takes this for a parallel run and times nothing, as --dist or "
-            "PYTEST_XDIST_WORKER is set; run without"
-        )
-    return ""
-
-
-class Timing:
-    """Times the engine under test and compares it with others and with what was stored.
+@dataclass(frozen=True)
+class Workbench:
+    """What timing takes from its surroundings.
 
     Attributes
     ----------
-    unavailable : str
-        Why engines cannot be timed in this run; empty if they can.
+    engine : Engine
+        The engine under test.
+    other : callable
+        Returns the engine it is timed beside.
+    load : callable
+        Loads the engine under test anew.
+    batch : callable
+        Returns the batch (N, 3, H, H) that is timed.
+    benchmark : callable
+        Returns pytest-benchmark's fixture.
+    surroundings : callable
+        Returns a context that watches the machine.
+    provenance : callable
+        Returns what else a stored session has to say of the engine.
+    command : sequence of str
+        The arguments pytest was started with.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        engine: Engine,
-        others: Mapping[Other, Callable[[], Engine]],
-        load: Callable[[], Engine],
-        batch: Callable[[], NDArray[np.float32]],
-        request: pytest.FixtureRequest,
-        provenance: Mapping[str, str],
-        gates: Gates,
-        watch: Callable[[], GpuWatch | None],
-        stack: ExitStack,
-    ) -> None:
+    engine: Engine
+    other: Callable[[], Engine]
+    load: Callable[[], Engine]
+    batch: Callable[[], NDArray[np.float32]]
+    benchmark: Callable[[], Any]
+    surroundings: Callable[[], AbstractContextManager[Watch]]
+    provenance: Callable[[], Mapping[str, str]]
+    command: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What timing came to.
+
+    Attributes
+    ----------
+    results : tuple of GateResult or Observed
+        Of the gates.
+    measurements : mapping
+        Name → what was measured, for reports.
+    table : str
+        What differs from the stored sessions, as text.
+    """
+
+    results: tuple[GateResult | Observed, ...]
+    measurements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    table: str = ""
+
+
+class Timing:
+    """Times the engine under test and compares it with another one and with what was stored.
+
+    Parameters
+    ----------
+    run : Run
+        Keeps the sessions until its end.
+    bench : Workbench
+        The engines and the machine.
+    beside : {"fp32", "against"}
+        What the engine is timed beside. FP32 is timed alone where it is the engine under test.
+    unavailable : str
+        Why pytest can time nothing in this run; empty if it can.
+    """
+
+    def __init__(self, run: Run, bench: Workbench, beside: TimedBeside, unavailable: str) -> None:
         self._run = run
-        self._engine = engine
-        self._others = others
-        self._load = load
-        self._batch = batch
-        self._request = request
-        self._provenance = provenance
-        self._gates = gates
-        self._watch = watch
-        self._stack = stack
-        self.unavailable = self._why_unavailable()
+        self._bench = bench
+        self.beside = beside
+        self._no_benchmark = unavailable
 
-    def _why_unavailable(self) -> str:
-        config, engine, asked = self._request.config, self._engine.info, self._run.settings.scope
-        if not config.pluginmanager.hasplugin("benchmark"):
-            return "pytest-benchmark is disabled (-p no:benchmark)"
-        if self._run.parallel:
-            return "workers run beside each other (xdist); run without -n to time"
-        if disabled := _why_disabled(config):
-            return disabled
-        if engine.recipe_only and engine.precision == "int8":
-            return "the recipe is for TensorRT and is emulated here"
-        if asked not in ("auto", *self._engine.scopes):
-            scopes = ", ".join(self._engine.scopes)
-            return f"{engine.backend} cannot time the scope {asked}, only {scopes}"
-        return ""
-
-    @property
-    def _scope(self) -> Scope:
-        asked = self._run.settings.scope
-        return self._engine.scopes[0] if asked == "auto" else asked
-
-    def _surroundings(self) -> Surroundings:
-        from facenet_validate.benchmarking.surroundings import Surroundings
-
-        return self._stack.enter_context(Surroundings(self._run.cpu, self._watch()))
-
-    def _stage(self, title: str, unit: str = "quads") -> Callable[[int, int], None]:
-        batch = self._gates.subject.batch
-        precision = self._engine.info.precision
-        return self._stack.enter_context(
-            self._run.progress.stage(f"timing {precision} {title}, batch {batch}, {unit}")
-        )
-
-    def unavailable_beside(self, other: Other) -> str:
-        """Say why the engine cannot be timed beside another; empty if it can."""
-        if self.unavailable or other != "against":
-            return self.unavailable
-        info = self._others[other]().info
-        if info.recipe_only and info.precision == "int8":
-            return f"{_NAMES[other]} is for TensorRT and is emulated here"
-        return ""
-
-    def beside(self, other: Other, gate: RatioGate) -> Speed:
-        """Time the engine in ABBA quads with another until the verdict is in.
-
-        Parameters
-        ----------
-        other : {"fp32", "against"}
-            What it is timed beside. FP32 is timed alone where it is the engine under test.
-        gate : callable
-            Gives the verdict on the ratio of speeds; None asks for no more than the first look.
+    def speed(self, gates: Gates) -> Speed:
+        """Time the engine in ABBA quads beside the other one, and judge by every limit in force.
 
         Raises
         ------
         BaselineError
             If what is stored of this engine cannot be read: before anything is timed.
         """
-        from facenet_validate.benchmarking.baselines import BaselineStore
-        from facenet_validate.benchmarking.measure import Measurement
-        from facenet_validate.benchmarking.recording import identity_of, make_session
+        limits = {
+            gate: limit
+            for gate, limit in gates.limits.items()
+            if catalogue.row(gate).family == "speed"
+        }
+        if reason := self._why_not(beside=True):
+            absent = tuple(not_evaluated(gate, reason, limit) for gate, limit in limits.items())
+            return Speed(absent or (gates.without_limit("performance.stored", reason),))
+        with ExitStack() as stack:
+            return _Session(self._run, self._bench, self.beside, limits, stack).speed(gates)
 
-        batch = self._batch()
-        identity = identity_of(self._engine, self._run.target, len(batch), self._scope)
-        baselines = BaselineStore(self._run.settings.baselines)
-        stored = baselines.load(identity) if other == "fp32" else ()
-        benchmark = self._request.getfixturevalue("benchmark")
-        alone = other == "fp32" and self._engine.info.precision == "fp32"
-        report = self._stage("alone" if alone else f"beside {_NAMES[other]}")
-        work = self._engine.work(batch, self._scope)
-        beside = None if alone else self._others[other]()
-        measurement = Measurement(
-            work,
-            None if beside is None else beside.work(batch, self._scope),
-            self._surroundings(),
-            report,
-            self._run.speed_alpha,
-        )
-        measurement.warm_up()
-        measurement.through(benchmark)
-        verdict = measurement.until_decided(gate)
-        provenance = {**self._provenance}
-        if beside is not None:
-            # The ratio is a matter of both engines.
-            provenance[f"{other}_engine"] = beside.info.digest
-        return Speed(
-            measurement,
-            benchmark,
-            verdict,
-            None if alone else other,
-            partial(make_session, identity=identity, provenance=provenance),
-            stored,
-        )
-
-    def against_itself(self, comparisons: int, limit: float) -> SelfCheck:
-        """Compare two loads of the engine, as often as asked."""
-        from facenet_validate.benchmarking.self_check import self_check
-
-        batch = self._batch()
+    def self_check(self, gates: Gates) -> Speed:
+        """Compare loads of the engine with each other, as often as asked."""
+        limit = gates.limits.get(_SELF_CHECK)
+        if limit is None:
+            return Speed((gates.without_limit(_SELF_CHECK, "not measured"),))
+        if reason := self._why_not():
+            return Speed((not_evaluated(_SELF_CHECK, reason, limit),))
+        batch, scope = self._bench.batch(), scope_of(self._run, self._bench.engine)
 
         @contextmanager
         def load() -> Iterator[Work]:
-            with self._load() as engine:
-                yield engine.work(batch, self._scope)
+            with self._bench.load() as engine:
+                yield engine.work(batch, scope)
 
-        return self_check(
-            comparisons,
-            load,
-            self._surroundings(),
-            self._stage("beside itself", "comparisons"),
-            limit=limit,
-            alpha=self._run.speed_alpha,
+        precision = self._bench.engine.info.precision
+        title = f"timing {precision} beside itself, batch {len(batch)}, comparisons"
+        with self._run.progress.stage(title) as report, self._bench.surroundings() as watch:
+            found = self_check(
+                self._run.settings.self_check,
+                load,
+                watch,
+                report,
+                limit=limit,
+                alpha=self._run.speed_alpha,
+            )
+        return Speed((found.gate(_SELF_CHECK, limit),), {"self-check": found.values()})
+
+    def _why_not(self, *, beside: bool = False) -> str:
+        """Return why the engine cannot be timed; empty if it can."""
+        engine, asked = self._bench.engine, self._run.settings.scope
+        if self._no_benchmark:
+            return self._no_benchmark
+        if reason := _stands_in(engine):
+            return reason
+        if asked not in ("auto", *engine.scopes):
+            scopes = ", ".join(engine.scopes)
+            return f"{engine.info.backend} cannot time the scope {asked}, only {scopes}"
+        if beside and self.beside == "against" and (reason := _stands_in(self._bench.other())):
+            return f"{_NAMES[self.beside]}: {reason}"
+        return ""
+
+
+def _stands_in(engine: Engine) -> str:
+    """Return why an engine's speed says nothing of the engine that will be deployed."""
+    info = engine.info
+    if not info.recipe_only:
+        return ""
+    if info.precision == "int8":
+        return "the recipe is for TensorRT and is emulated here"
+    return f"{info.backend} computes {info.precision} in a higher precision here"
+
+
+def scope_of(run: Run, engine: Engine) -> Scope:
+    """Return what a block spans: what was asked for, else the engine's first scope."""
+    asked = run.settings.scope
+    return engine.scopes[0] if asked == "auto" else asked
+
+
+class _Session:
+    """One timed session of one engine and batch size."""
+
+    def __init__(
+        self,
+        run: Run,
+        bench: Workbench,
+        beside: TimedBeside,
+        limits: Mapping[str, float],
+        stack: ExitStack,
+    ) -> None:
+        self._run = run
+        self._bench = bench
+        self._limits = limits
+        engine, batch = bench.engine, bench.batch()
+        self._batch = batch
+        scope = scope_of(run, engine)
+        self._identity = identity_of(engine, run.target, len(batch), scope)
+        store = BaselineStore(run.settings.baselines)
+        self._stored = store.load(self._identity) if beside == "fp32" else ()
+        self._benchmark = bench.benchmark()
+        alone = beside == "fp32" and engine.info.precision == "fp32"
+        self._beside = None if alone else beside
+        other = None if alone else bench.other()
+        title = "alone" if alone else f"beside {_NAMES[beside]}"
+        report: Report = stack.enter_context(
+            run.progress.stage(f"timing {engine.info.precision} {title}, batch {len(batch)}, quads")
+        )
+        self._provenance = dict(bench.provenance())
+        if other is not None:
+            # The ratio is a matter of both engines.
+            self._provenance[f"{beside}_engine"] = other.info.digest
+        self._measurement = Measurement(
+            engine.work(batch, scope),
+            None if other is None else other.work(batch, scope),
+            stack.enter_context(bench.surroundings()),
+            report,
+            run.speed_alpha,
         )
 
-    def latencies(self) -> dict[str, Any]:
-        """Time single batches and return their percentiles, in milliseconds."""
-        from facenet_validate.benchmarking.latency import time_batches
+    def speed(self, gates: Gates) -> Speed:
+        measurement = self._measurement
+        measurement.warm_up()
+        measurement.through(self._benchmark)
+        ratio = measurement.until_decided(self._judge)
+        stored, table = self._judge_stored()
+        session, timed = self._session(), measurement.timed()
+        self._tell_benchmark(timed, session)
+        values = {**timed.values(), "beside": self._beside, "session": to_mapping(session)}
+        found = {"speed": values}
+        if self._beside != "against":
+            found["latency"] = time_batches(self._bench.engine, self._batch)
+        results: tuple[GateResult, ...] = (*(() if ratio is None else (ratio,)), *stored)
+        if not results:
+            gate = _AGAINST if self._beside == "against" else "performance.stored"
+            results = (gates.without_limit(gate, f"{timed.fps:.1f} images/s"),)
+        return Speed(results, found, table)
 
-        return time_batches(self._engine, self._batch())
+    def _judge(self, ratio: PairedRatio) -> GateResult | None:
+        """Return the verdict on a ratio of speeds; None asks for no more than the first look."""
+        if _AGAINST in self._limits:
+            return slow_down(ratio, gate=_AGAINST, limit=self._limits[_AGAINST])
+        if _FP32_RATIO in self._limits:
+            return ratio_floor(ratio, gate=_FP32_RATIO, floor=self._limits[_FP32_RATIO])
+        return None
 
-    def stored(self, speed: Speed) -> tuple[tuple[GateResult, ...], str]:
-        """Judge a speed by the stored sessions; return the results and a table of what differs.
+    def _session(self, since: int = 0) -> Session:
+        """Return what was measured so far, from a quad on, as it would be stored."""
+        return make_session(self._measurement.timed(since), self._identity, self._provenance)
+
+    def _judge_stored(self) -> tuple[tuple[GateResult, ...], str]:
+        """Judge the speed by the stored sessions; return the results and a table of what differs.
 
         What does not pass is measured again, once, and judged on all blocks together. It fails
-        only if the second measurement fails by itself too: a spell of the machine that nothing
-        told of is in one of them.
+        only if the second measurement fails by itself too: a disturbance that nothing told of is
+        in one of them only.
         """
-        from facenet_validate.benchmarking.recording import Measured
-        from facenet_validate.benchmarking.stored_gate import comparison_table, confirmed
-
-        if speed.beside == "against":
-            self._describe(speed, speed.session())
+        if self._beside == "against":
             return (), ""
-        comparisons = self._compare(speed, speed.session())
+        measurement = self._measurement
+        comparisons = self._compare(self._session())
         decided = (Verdict.PASS, Verdict.NOT_EVALUATED)
         if any(comparison.result.verdict not in decided for comparison in comparisons):
-            before = speed.measurement.again()
-            comparisons = self._compare(speed, speed.session())
-            if not speed.measurement.disturbance:
-                again = self._compare(speed, speed.session(since=before))
+            before = measurement.again()
+            comparisons = self._compare(self._session())
+            if not measurement.disturbance:
+                again = self._compare(self._session(since=before))
                 comparisons = [
                     confirmed(both, second) for both, second in zip(comparisons, again, strict=True)
                 ]
-        session = speed.session()
-        self._describe(speed, session)
-        self._run.measured.append(Measured(session, speed.measurement.disturbance))
-        results = [speed.measurement.unless_disturbed(c.result) for c in comparisons]
+        self._run.measured.append(Measured(self._session(), measurement.disturbance))
+        results = [measurement.unless_disturbed(c.result) for c in comparisons]
         if self._run.settings.update_baselines == "accept":
             note = "a new epoch begins with this session"
             results = [not_evaluated(result.gate, note, result.limit) for result in results]
         return tuple(map(self._missing, results)), comparison_table(comparisons)
 
-    def _compare(self, speed: Speed, session: Session) -> list[Comparison]:
-        from facenet_validate.benchmarking.stored_gate import (
-            LATENCY,
-            RELATIVE_LATENCY,
-            stored_gate,
-        )
-
-        limits = self._gates.limits
+    def _compare(self, session: Session) -> list[Comparison]:
         return [
             stored_gate(
                 session,
-                speed.stored,
+                self._stored,
                 gate=gate,
-                limit=limits[gate],
+                limit=self._limits[gate],
                 quantity=quantity,
                 alpha=self._run.speed_alpha,
             )
-            for gate, quantity in zip(_STORED, (LATENCY, RELATIVE_LATENCY), strict=True)
-            if gate in limits
+            for gate, quantity in _STORED.items()
+            if gate in self._limits
         ]
 
     def _missing(self, result: GateResult) -> GateResult:
@@ -258,67 +319,33 @@ class Timing:
         A GPU runner exists to gate: there, nothing to compare with is a fault of the set-up.
         """
         in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-        settings, backend = self._run.settings, self._run.backend
-        gates = result.gate == "performance.stored" and backend.on_gpu and in_ci
+        settings, required = self._run.settings, self._run.backend.stored_required_in_ci
+        gates = result.gate == "performance.stored" and required and in_ci
         if result.verdict is not Verdict.NOT_EVALUATED or not gates or settings.update_baselines:
             return result
-        given = self._request.config.invocation_params.args
-        command = shlex.join(["pytest", *map(str, given), "--facenet-update-baselines", "missing"])
+        given = map(str, self._bench.command)
+        command = shlex.join(["pytest", *given, "--facenet-update-baselines", "missing"])
         detail = (
             f"{result.detail}; CI is set, so it fails: record five sessions here with {command}"
         )
         return replace(result, verdict=Verdict.FAIL, detail=detail)
 
-    def _describe(self, speed: Speed, session: Session) -> None:
+    def _tell_benchmark(self, timed: Timed, session: Session) -> None:
         """Tell pytest-benchmark's files what a reader of them has to know."""
-        from facenet_validate.benchmarking.sessions import to_mapping
-
-        values = speed.timed.values()
+        values = timed.values()
         for name in ("block_seconds", "surroundings"):
             del values[name]
         about = {**values, "key": session.identity.key, "session": to_mapping(session)}
-        speed.benchmark.extra_info.update(about)
+        self._benchmark.extra_info.update(about)
 
 
-@dataclass(frozen=True)
-class Speed:
-    """A measured speed.
-
-    Attributes
-    ----------
-    measurement : Measurement
-        What took the blocks, and can take more.
-    benchmark : BenchmarkFixture
-        Of pytest-benchmark.
-    verdict : GateResult or None
-        On the ratio to the engine it was timed beside.
-    beside : str or None
-        Which that is.
-    as_session : callable
-        `Timed` → `Session`.
-    stored : tuple of Session
-        What is stored of this engine and of others in the same file.
-    """
-
-    measurement: Measurement
-    benchmark: Any
-    verdict: GateResult | None
-    beside: str | None
-    as_session: Callable[[Timed], Session]
-    stored: tuple[Session, ...]
-
-    @property
-    def timed(self) -> Timed:
-        """What was measured so far."""
-        return self.measurement.timed()
-
-    def session(self, since: int = 0) -> Session:
-        """Return what was measured so far, from a quad on, as it would be stored."""
-        return self.as_session(self.measurement.timed(since))
-
-    def values(self) -> dict[str, Any]:
-        """Return what reports print."""
-        from facenet_validate.benchmarking.sessions import to_mapping
-
-        session = to_mapping(self.session())
-        return {**self.timed.values(), "beside": self.beside, "session": session}
+def provenance_of_run(
+    engine: Engine, model: PreparedModel, run: Run, watch: GpuWatch | None
+) -> dict[str, str]:
+    """Return what a stored session says of an engine: versions, digests, and the GPU's set-up."""
+    found = provenance_of(engine, model.entry.digest, run.settings.baselines)
+    if watch is None:
+        return found
+    clock = watch.facts.application_clock
+    found |= {"driver": watch.facts.driver or "unknown", "cuda": cuda_version()}
+    return found if clock is None else {**found, "application_clock": f"{clock} MHz"}

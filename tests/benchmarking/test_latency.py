@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from functools import partial
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facenet_validate.benchmarking import latency
 from facenet_validate.benchmarking.latency import latencies, time_batches
-from facenet_validate.benchmarking.timing import time_block
-from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.protocol import BatchTimes, Engine
 
 
 def test_latencies_are_percentiles_in_milliseconds() -> None:
@@ -25,33 +21,45 @@ def test_a_99th_percentile_takes_a_thousand_samples(count: int, p99: float | Non
     assert latencies(np.arange(1, count + 1) / 1e3).p99_ms == (p99 and pytest.approx(p99))
 
 
+class _Timed:
+    """An engine of batches that all last as long, and what was asked of it."""
+
+    def __init__(self, seconds: float, **more: Any) -> None:
+        self.asked: list[tuple[int, int]] = []
+        self._seconds, self._more = seconds, more
+
+    def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
+        self.asked.append((len(batch), count))
+        seconds = np.full(count, self._seconds)
+        more = {name: make(count) for name, make in self._more.items()}
+        return BatchTimes(more.pop("clock", "host"), seconds, float(seconds.sum()), **more)
+
+
+def _found(engine: _Timed, images: int = 8) -> dict[str, Any]:
+    return time_batches(cast("Engine", engine), np.zeros((images, 3, 2, 2), np.float32))
+
+
 @pytest.mark.parametrize(("seconds", "batches"), [(0.010, 1000), (0.011, 227), (9.0, 10)])
-def test_a_thousand_batches_or_a_quarter_of_the_time(
-    monkeypatch: pytest.MonkeyPatch, seconds: float, batches: int
-) -> None:
-    monkeypatch.setattr(latency, "time_block", lambda _run: seconds)
-    engine = cast("Engine", SimpleNamespace(run=lambda batch: batch))
-    found: dict[str, Any] = time_batches(engine, np.zeros((8, 3, 2, 2), np.float32))
-    assert (found["batch"], found["batches"]) == (8, batches)
+def test_a_thousand_batches_or_a_quarter_of_the_time(seconds: float, batches: int) -> None:
+    """After one that tells how many there will be."""
+    engine = _Timed(seconds)
+    found = _found(engine)
+    assert engine.asked == [(8, 1), (8, batches)]
+    assert (found["batch"], found["batches"], found["clock"]) == (8, batches, "host")
     assert ("p99_ms" in found) == (batches == 1000)
-    assert found["p50_ms"] == pytest.approx(1e3 * seconds)
+    assert found["p50_ms"] == found["p90_ms"] == pytest.approx(1e3 * seconds)
+    assert not {"enqueue_p50_ms", "host_bound", "gpu_memory_bytes"} & set(found)
 
 
-def test_single_batches_are_timed_by_the_hosts_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every one of them by itself, after one that tells how many there will be."""
-    monkeypatch.setattr(latency, "LATENCY_SECONDS", 0.0)
-    now = 100.0
-    ran = []
-
-    def run(batch: NDArray[np.float32]) -> None:
-        nonlocal now
-        now += 0.002
-        ran.append(len(batch))
-
-    monkeypatch.setattr(latency, "time_block", partial(time_block, clock=lambda: now))
-    engine = cast("Engine", SimpleNamespace(run=run))
-    found = time_batches(engine, np.zeros((1, 3, 2, 2), np.float32))
-    assert found["clock"] == "host"
-    assert found["batches"] == 10
-    assert found["p50_ms"] == found["p90_ms"] == pytest.approx(2.0)
-    assert ran == [1] * 11
+def test_a_devices_clock_tells_what_launching_takes_and_holds() -> None:
+    engine = _Timed(
+        0.002,
+        clock=lambda _: "device",
+        enqueue_seconds=lambda count: np.full(count, 0.0018),
+        gpu_memory_bytes=lambda _: 4096,
+    )
+    found = _found(engine, images=1)
+    assert (found["clock"], found["gpu_memory_bytes"]) == ("device", 4096)
+    assert found["enqueue_p50_ms"] == pytest.approx(1.8)
+    assert found["enqueue_share"] == pytest.approx(0.9)
+    assert found["host_bound"].startswith("host-bound: launching took 1800.00 ms of 2000.00 ms")

@@ -76,7 +76,7 @@ def _report(case: Lfw, before: View2, engine: Rows) -> View2:
     drop = compare_decisions(before.correct, before.rule.correct(frozen, pairs))
     delong_paired(before.distances, after.distances, pairs.same)
     minimum_detectable_drop(drop.lost, drop.won, drop.pairs, delta=0.003)
-    assert len(after.roc.curve().frr) > 2
+    assert len(after.roc.curve().far) > 2
     return after
 
 

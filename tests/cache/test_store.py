@@ -43,10 +43,11 @@ def test_second_request_is_a_hit_and_says_why(tmp_path: Path) -> None:
 
 def test_a_miss_names_what_changed(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    cache.get_or_build("int8", INPUTS, "model.onnx", _write)
-    other = cache.get_or_build("int8", {**INPUTS, "model": "b" * 64}, "model.onnx", _write)
-    assert other.reason == f"miss: model changed ({'a' * 12} → {'b' * 12})"
-    third = cache.get_or_build("int8", {**INPUTS, "recipe": {"bits": 7}}, "model.onnx", _write)
+    inputs = {**INPUTS, "calibration": "a" * 64}
+    cache.get_or_build("int8", inputs, "model.onnx", _write)
+    other = cache.get_or_build("int8", {**inputs, "calibration": "b" * 64}, "model.onnx", _write)
+    assert other.reason == f"miss: calibration changed ({'a' * 12} → {'b' * 12})"
+    third = cache.get_or_build("int8", {**inputs, "recipe": {"bits": 7}}, "model.onnx", _write)
     assert third.reason == "miss: recipe.bits changed (8 → 7)"
 
 

@@ -7,7 +7,8 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from facenet_validate.base.errors import SettingsError
-from facenet_validate.engines.backends import Gpu, choose_backend
+from facenet_validate.engines.backends import choose_backend
+from facenet_validate.engines.device.probe import Gpu
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
             return "1.0"
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr("facenet_validate.engines.backends.find_spec", find_spec)
+    monkeypatch.setattr("facenet_validate.engines.backend.find_spec", find_spec)
     monkeypatch.setattr("facenet_validate.base.versions.metadata.version", version)
     return found
 
@@ -49,14 +50,14 @@ no_pycuda = _gpu(pycuda="pycuda is not installed")
 def test_auto_is_the_cpu_where_tensorrt_is_not_installed(installed: dict[str, str | None]) -> None:
     found = choose_backend("auto", "default", a_gpu)
     assert (found.name, found.why) == ("onnxruntime", "TensorRT is not installed")
-    assert not found.on_gpu
+    assert found.watched_gpu() is None
 
 
 def test_auto_is_tensorrt_where_it_and_a_gpu_are(installed: dict[str, str | None]) -> None:
     installed |= {"tensorrt": "here", "tensorrt_rtx_bindings": "here"}
     found = choose_backend("auto", "default", a_gpu)
     assert (found.name, found.version, found.unavailable) == ("tensorrt", "1.0", "")
-    assert found.builds_plans
+    assert found.artefact_lines("fp16", "engine.plan") == ["plan fp16: engine.plan"]
 
 
 def test_auto_without_a_gpu_is_the_cpu_and_says_why(installed: dict[str, str | None]) -> None:

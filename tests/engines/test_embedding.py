@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import pytest
@@ -20,8 +18,9 @@ from facenet_validate.engines.embedding import (
     largest_cosine_distance,
     sample_rows,
 )
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
-from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo, Work
+from facenet_validate.engines.host_engine import HostEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.models.prepared import PreparedModel
 
 
@@ -45,10 +44,9 @@ class Faces:
         return faces
 
 
-class Engine:
+class Engine(HostEngine):
     """Embeds a face as a vector at an angle its first pixel gives; counts what it ran."""
 
-    scopes: tuple[Scope, ...] = ("end-to-end",)
     input = TensorInfo("input", "float32", ("N", 3, 160, 160))
     output = TensorInfo("embeddings", "float32", ("N", 2))
 
@@ -62,23 +60,7 @@ class Engine:
         angle = batch[:, 0, 0, 0] + np.float32(self.turn)
         return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
-    def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        return map(self.run, batches)
-
-    def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
-        return Work(lambda: None, len(batch), len(batch), scope)
-
     def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 @given(st.integers(1, 40), st.integers(1, 17))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from facenet_validate.base.vocabulary import Precision, Target
-from facenet_validate.engines.onnxruntime import OnnxRuntimeEngine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.models.prepared import PreparedModel
 
 PROPERTIES = {

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.onnxruntime_cuda import OnnxRuntimeCudaEngine
+from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
 from facenet_validate.engines.protocol import EngineInfo
 from tests.models.small_facenet import SIZE, small_facenet
 

@@ -10,7 +10,7 @@ from scipy.stats import multinomial
 
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.paired import compare_counts, non_inferiority
-from facenet_validate.metrics.power import failure_probability, minimum_detectable_drop
+from facenet_validate.metrics.power import GatePower, minimum_detectable_drop
 
 MEASURED = [(5, 5), (4, 1), (0, 0), (55, 55)]
 
@@ -46,7 +46,7 @@ def test_the_gate_fails_the_minimum_detectable_drop_95_times_in_100(
 
 @pytest.mark.parametrize("drop", [0.0, 0.002, 0.004])
 def test_the_probability_of_failing_is_the_simulated_one(drop: float) -> None:
-    exact = failure_probability(drop, 5, 5, 6000, delta=0.003)
+    exact = GatePower.of(5, 5, 6000, delta=0.003).failure_probability(drop)
     share, error = simulated_failures(drop, 5, 5, delta=0.003, trials=20_000)
     assert share == pytest.approx(exact, abs=4 * error)
 
@@ -72,14 +72,14 @@ def test_the_probability_of_failing_is_the_sum_over_all_outcomes(
         if non_inferiority(compare_counts(b, c, pairs), gate="g", delta=delta).verdict
         is Verdict.FAIL
     )
-    exact = failure_probability(drop, lost, won, pairs, delta=delta)
+    exact = GatePower.of(lost, won, pairs, delta=delta).failure_probability(drop)
     assert exact == pytest.approx(literal, abs=1e-8)
 
 
 def test_an_int8_engine_that_loses_half_a_point_is_failed_almost_surely() -> None:
     # Measured on LFW: 4 pairs lost, 1 won; 5 and 5 with another calibration.
-    assert failure_probability(0.005, 4, 1, 6000, delta=0.003) > 0.97
-    assert failure_probability(0.005, 5, 5, 6000, delta=0.003) > 0.96
+    assert GatePower.of(4, 1, 6000, delta=0.003).failure_probability(0.005) > 0.97
+    assert GatePower.of(5, 5, 6000, delta=0.003).failure_probability(0.005) > 0.96
 
 
 def test_without_noise_only_the_budget_counts() -> None:
@@ -105,14 +105,15 @@ def test_too_few_pairs_see_nothing() -> None:
 )
 def test_a_larger_drop_is_failed_more_often(pairs: int, lost: int, won: int, delta: float) -> None:
     drops = np.linspace(0, 1 - (lost + won) / pairs, 12)
-    chances = [failure_probability(d, lost, won, pairs, delta=delta) for d in drops.tolist()]
+    gate = GatePower.of(lost, won, pairs, delta=delta)
+    chances = [gate.failure_probability(drop) for drop in drops.tolist()]
     assert (np.diff(chances) >= -1e-8).all()
     assert -1e-12 <= min(chances) <= max(chances) <= 1 + 1e-12
     smallest = minimum_detectable_drop(lost, won, pairs, delta=delta)
     if smallest is None:
         assert chances[-1] < 0.95
     else:
-        at = failure_probability(smallest + 1e-6, lost, won, pairs, delta=delta)
+        at = gate.failure_probability(smallest + 1e-6)
         assert at >= 0.95 - 1e-9
 
 
@@ -122,6 +123,6 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="power must be between 0 and 1, found 95"):
         minimum_detectable_drop(1, 1, 600, delta=0.001, power=95)
     with pytest.raises(ValueError, match=r"drop must be between 0 and 1\.0, .* found 1\.5"):
-        failure_probability(1.5, 0, 0, 600, delta=0.1)
+        GatePower.of(0, 0, 600, delta=0.1).failure_probability(1.5)
     with pytest.raises(ValueError, match="delta must be at least 0 and below 1, found 3"):
         minimum_detectable_drop(0, 0, 600, delta=3)

@@ -1,11 +1,10 @@
-"""The corners of the ROC and DET curves."""
+"""The corners of the ROC."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from hypothesis import given
-from numpy.typing import NDArray
 
 from facenet_validate.metrics.roc import Roc
 from tests.metrics.test_verification import Scores, lfw_like, scores
@@ -40,13 +39,3 @@ def test_the_area_under_the_corners_is_the_auc() -> None:
     curve = roc.curve()
     assert np.trapezoid(curve.tar, curve.far) == pytest.approx(roc.auc(), abs=1e-12)
     assert len(curve.far) < len(roc.thresholds) / 5
-
-
-def test_the_det_curve_falls_from_one_to_zero() -> None:
-    distances, same, _ = lfw_like()
-    curve = Roc.from_pairs(distances, same).curve()
-    accepted: NDArray[np.bool_] = distances < curve.thresholds[20]
-    assert curve.frr[20] == pytest.approx((~accepted[same]).mean())
-    assert curve.far[20] == pytest.approx(accepted[~same].mean())
-    assert (curve.frr[0], curve.frr[-1]) == (1, 0)
-    assert (np.diff(curve.frr) <= 0).all()

@@ -22,7 +22,6 @@ from facenet_validate.metrics.roc import Roc
 from facenet_validate.metrics.verification import (
     FAR_TARGETS,
     Verification,
-    best_threshold,
     decisions,
     evaluate,
     pair_distances,
@@ -107,7 +106,7 @@ def slow_eer(distances: NDArray[np.float64], same: NDArray[np.bool_]) -> Fractio
 
 @given(scores())
 def test_best_threshold_is_that_of_the_literal_search(case: Scores) -> None:
-    assert best_threshold(*case) == slow_best_threshold(*case)
+    assert Roc.from_pairs(*case).best_threshold() == slow_best_threshold(*case)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +125,8 @@ def test_best_threshold_is_that_of_the_literal_search(case: Scores) -> None:
 )
 def test_best_threshold_by_hand(distances: list[float], same: str, expected: float) -> None:
     labels = np.array([letter == "T" for letter in same])
-    assert best_threshold(np.array(distances, dtype=np.float64), labels) == expected
+    roc = Roc.from_pairs(np.array(distances, dtype=np.float64), labels)
+    assert roc.best_threshold() == expected
 
 
 @given(scores())

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.protocols import PROTOCOLS, Protocol, distances_at, with_flips
-from facenet_validate.metrics.verification import best_threshold, evaluate
+from facenet_validate.metrics.roc import Roc
+from facenet_validate.metrics.verification import evaluate
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 
 Rows = NDArray[np.float64]
@@ -83,7 +84,7 @@ def literal_view_2(
                 for i, j in zip(pairs.left, pairs.right, strict=True)
             ]
         )
-        threshold = best_threshold(distances[train], pairs.same[train])
+        threshold = Roc.from_pairs(distances[train], pairs.same[train]).best_threshold()
         right = (distances < threshold) == pairs.same
         accuracies.append(float(right[~train].mean()))
         thresholds.append(threshold)

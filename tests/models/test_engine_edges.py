@@ -15,7 +15,7 @@ from facenet_validate.cli import main
 from facenet_validate.models.exported.simplification import optimised
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import load_onnx
-from facenet_validate.run.supplied import read_given
+from facenet_validate.run.supplied import read_supplied
 from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
 from tests.models.small_engines import (
     copied,
@@ -86,12 +86,12 @@ def test_the_advice_an_engine_gets_can_be_followed(
     make, changed = ENGINES[name]
     onnx.save(make(), "mine.onnx")
     with pytest.raises(FacenetValidateError) as refusal:
-        read_given(Path("mine.onnx"), "--facenet-engine")
+        read_supplied(Path("mine.onnx"), "--facenet-engine")
     advice = str(refusal.value)
     assert "facenet-validate prepare mine.onnx -o NEW.onnx" in advice
     assert main(["prepare", "mine.onnx", "-o", "NEW.onnx"]) == 0, capsys.readouterr().err
     assert changed in capsys.readouterr().out
-    given = read_given(Path("NEW.onnx"), "--facenet-engine")
+    given = read_supplied(Path("NEW.onnx"), "--facenet-engine")
     assert given.precision == ("fp16" if "FP16" in name else "int8")
     before, after = load_onnx(Path("mine.onnx")), load_onnx(Path("NEW.onnx"))
     onnx.checker.check_model(after, full_check=True)
@@ -127,11 +127,11 @@ def test_the_advice_of_two_outputs_can_be_followed(
     model.graph.output.append(extra)
     onnx.save(model, "mine.onnx")
     with pytest.raises(FacenetValidateError, match=r"2 outputs .*; expected one") as refusal:
-        read_given(Path("mine.onnx"), "--facenet-engine")
+        read_supplied(Path("mine.onnx"), "--facenet-engine")
     advice = str(refusal.value).rstrip(".").partition("facenet-validate ")[2]
     assert advice == "prepare mine.onnx -o NEW.onnx --output embeddings"
     assert main(advice.split()) == 0, capsys.readouterr().err
-    assert read_given(Path("NEW.onnx"), "--facenet-engine").embedding_size == EMBEDDING
+    assert read_supplied(Path("NEW.onnx"), "--facenet-engine").embedding_size == EMBEDDING
 
 
 def test_two_inputs_are_refused_with_what_helps() -> None:
@@ -139,7 +139,7 @@ def test_two_inputs_are_refused_with_what_helps() -> None:
     model.graph.input.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, [1]))
     onnx.save(model, "mine.onnx")
     with pytest.raises(FacenetValidateError, match=r"2 inputs .*; expected one. Export it for inf"):
-        read_given(Path("mine.onnx"), "--facenet-engine")
+        read_supplied(Path("mine.onnx"), "--facenet-engine")
 
 
 @pytest.mark.parametrize("make", [int8_engine, small_facenet], ids=["INT8", "FP32"])
@@ -162,14 +162,14 @@ def test_an_engine_s_recipe_and_names_survive(capsys: pytest.CaptureFixture[str]
     model.metadata_props.add(key="facenet_validate.recipe", value='{"target": "cpu"}')
     onnx.save(model, "mine.onnx")
     assert main(["prepare", "mine.onnx"]) == 0, capsys.readouterr().err
-    assert read_given(Path("mine.engine.onnx"), "--facenet-engine").target == "cpu"
+    assert read_supplied(Path("mine.engine.onnx"), "--facenet-engine").target == "cpu"
 
 
 def test_equal_names_and_a_fixed_batch(capsys: pytest.CaptureFixture[str]) -> None:
     """No runtime loads equal names; they are no reason to refuse an engine."""
     onnx.save(named(fixed_batch(8)(int8_engine()), "same"), "mine.onnx")
     assert main(["prepare", "mine.onnx"]) == 0, capsys.readouterr().err
-    assert read_given(Path("mine.engine.onnx"), "--facenet-engine").precision == "int8"
+    assert read_supplied(Path("mine.engine.onnx"), "--facenet-engine").precision == "int8"
 
 
 def test_a_batch_that_cannot_be_opened_is_refused_with_what_helps(
@@ -218,7 +218,7 @@ def test_bytes_as_faces_are_refused_with_what_helps(capsys: pytest.CaptureFixtur
     cast = helper.make_node("Cast", ["input"], ["faces"], to=TensorProto.FLOAT)
     onnx.save(with_nodes(model, [cast, *model.graph.node]), "mine.onnx")
     with pytest.raises(FacenetValidateError, match=r"UINT8; expected FLOAT.*\(x − 127\.5\) / 128"):
-        read_given(Path("mine.onnx"), "--facenet-engine")
+        read_supplied(Path("mine.onnx"), "--facenet-engine")
 
 
 # --- source models whose sides are open -----------------------------------------------------------
@@ -250,7 +250,7 @@ def test_the_first_convolution_tells_the_colours(
     assert ("interleaved pixels (NHWC)" in said) == interleaved
     if sides and sides[0] == "b" and not interleaved:
         assert main(["prepare", "mine.onnx"]) == 0
-        read_given(Path("mine.prepared.onnx"), "--facenet-engine")
+        read_supplied(Path("mine.prepared.onnx"), "--facenet-engine")
 
 
 @pytest.mark.parametrize("sides", [["b", 1, 32, 32], ["b", 4, "h", "w"], ["b", "n"]])
@@ -266,4 +266,4 @@ def test_what_a_runtime_optimised_keeps_its_operators() -> None:
     """ONNX Runtime's optimiser at its basic level leaves standard operators: a usual engine."""
     onnx.save(optimised(fixed_batch(8)(int8_engine()), "mine"), "mine.onnx")
     assert main(["prepare", "mine.onnx", "-o", "NEW.onnx"]) == 0
-    assert read_given(Path("NEW.onnx"), "--facenet-engine").precision == "int8"
+    assert read_supplied(Path("NEW.onnx"), "--facenet-engine").precision == "int8"

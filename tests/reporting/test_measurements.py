@@ -132,7 +132,7 @@ def test_a_gate_takes_numpy_s_numbers(number: Any) -> None:
     subject = Subject("int8", "cpu", "lfw", False)
     gates = Gates({"parity.cosine_min": 0.5}, subject, properties, "warn")
     try:
-        gates.check(gates.at_least("parity.cosine_min", number(1)))
+        gates.check(gates.hold("parity.cosine_min", number(1)))
     except Exception as error:
         pytest.fail(f"{type(error).__name__}: {error}")
     (record,) = gates_of(properties)

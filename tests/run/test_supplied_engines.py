@@ -22,7 +22,7 @@ from facenet_validate.base.errors import FacenetValidateError
 from facenet_validate.cli import main
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.run import Run
-from facenet_validate.run.supplied import read_given
+from facenet_validate.run.supplied import read_supplied
 from tests.models.exported.exporter_styles import fixed_batch
 from tests.models.small_engines import (
     constant,
@@ -294,13 +294,13 @@ def test_an_engine_that_repeats_is_refused_and_the_node_named(name: str, tmp_pat
     path = tmp_path / "mine.onnx"
     onnx.save(REPEATING[name](), path)
     with pytest.raises(FacenetValidateError, match=r"'.*endless.*'.*repeats") as refusal:
-        read_given(path, "--facenet-engine")
+        read_supplied(path, "--facenet-engine")
     assert name.split(maxsplit=1)[0] in str(refusal.value)
 
 
 def test_an_engine_may_choose(tmp_path: Path) -> None:
     onnx.save(_with(_branch(None)), tmp_path / "mine.onnx")
-    assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
+    assert read_supplied(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
 
 
 @pytest.mark.parametrize(
@@ -314,13 +314,13 @@ def test_equal_names_in_branches_are_no_reason_to_refuse(
 
     Two branches may use the same names, which runtimes load.
     """
-    from facenet_validate.engines.runnable import check_runs
+    from facenet_validate.engines.onnxruntime.backend import OnnxRuntime
     from facenet_validate.models.passes import has_equal_names
 
     onnx.save(_equal_in_branches(*names), tmp_path / "mine.onnx")
     assert has_equal_names(_equal_in_branches(*names)) == equal
-    assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
-    check_runs(tmp_path / "mine.onnx", "onnxruntime", 32, 16)
+    assert read_supplied(tmp_path / "mine.onnx", "--facenet-engine").precision == "int8"
+    OnnxRuntime("1", "a test").check_runs(tmp_path / "mine.onnx", 32, 16)
 
 
 @pytest.mark.parametrize("option", ["--facenet-engine", "--facenet-against"])
@@ -441,14 +441,14 @@ def test_what_prepare_makes_of_an_engine_is_judged_and_keeps_the_contract(
 def test_the_size_of_an_engine_counts_each_file_of_its_weights_once(
     prepared: PreparedModel, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    from facenet_validate.engines.builds import given_artefact
-    from facenet_validate.engines.built import graph_facts
+    from facenet_validate.engines.build_facts import graph_facts
+    from facenet_validate.engines.supplied import supplied_artefact
 
     path = tmp_path / "mine.onnx"
     onnx.save(copied(prepared_onnx), path, save_as_external_data=True, location="mine.weights")
     weights = (tmp_path / "mine.weights").stat().st_size
     assert weights > 90e6
-    facts = graph_facts(given_artefact(path, "fp32", prepared), prepared)
+    facts = graph_facts(supplied_artefact(path, "fp32", prepared), prepared)
     assert facts.size == path.stat().st_size + weights
 
 
@@ -551,7 +551,7 @@ def test_an_engine_that_is_something_else(name: str, option: str, tmp_path: Path
     file, make, says = (FILES | ENGINES_ONLY | NOT_FILES)[name]
     make(tmp_path / file)
     with pytest.raises(FacenetValidateError) as refusal:
-        read_given(tmp_path / file, option)
+        read_supplied(tmp_path / file, option)
     said = str(refusal.value)
     assert says in said
     assert f"{option}: {tmp_path / file}" in said
@@ -612,7 +612,7 @@ def test_endings_may_be_in_capitals(
     assert "would take it" in capsys.readouterr().out
     arguments = ["--cache", str(tmp_path / "cache"), "-o", str(tmp_path / "out.onnx")]
     assert main(["prepare", str(path), *arguments]) == 0
-    assert read_given(path, "--facenet-engine").precision == "fp32"
+    assert read_supplied(path, "--facenet-engine").precision == "fp32"
     before = model_digest(path)
     (tmp_path / "w").write_bytes(bytes((tmp_path / "w").stat().st_size))
     assert model_digest(path) != before
@@ -652,7 +652,7 @@ def test_a_plan_that_is_none_says_what_it_is(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FacenetValidateError) as refusal:
-        read_given(tmp_path / name, "--facenet-engine")
+        read_supplied(tmp_path / name, "--facenet-engine")
     assert says in str(refusal.value)
     assert "begins with b'ftrt', not with b'ftrt'" not in str(refusal.value)
     assert "looks like a TensorRT plan" not in str(refusal.value)
@@ -673,7 +673,7 @@ def test_an_onnx_graph_of_another_ending_is_to_be_called_onnx(
     assert "--facenet-engine" not in said
     if Path(name).suffix in (".plan", ".engine", ".trt"):
         with pytest.raises(FacenetValidateError, match=r"which must be called \.onnx"):
-            read_given(tmp_path / name, "--facenet-engine")
+            read_supplied(tmp_path / name, "--facenet-engine")
 
 
 def test_a_graph_as_text_goes_round_in_no_circle(
@@ -682,7 +682,7 @@ def test_a_graph_as_text_goes_round_in_no_circle(
     path = tmp_path / "mine.pbtxt"
     path.write_text("node { name: 'x' op: 'Const' }")
     with pytest.raises(FacenetValidateError, match="as_text=False") as refusal:
-        read_given(path, "--facenet-engine")
+        read_supplied(path, "--facenet-engine")
     assert main(["prepare", str(path)]) == 2
     said = capsys.readouterr().err
     assert "--facenet-model" not in str(refusal.value) + said
@@ -692,35 +692,35 @@ def test_an_empty_file_is_called_empty(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "mine.onnx"
     path.touch()
     with pytest.raises(FacenetValidateError, match="it is empty"):
-        read_given(path, "--facenet-engine")
+        read_supplied(path, "--facenet-engine")
     assert main(["prepare", str(path)]) == 2
     assert "it is empty" in capsys.readouterr().err
 
 
 def test_half_precision_inside_is_no_reason(tmp_path: Path) -> None:
     onnx.save(half_engine(float_edges=True), tmp_path / "mine.onnx")
-    assert read_given(tmp_path / "mine.onnx", "--facenet-engine").precision == "fp16"
+    assert read_supplied(tmp_path / "mine.onnx", "--facenet-engine").precision == "fp16"
 
 
 def test_weights_beside_an_engine_are_its_digest_whatever_it_is_called(
     prepared: PreparedModel, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     """Another engine's embeddings would be taken from the cache."""
-    from facenet_validate.engines.builds import given_artefact
+    from facenet_validate.engines.supplied import supplied_artefact
 
     path = tmp_path / "mine.engine-graph"
     onnx.save(copied(prepared_onnx), path, "protobuf", save_as_external_data=True, location="w")
-    before = given_artefact(path, "fp32", prepared).digest
+    before = supplied_artefact(path, "fp32", prepared).digest
     with (tmp_path / "w").open("r+b") as file:
         file.write(bytes(64))
-    assert given_artefact(path, "fp32", prepared).digest != before
+    assert supplied_artefact(path, "fp32", prepared).digest != before
 
 
 def test_a_weight_shared_by_two_names_is_one_file(
     prepared: PreparedModel, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    from facenet_validate.engines.builds import given_artefact
-    from facenet_validate.engines.built import graph_facts
+    from facenet_validate.engines.build_facts import graph_facts
+    from facenet_validate.engines.supplied import supplied_artefact
 
     path, model = tmp_path / "mine.onnx", copied(prepared_onnx)
     onnx.save(model, path, save_as_external_data=True, location="w")
@@ -730,7 +730,7 @@ def test_a_weight_shared_by_two_names_is_one_file(
             if entry.key == "location":
                 entry.value = "./w"
     path.write_bytes(model.SerializeToString())
-    facts = graph_facts(given_artefact(path, "fp32", prepared), prepared)
+    facts = graph_facts(supplied_artefact(path, "fp32", prepared), prepared)
     assert facts.size == path.stat().st_size + (tmp_path / "w").stat().st_size
     assert numpy_helper.to_array(prepared_onnx.graph.initializer[0]).nbytes
 

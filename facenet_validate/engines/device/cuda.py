@@ -12,12 +12,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.backends import Gpu
-from facenet_validate.engines.device.driver import (
-    DriverCalls,
-    compute_capability,
-    why_no_device,
-)
+from facenet_validate.engines.device.driver import DriverCalls, why_no_device
 from facenet_validate.engines.device.interface import (
     Device,
     DeviceBuffer,
@@ -28,15 +23,8 @@ from facenet_validate.engines.device.interface import (
     Stream,
 )
 
-__all__ = ["CudaDevice", "gpu", "open_device", "why_no_device", "why_no_pycuda"]
-
 _NON_BLOCKING = 1
 """``CU_STREAM_NON_BLOCKING``: no hidden order with the default stream."""
-
-
-def gpu() -> Gpu:
-    """Return how the GPU of this machine is asked."""
-    return Gpu(why_no_device, compute_capability, why_no_pycuda)
 
 
 def why_no_pycuda() -> str:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from facenet_validate.base.digests import file_digest, short
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
-from facenet_validate.engines.backends import BackendName, PlanBackend
-from facenet_validate.engines.builds import Artefact
-from facenet_validate.engines.built import BuildFacts, remade_inputs
+from facenet_validate.engines.artefacts import Artefact
+from facenet_validate.engines.build_facts import BuildFacts, remade_inputs
 from facenet_validate.models.prepared import PreparedModel
 
 if TYPE_CHECKING:
     from facenet_validate.engines.device.interface import GpuIdentity
+    from facenet_validate.engines.supplied import SuppliedEngine
     from facenet_validate.engines.tensorrt.inspection import CompiledLayer
     from facenet_validate.engines.tensorrt.library import Library
     from facenet_validate.engines.tensorrt.options import BuildOptions
@@ -31,7 +31,7 @@ _PRECISIONS: dict[str, Precision] = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "i
 
 def plan_artefact(
     graph: Artefact,
-    backend: BackendName,
+    library: Library,
     options: BuildOptions,
     cache: Cache,
     gpu: GpuIdentity | None,
@@ -47,7 +47,6 @@ def plan_artefact(
     """
     from facenet_validate.engines.tensorrt.plans import cached_plan
 
-    library = _library(backend)
     plan = cached_plan(
         library,
         graph.graph,
@@ -67,12 +66,41 @@ def plan_artefact(
         f"{graph.recipe}; plan of {library.name} {library.version}, which took "
         f"{plan.seconds:.1f} s to build",
         plan.entry.reason,
-        given=graph.given,
+        supplied=graph.supplied,
     )
 
 
-def given_plan(
-    path: Path, precision: Precision, backend: BackendName, gpu: GpuIdentity | None
+def read_supplied_plan(path: Path) -> SuppliedEngine | None:
+    """Return what a plan's file tells; None for a file that is no plan.
+
+    Raises
+    ------
+    EngineError
+        If it is no whole plan, or not what the cache wrote.
+    """
+    from facenet_validate.engines.supplied import SuppliedEngine
+    from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
+    from facenet_validate.engines.tensorrt.validity import is_plan, read_header
+
+    if not is_plan(path):
+        return None
+    header, kept = read_header(path), kept_plan(path)
+    if kept is None:
+        return SuppliedEngine(path, None, None, header.backend, header.version)
+    (faces,), (rows,) = kept.report.inputs, kept.report.outputs
+    return SuppliedEngine(
+        path,
+        precision_of(kept.report),
+        None,
+        header.backend,
+        header.version,
+        faces.shape[-1],
+        rows.shape[-1],
+    )
+
+
+def supplied_plan(
+    path: Path, precision: Precision, library: Library, gpu: GpuIdentity | None
 ) -> Artefact:
     """Take a plan that was built elsewhere, once its header says that it can be loaded here.
 
@@ -84,14 +112,16 @@ def given_plan(
     from facenet_validate.engines.tensorrt.plans import kept_plan
     from facenet_validate.engines.tensorrt.validity import explain_plan
 
-    header = explain_plan(path, _library(backend), gpu=gpu)
+    header = explain_plan(path, library, gpu=gpu)
     kept = kept_plan(path)
     digest = file_digest(path) if kept is None else kept.entry.digest
     where = "elsewhere" if kept is None else "here"
     recipe = f"plan of {header.backend} {header.version}, built {where} and given by its path"
     if header.note:
         recipe += f"; {header.note}"
-    return Artefact(path, digest, path, digest, precision, recipe, "given by the user", given=True)
+    return Artefact(
+        path, digest, path, digest, precision, recipe, "given by the user", supplied=True
+    )
 
 
 def read_plan(artefact: Artefact) -> bytes:
@@ -115,10 +145,10 @@ def read_plan(artefact: Artefact) -> bytes:
     return content
 
 
-def plan_facts(artefact: Artefact, model: PreparedModel, backend: BackendName) -> BuildFacts:
+def plan_facts(artefact: Artefact, model: PreparedModel, library: Library) -> BuildFacts:
     """Return the facts of a plan: of its parsed network and its compiled layers.
 
-    A given plan tells nothing before a device has loaded it, unless it lies in a cache.
+    A supplied plan tells nothing before a device has loaded it, unless it lies in a cache.
     """
     from facenet_validate.engines.tensorrt.build import parsed_report
     from facenet_validate.engines.tensorrt.plans import kept_plan, parser_bytes
@@ -130,7 +160,7 @@ def plan_facts(artefact: Artefact, model: PreparedModel, backend: BackendName) -
     if artefact.path == artefact.graph:
         return _kept_facts(plan)
     graph = parser_bytes(artefact.graph, artefact.graph_digest)
-    again = parsed_report(_library(backend), graph)
+    again = parsed_report(library, graph)
     remade, differing = remade_inputs(artefact, model)
     return replace(
         _kept_facts(plan),
@@ -183,9 +213,3 @@ def loaded_shares(layers: Sequence[CompiledLayer], model: PreparedModel) -> dict
 def _shares(by_type: Mapping[str, int]) -> dict[str, float]:
     total = max(sum(by_type.values()), 1)
     return {_PRECISIONS.get(kind, kind): count / total for kind, count in by_type.items()}
-
-
-def _library(backend: BackendName) -> Library:
-    from facenet_validate.engines.tensorrt.library import find_library
-
-    return find_library(cast("PlanBackend", backend))

@@ -37,7 +37,7 @@ BUILD_VERSION = 2
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """A plan and how it came about.
 
     Attributes
@@ -77,7 +77,7 @@ def build_plan(
     *,
     timing_cache: bytes | None = None,
     progress: Report | None = None,
-) -> Built:
+) -> BuildResult:
     """Build a strongly typed plan; what is in which precision is the graph's to say.
 
     Parameters
@@ -128,7 +128,7 @@ def build_plan(
         plan = bytes(memory)
         kept_timings = bytes(timings.serialize()) if timings is not None else None
     layers = layers_from_log(messages.layers)
-    return Built(
+    return BuildResult(
         plan,
         kept_timings,
         report,
@@ -171,17 +171,15 @@ def _configured(
     module = library.module
     config = builder.create_builder_config()
     for profile in options.profiles:
-        _add_profile(builder, network, config, (profile.minimum, profile.optimum, profile.maximum))
+        _add_profile(builder, network, config, profile)
     if options.workspace_bytes is not None:
         config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     if options.optimization_level is not None:
         config.builder_optimization_level = options.optimization_level
-    if library.features.tf32 and not options.tf32:
+    if library.features.tf32:
         config.clear_flag(module.BuilderFlag.TF32)
     # The list of compiled layers, with types, is only there with all details.
     config.profiling_verbosity = module.ProfilingVerbosity.DETAILED
-    if options.compute_capabilities:
-        _set_compute_capabilities(library, config, options.compute_capabilities)
     if hasattr(module.BuilderFlag, "REQUIRE_USER_ALLOCATION"):
         # RTX otherwise may allocate while it runs, which a CUDA graph cannot capture.
         config.set_flag(module.BuilderFlag.REQUIRE_USER_ALLOCATION)
@@ -214,27 +212,6 @@ def _add_profile(
         profile.set_shape(tensor.name, smallest, usual, largest)
     if config.add_optimization_profile(profile) < 0:
         raise EngineError(f"the optimisation profile {batches} was not taken.")
-
-
-def _set_compute_capabilities(
-    library: Library, config: trt.IBuilderConfig, wanted: tuple[str, ...]
-) -> None:
-    if not library.features.compute_capabilities:
-        raise EngineError(
-            f"{library.name} {library.version} builds for the GPU at hand; compute capabilities "
-            f"{', '.join(wanted)} can be named to TensorRT for RTX only."
-        )
-    known = library.module.ComputeCapability.__members__
-    rtx: Any = config  # these two are RTX's own, which the stubs of TensorRT do not have
-    rtx.num_compute_capabilities = len(wanted)
-    for index, name in enumerate(wanted):
-        member = "CURRENT" if name == "current" else f"SM{name.replace('.', '')}"
-        if member not in known or not rtx.set_compute_capability(known[member], index):
-            numbers = (n.removeprefix("SM") for n in known if n.startswith("SM"))
-            raise EngineError(
-                f"{library.name} {library.version} does not build for compute capability {name}. "
-                f"Expected some of {', '.join(f'{n[:-1]}.{n[-1]}' for n in numbers)}, or current."
-            )
 
 
 def _set_timing_cache(

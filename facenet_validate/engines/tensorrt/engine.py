@@ -15,15 +15,23 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.blocks import ReplayTimes, repetitions
+from facenet_validate.engines.blocks import repetitions
 from facenet_validate.engines.device.interface import Device, Graph
-from facenet_validate.engines.protocol import EngineInfo, Scope, Work
+from facenet_validate.engines.protocol import (
+    DEVICE_SCOPES,
+    BatchTimes,
+    ComputedPrecision,
+    EngineInfo,
+    Scope,
+    Work,
+)
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer
 
 if TYPE_CHECKING:
     from facenet_validate.engines.tensorrt.library import Library
+    from facenet_validate.models.prepared import PreparedModel
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class TensorRtEngine(Closing):
         If TensorRT does not take the plan, it breaks the contract or memory does not suffice.
     """
 
-    scopes: tuple[Scope, ...] = ("device", "end-to-end")
+    scopes: tuple[Scope, ...] = DEVICE_SCOPES
 
     def __init__(
         self,
@@ -181,7 +189,7 @@ class TensorRtEngine(Closing):
         count = repetitions(block_of, self._clock)
         return Work(partial(block_of, count), count * len(batch), len(batch), scope)
 
-    def replays(self, batch: NDArray[np.float32], count: int) -> ReplayTimes:
+    def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
         """Time replays one by one, as trtexec does.
 
         Parameters
@@ -220,7 +228,13 @@ class TensorRtEngine(Closing):
             stream.synchronize()
             wall = clock() - begin
             device = np.array([stop.seconds_since(start) for start, stop in events])
-        return ReplayTimes(device, enqueue, wall)
+        return BatchTimes("device", device, wall, enqueue, self.memory_bytes)
+
+    def computed_precision(self, model: PreparedModel) -> ComputedPrecision:
+        """Return what the compiled layers compute in, as the engine inspector lists them."""
+        from facenet_validate.engines.tensorrt.artefacts import loaded_shares
+
+        return ComputedPrecision("the engine inspector", loaded_shares(self.layers(), model))
 
     def layers(self) -> list[CompiledLayer]:
         """Return the compiled layers, as the engine inspector lists them."""

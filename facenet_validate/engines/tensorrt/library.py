@@ -8,13 +8,12 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.backends import MODULES, PlanBackend
 from facenet_validate.engines.tensorrt.log import forwarding_logger
+from facenet_validate.engines.tensorrt.packages import MODULES, NAMES, PlanBackend
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-NAMES: dict[PlanBackend, str] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT for RTX"}
 _INSTALL: dict[PlanBackend, str] = {
     "tensorrt": (
         "Install TensorRT 10 or later: pip install 'facenet-validate[tensorrt]'. Its libraries "

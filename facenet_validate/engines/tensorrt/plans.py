@@ -16,7 +16,7 @@ from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.cache.manifest import MANIFEST, Manifest, verified
 from facenet_validate.engines.device.interface import GpuIdentity
-from facenet_validate.engines.tensorrt.build import BUILD_VERSION, Built, build_plan
+from facenet_validate.engines.tensorrt.build import BUILD_VERSION, BuildResult, build_plan
 from facenet_validate.engines.tensorrt.inspection import CompiledReport
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.network import NetworkReport
@@ -100,11 +100,11 @@ def cached_plan(
         timings = _Timings(cache, library, options, inputs["gpu"])
         known = timings.read()
         graph = parser_bytes(onnx_path, onnx_digest)
-        built = build_plan(library, graph, options, timing_cache=known, progress=progress)
-        path.write_bytes(built.plan)
-        path.with_name(LOG).write_text(built.log)
-        path.with_name(FACTS).write_text(json.dumps(_facts(built, inputs), indent=1))
-        timings.write(built.timing_cache, known)
+        result = build_plan(library, graph, options, timing_cache=known, progress=progress)
+        path.write_bytes(result.plan)
+        path.with_name(LOG).write_text(result.log)
+        path.with_name(FACTS).write_text(json.dumps(_facts(result, inputs), indent=1))
+        timings.write(result.timing_cache, known)
 
     return _plan(cache.get_or_build("plan", inputs, PLAN, build))
 
@@ -168,7 +168,7 @@ def plan_inputs(
     EngineError
         If the plan would be bound to a GPU and there is none.
     """
-    bound = not library.features.compute_capabilities or options.for_this_gpu
+    bound = not library.features.compute_capabilities
     if bound and gpu is None:
         raise EngineError(
             f"{library.name} {library.version} builds a plan for the GPU at hand, and there is "
@@ -193,13 +193,13 @@ def _library(library: Library) -> dict[str, str]:
     }
 
 
-def _facts(built: Built, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(result: BuildResult, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "network": built.report.to_json(),
-        "compiled": built.compiled.to_json() if built.compiled else None,
-        "seconds": round(built.seconds, 3),
-        "messages": list(built.messages),
-        "parse_messages": list(built.parse_messages),
+        "network": result.report.to_json(),
+        "compiled": result.compiled.to_json() if result.compiled else None,
+        "seconds": round(result.seconds, 3),
+        "messages": list(result.messages),
+        "parse_messages": list(result.parse_messages),
         "inputs": inputs,
     }
 
@@ -227,7 +227,7 @@ class _Timings:
             "library": _library(self.library),
             "platform": platform_text(),
             "gpu": self.gpu,
-            "tf32": self.options.tf32,
+            "tf32": False,
             "optimization_level": self.options.optimization_level,
         }
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.backends import PlanBackend
 from facenet_validate.engines.device.interface import GpuIdentity
-from facenet_validate.engines.tensorrt.library import NAMES, Library
+from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.log import listening
+from facenet_validate.engines.tensorrt.packages import NAMES, PlanBackend
 from facenet_validate.engines.tensorrt.plans import kept_manifest
 from facenet_validate.models.file_kinds import kind_by_content
 

@@ -19,7 +19,7 @@ from facenet_validate.engines.tensorrt.network import (
     describe_network,
     parse_network,
 )
-from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan, precision_of
 from facenet_validate.models.network import int8_share, multiply_adds
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
@@ -169,7 +169,7 @@ def test_a_graph_is_parsed_whatever_its_names_and_wherever_its_weights(
         rtx,
         path,
         model_digest(path),
-        BuildOptions((Profile.up_to(2),)),
+        BuildOptions((2,)),
         Cache(tmp_path / "cache"),
         precision="int8",
         gpu=None,

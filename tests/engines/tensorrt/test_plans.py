@@ -12,9 +12,10 @@ import pytest
 from facenet_validate.base.digests import file_digest, inputs_digest
 from facenet_validate.base.errors import EngineError
 from facenet_validate.cache import Cache, Entry
+from facenet_validate.engines.backend import BuildRequest
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.library import Library, describe_library
-from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import (
     Plan,
     cached_plan,
@@ -26,7 +27,7 @@ from facenet_validate.models.quantization.precision import to_fp16
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT
 from tests.models.small_facenet import small_facenet
 
-OPTIONS = BuildOptions((Profile.up_to(8),))
+OPTIONS = BuildOptions((8,))
 H200 = GpuIdentity("NVIDIA H200", "9.0", 132, 150_000_000_000)
 L4 = GpuIdentity("NVIDIA L4", "8.9", 58, 24_000_000_000)
 
@@ -125,10 +126,8 @@ def test_a_damaged_plan_is_built_again(rtx: Library, graph: Path, cache: Cache) 
 
 def test_a_miss_names_what_changed(rtx: Library, graph: Path, cache: Cache) -> None:
     _plan(rtx, graph, cache)
-    larger = _plan(rtx, graph, cache, BuildOptions((Profile.up_to(16),)))
+    larger = _plan(rtx, graph, cache, BuildOptions((16,)))
     assert larger.entry.reason == "miss: options.profiles changed ([[1, 8, 8]] → [[1, 16, 16]])"
-    ada = replace(OPTIONS, compute_capabilities=("8.9",))
-    assert "options.compute_capabilities changed" in _plan(rtx, graph, cache, ada).entry.reason
     newer = replace(rtx, version="1.8.0.1")
     assert "library.version changed" in _plan(newer, graph, cache).entry.reason
     # Two versions in turn do not take each other's plans, nor lose their own.
@@ -155,12 +154,20 @@ def test_another_parser_is_another_plan() -> None:
     assert len(keys) == 2
 
 
-def test_a_plan_of_rtx_is_not_bound_to_a_gpu_unless_asked_to(rtx: Library) -> None:
+def test_a_plan_of_rtx_is_not_bound_to_a_gpu(rtx: Library) -> None:
     assert plan_inputs(rtx, "a", OPTIONS, H200)["gpu"] is None
-    current = replace(OPTIONS, compute_capabilities=("current",))
-    assert plan_inputs(rtx, "a", current, H200)["gpu"]["compute_capability"] == "9.0"
-    with pytest.raises(EngineError, match="for the GPU at hand, and there is none"):
-        plan_inputs(rtx, "a", current, None)
+
+
+def test_the_options_of_a_key_are_those_of_earlier_versions() -> None:
+    """Two were options once: without them no plan of an earlier version would be found."""
+    options = BuildOptions.of(BuildRequest((1, 64), workspace_mib=2, optimization_level=4))
+    assert options.inputs() == {
+        "profiles": [[1, 1, 1], [1, 64, 64]],
+        "workspace_bytes": 2097152,
+        "optimization_level": 4,
+        "tf32": False,
+        "compute_capabilities": [],
+    }
 
 
 def test_a_plan_of_tensorrt_is_bound_to_its_gpu(graph: Path, cache: Cache) -> None:
@@ -181,7 +188,7 @@ def test_timings_are_kept_for_the_next_build_on_the_same_gpu(graph: Path, cache:
     assert stored.read_bytes() == b"timings A conv"
     # Nothing new is timed: what is stored stays.
     keeping = _NeverReplaces(cache.root)
-    again = _plan(library, graph, keeping, BuildOptions((Profile.up_to(4),)), gpu=H200)
+    again = _plan(library, graph, keeping, BuildOptions((4,)), gpu=H200)
     assert module.configs[-1].given_timings == b"timings A conv"
     assert again.messages == ("warning: a warning of the builder",)
     _plan(library, graph, cache, gpu=L4)
@@ -202,7 +209,7 @@ def test_a_damaged_timing_cache_is_as_good_as_none(graph: Path, cache: Cache) ->
     _plan(library, graph, cache, gpu=H200)
     (stored,) = cache.root.glob("**/timing.cache")
     stored.write_bytes(b"timings A conw")
-    again = _plan(library, graph, cache, BuildOptions((Profile.up_to(4),)), gpu=H200)
+    again = _plan(library, graph, cache, BuildOptions((4,)), gpu=H200)
     assert not again.entry.hit
     (stored,) = (p for p in cache.root.glob("**/timing.cache") if ".replaced" not in str(p))
     assert stored.read_bytes() == b"timings A conv"

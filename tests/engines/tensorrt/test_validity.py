@@ -14,7 +14,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.tensorrt.build import build_plan
 from facenet_validate.engines.tensorrt.library import Features, Library, describe_library
-from facenet_validate.engines.tensorrt.options import BuildOptions, Profile
+from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.validity import PlanHeader, explain_plan, is_plan
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT, ILogger, Severity
 
@@ -24,7 +24,7 @@ L4 = GpuIdentity("NVIDIA L4", "8.9", 58, 24_000_000_000)
 
 @pytest.fixture(scope="module")
 def plan_bytes(rtx: Library, graphs: Mapping[str, onnx.ModelProto]) -> bytes:
-    options = BuildOptions((Profile.up_to(8),))
+    options = BuildOptions((8,))
     return build_plan(rtx, graphs["fp16"].SerializeToString(), options).plan
 
 

@@ -11,7 +11,7 @@ import onnx
 
 from facenet_validate.base.digests import file_digest
 from facenet_validate.base.errors import ModelError
-from facenet_validate.engines.builds import Artefact, fp16_graph
+from facenet_validate.engines.artefacts import Artefact, fp16_graph
 from facenet_validate.models.network import precision_shares
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.sources import onnx_size
@@ -98,7 +98,7 @@ def remade_inputs(artefact: Artefact, model: PreparedModel) -> tuple[str, tuple[
     differing : tuple of str
         What came out differently.
     """
-    if artefact.given:
+    if artefact.supplied:
         return "", ()
     digest = file_digest(artefact.graph)
     stored = () if digest == artefact.graph_digest else ("the graph's file",)

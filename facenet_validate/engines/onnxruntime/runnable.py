@@ -16,7 +16,13 @@ FACES = 2
 """Grey faces in the batch it is tried with; not one, which a fixed batch might happen to be."""
 
 
-def check_runs(path: Path, backend: str, image_size: int, embedding_size: int) -> None:
+def check_runs(
+    path: Path,
+    backend: str,
+    session_of: Callable[[Path, Any], Any],
+    image_size: int,
+    embedding_size: int,
+) -> None:
     """Load an engine and run one batch of grey faces.
 
     Nothing is optimised, which takes a tenth of the time. An engine that does not run so is tried
@@ -26,8 +32,10 @@ def check_runs(path: Path, backend: str, image_size: int, embedding_size: int) -
     ----------
     path : Path
         The ONNX graph.
-    backend : {"onnxruntime", "onnxruntime-cuda"}
-        What is to run it.
+    backend : str
+        What is to run it, for messages.
+    session_of : callable
+        Opens a session of a file at a level of optimisation.
     image_size, embedding_size : int
         What the graph says that it reads and gives.
 
@@ -43,7 +51,7 @@ def check_runs(path: Path, backend: str, image_size: int, embedding_size: int) -
     shape: tuple[int, ...] = ()
     for level in (levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL):
         try:
-            session = _OPENED[backend](path, level)
+            session = session_of(path, level)
             (value,) = session.get_inputs()
             shape = np.asarray(session.run(None, {value.name: faces})[0]).shape
             break
@@ -56,29 +64,6 @@ def check_runs(path: Path, backend: str, image_size: int, embedding_size: int) -
             f"engine {path}: gives {list(shape)} for {FACES} faces; expected "
             f"[{FACES}, {embedding_size}], as its output says. Export it again."
         )
-
-
-def _on_cpu(path: Path, level: Any) -> Any:
-    import onnxruntime as ort
-
-    from facenet_validate.engines.onnxruntime import opened
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = level
-    return opened(path, options, providers=["CPUExecutionProvider"])
-
-
-def _on_cuda(path: Path, level: Any) -> Any:
-    from facenet_validate.engines.onnxruntime_cuda import cuda_session
-
-    return cuda_session(path, level=level)
-
-
-_OPENED: dict[str, Callable[[Path, Any], Any]] = {
-    "onnxruntime": _on_cpu,
-    "onnxruntime-cuda": _on_cuda,
-}
 
 
 def _text(path: Path, backend: str, error: Exception) -> str:

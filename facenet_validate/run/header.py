@@ -19,7 +19,7 @@ def header(run: Run) -> list[str]:
     backend = run.backend
     lines = [
         f"facenet: backend {backend.name} {backend.version}: {backend.why}"
-        + ("" if backend.on_gpu else f"; {run.threads} threads"),
+        + backend.setup_text(run.threads),
         f"facenet: device {run.device}; target {target}: {why}",
         f"facenet: precisions {', '.join(settings.precisions)}; batch sizes "
         f"{', '.join(map(str, settings.batch_sizes))}; model {model}",

@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from facenet_validate.base.errors import ModelError
 from facenet_validate.base.preprocessing import PREPROCESSING, standardize
 from facenet_validate.base.versions import graph_tools, platform_text
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.engines.embedding import Faces
-from facenet_validate.models.passes import has_equal_names
-from facenet_validate.models.prepared import PreparedModel, check_contract, load_onnx
+from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.quantization.recipes import Int8Recipe, int8_recipe
-from facenet_validate.models.sizes import ModelSizes
-from facenet_validate.models.sources import onnx_digest
 
 Progress = Callable[[int, int], None]
 
@@ -44,7 +40,7 @@ class Artefact:
         How it was made, for people.
     reason : str
         Why the cache hit or missed, or that it came from the user.
-    given : bool
+    supplied : bool
         Whether it was built elsewhere.
     """
 
@@ -55,7 +51,7 @@ class Artefact:
     precision: Precision
     recipe: str
     reason: str
-    given: bool = False
+    supplied: bool = False
 
 
 def build_artefact(
@@ -141,47 +137,3 @@ def _int8(
 
     entry = cache.get_or_build("int8", inputs, "model.onnx", build)
     return _graph(entry, "int8", recipe.text(count))
-
-
-def given_artefact(path: Path, precision: Precision, model: PreparedModel) -> Artefact:
-    """Take an ONNX engine that was built elsewhere, after checking its contract.
-
-    Raises
-    ------
-    ModelError
-        If its input or output is not the contract's, or its embeddings have another size than
-        those of the model it is compared with.
-    """
-    from facenet_validate.models.exported.graph_view import own_inputs
-
-    graph = load_onnx(path)
-    size = check_contract(graph, str(path))
-    side = own_inputs(graph.graph)[0].type.tensor_type.shape.dim[2].dim_value
-    check_fits(path, side, size, model.sizes)
-    digest = onnx_digest(path)
-    recipe = "built elsewhere"
-    if has_equal_names(graph):
-        recipe += "; nodes of equal names, which no runtime loads, got names of their own"
-    return Artefact(path, digest, path, digest, precision, recipe, "given by the user", given=True)
-
-
-def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:
-    """Check that an engine reads and gives what the model it is compared with does.
-
-    Raises
-    ------
-    ModelError
-        If the faces or embeddings have another size.
-    """
-    if side != model.image_size:
-        raise ModelError(
-            f"engine {path}: reads faces of {side} pixels, but {model.name}, which it is "
-            f"compared with, reads {model.image_size}. Name its own FP32 model with "
-            "--facenet-model."
-        )
-    if size != model.embedding_size:
-        raise ModelError(
-            f"engine {path}: embeddings of {size} values, but {model.name}, which it is "
-            f"compared with, gives {model.embedding_size}. A different training? Name its own "
-            "FP32 model with --facenet-model."
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,14 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.blocks import repetitions
-from facenet_validate.engines.onnxruntime import opened, session_tensor
-from facenet_validate.engines.protocol import EngineInfo, Scope, Work
-
-CUDA_OPTIONS = (("use_tf32", "0"),)
-"""Options of the CUDA provider that change results or speed."""
+from facenet_validate.engines.host_engine import HostEngine
+from facenet_validate.engines.onnxruntime.sessions import cuda_session, session_tensor
+from facenet_validate.engines.protocol import DEVICE_SCOPES, EngineInfo, Scope, Work
 
 
-class OnnxRuntimeCudaEngine(Closing):
+class OnnxRuntimeCudaEngine(HostEngine):
     """An ONNX file on a provider whose memory is a device's.
 
     Parameters
@@ -42,7 +39,7 @@ class OnnxRuntimeCudaEngine(Closing):
         If the provider is not installed or does not start, or ONNX Runtime does not take the file.
     """
 
-    scopes: tuple[Scope, ...] = ("device", "end-to-end")
+    scopes = DEVICE_SCOPES
 
     def __init__(
         self,
@@ -75,10 +72,6 @@ class OnnxRuntimeCudaEngine(Closing):
             raise self._failed(error) from None
         return np.asarray(embeddings)
 
-    def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-        """Yield the embeddings of each batch in turn."""
-        return map(self.run, batches)
-
     def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
         """Return a block of runs of a batch that lasts about 50 ms or longer.
 
@@ -95,7 +88,7 @@ class OnnxRuntimeCudaEngine(Closing):
                 f"engine {self.info.artefact}: scope {scope} cannot be timed; expected "
                 f"{' or '.join(self.scopes)}."
             )
-        block = self._resident(batch) if scope == "device" else partial(self._copying, batch)
+        block = self._resident(batch) if scope == "device" else partial(self._repeat, batch)
         count = repetitions(block, time.perf_counter)
         return Work(partial(block, count), count * len(batch), len(batch), scope)
 
@@ -112,10 +105,6 @@ class OnnxRuntimeCudaEngine(Closing):
         return EngineError(
             f"engine {self.info.artefact}: a run on {self._provider} failed: {error}"
         )
-
-    def _copying(self, batch: NDArray[np.float32], count: int) -> None:
-        for _ in range(count):
-            self.run(batch)
 
     def _resident(self, batch: NDArray[np.float32]) -> Callable[[int], None]:
         """Return a block over a batch that lies on the device."""
@@ -145,58 +134,3 @@ class OnnxRuntimeCudaEngine(Closing):
                 raise self._failed(error) from None
 
         return block
-
-
-def cuda_session(
-    path: Path,
-    provider: str = "CUDAExecutionProvider",
-    device_id: int = 0,
-    *,
-    level: ort.GraphOptimizationLevel | None = None,
-) -> Any:
-    """Return a session on a provider of a device's memory, on that provider alone.
-
-    Parameters
-    ----------
-    level : ort.GraphOptimizationLevel, optional
-        How much is optimised; ONNX Runtime's default if not given.
-
-    Raises
-    ------
-    EngineError
-        If the provider is not installed or does not start, or ONNX Runtime does not take the file.
-    """
-    installed = ort.get_available_providers()
-    if provider not in installed:
-        raise EngineError(
-            f"ONNX Runtime {ort.__version__} has no {provider}; found {', '.join(installed)}. "
-            "Install the build that has it in place of the other: pip uninstall onnxruntime, then "
-            "pip install onnxruntime-gpu."
-        )
-    if provider == "CUDAExecutionProvider" and hasattr(ort, "preload_dlls"):
-        # Finds CUDA and cuDNN where pip has put them.
-        ort.preload_dlls()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if level is not None:
-        options.graph_optimization_level = level
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    settings: dict[str, str] = {}
-    if provider == "CUDAExecutionProvider":
-        # A node without a kernel would run on the CPU unseen; FP32 in TF32 would not be FP32.
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        settings = {"device_id": str(device_id), **dict(CUDA_OPTIONS)}
-    try:
-        session: Any = opened(path, options, providers=[provider], provider_options=[settings])
-    except Exception as error:
-        raise EngineError(
-            f"{path}: ONNX Runtime {ort.__version__} cannot load it on {provider}: {error}"
-        ) from None
-    started = session.get_providers()
-    if provider not in started:
-        raise EngineError(
-            f"{path}: {provider} did not start and ONNX Runtime fell back to "
-            f"{', '.join(started)}. The libraries it needs, CUDA and cuDNN of the versions it was "
-            "built with, were not found: pip install 'onnxruntime-gpu[cuda,cudnn]'."
-        )
-    return session

@@ -1,0 +1,29 @@
+"""The contract of an engine: named float32 faces in, named float32 embeddings out."""
+
+from __future__ import annotations
+
+from facenet_validate.engines.protocol import Engine
+
+
+def signature_differences(engine: Engine, reference: Engine) -> list[str]:
+    """Return what differs between an engine's input and output and the reference's.
+
+    Names, dtypes and shapes must be the same, and the number of faces in a batch must be open.
+
+    Returns
+    -------
+    list of str
+        One line a difference, for people.
+    """
+    differences = []
+    for role in ("input", "output"):
+        found, expected = getattr(engine, role), getattr(reference, role)
+        sides = expected.shape[1:]
+        if (found.name, found.dtype, found.shape[1:]) != (expected.name, expected.dtype, sides):
+            differences.append(
+                f"{role} is {found.name!r} {found.dtype} {list(found.shape)}; expected "
+                f"{expected.name!r} {expected.dtype} [N, {', '.join(map(str, sides))}]"
+            )
+        if isinstance(found.shape[0], int):
+            differences.append(f"{role} has a fixed batch of {found.shape[0]}")
+    return differences

@@ -1,0 +1,1 @@
+"""ONNX Runtime: engines on its CPU provider and on its CUDA provider."""

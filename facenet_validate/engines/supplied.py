@@ -1,0 +1,94 @@
+"""Engines built elsewhere: what their files tell, and the artefacts they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facenet_validate.base.errors import ModelError
+from facenet_validate.base.vocabulary import Precision, Target
+from facenet_validate.engines.artefacts import Artefact
+
+if TYPE_CHECKING:
+    from facenet_validate.models.prepared import PreparedModel
+    from facenet_validate.models.sizes import ModelSizes
+
+
+@dataclass(frozen=True)
+class SuppliedEngine:
+    """What the file of a supplied engine tells.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    precision : str or None
+        None for a plan, which does not tell it before a device has loaded it; except one of our
+        own cache, which has its build's facts beside it.
+    target : str or None
+        What its recipe is for, where it says so.
+    backend : str or None
+        The one backend that loads it; None for an ONNX graph, which several load.
+    version : str
+        Version of that backend's library which built it.
+    image_size, embedding_size : int or None
+        What it reads and gives; None of a plan from elsewhere, which tells it on a device.
+    """
+
+    path: Path
+    precision: Precision | None
+    target: Target | None
+    backend: str | None
+    version: str = ""
+    image_size: int | None = None
+    embedding_size: int | None = None
+
+
+def supplied_artefact(path: Path, precision: Precision, model: PreparedModel) -> Artefact:
+    """Take an ONNX engine that was built elsewhere, after checking its contract.
+
+    Raises
+    ------
+    ModelError
+        If its input or output is not the contract's, or its embeddings have another size than
+        those of the model it is compared with.
+    """
+    from facenet_validate.models.exported.graph_view import own_inputs
+    from facenet_validate.models.passes import has_equal_names
+    from facenet_validate.models.prepared import check_contract, load_onnx
+    from facenet_validate.models.sources import onnx_digest
+
+    graph = load_onnx(path)
+    size = check_contract(graph, str(path))
+    side = own_inputs(graph.graph)[0].type.tensor_type.shape.dim[2].dim_value
+    check_fits(path, side, size, model.sizes)
+    digest = onnx_digest(path)
+    recipe = "built elsewhere"
+    if has_equal_names(graph):
+        recipe += "; nodes of equal names, which no runtime loads, got names of their own"
+    return Artefact(
+        path, digest, path, digest, precision, recipe, "given by the user", supplied=True
+    )
+
+
+def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:
+    """Check that an engine reads and gives what the model it is compared with does.
+
+    Raises
+    ------
+    ModelError
+        If the faces or embeddings have another size.
+    """
+    if side != model.image_size:
+        raise ModelError(
+            f"engine {path}: reads faces of {side} pixels, but {model.name}, which it is "
+            f"compared with, reads {model.image_size}. Name its own FP32 model with "
+            "--facenet-model."
+        )
+    if size != model.embedding_size:
+        raise ModelError(
+            f"engine {path}: embeddings of {size} values, but {model.name}, which it is "
+            f"compared with, gives {model.embedding_size}. A different training? Name its own "
+            "FP32 model with --facenet-model."
+        )

@@ -1,0 +1,207 @@
+"""The catalogue of gates: a row says what a gate observes, how it is bounded, where it applies.
+
+The reader of ``gates.toml``, the judge, the parameters of tests, the summary and the reference
+page read these rows. A new gate is a row here, a limit in ``gates.toml`` and a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Literal
+
+Bound = Literal["floor", "ceiling"]
+Scope = Literal["engine", "set", "batch"]
+Need = Literal["fp16", "below fp32", "against", "self_check"]
+Family = Literal["", "paired", "speed"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A rule that an engine is held to.
+
+    Attributes
+    ----------
+    name : str
+        ``suite.name``, as in ``gates.toml``.
+    observes : str
+        What its value is, for people.
+    bound : {"floor", "ceiling"}
+        Whether a value below or above the limit fails.
+    above : float or None
+        The limit must be above this, since the rule shows a difference by statistics; None where
+        any finite limit will do.
+    per : {"engine", "set", "batch"}
+        What it is judged for once: the engine on the run's first data set, every data set, or
+        every batch size.
+    beside : str
+        What the engine is compared with: ``reference``, ``fp32`` or ``against``. A test that
+        compares with something else does not judge the gate. Empty where nothing is compared.
+    needs : tuple of str
+        What must be there: the precision ``fp16``, one ``below fp32``, an engine ``against``, a
+        ``self_check``.
+    family : str
+        Gates of a family share the run's probability of a false alarm, 1 %.
+    optional : bool
+        Whether an engine without a limit is not judged by it. Any other gate then says that the
+        limit is missing.
+    """
+
+    name: str
+    observes: str
+    bound: Bound
+    above: float | None = None
+    per: Scope = "engine"
+    beside: str = ""
+    needs: tuple[Need, ...] = ()
+    family: Family = ""
+    optional: bool = False
+
+    @property
+    def suite(self) -> str:
+        """The suite it belongs to."""
+        return self.name.partition(".")[0]
+
+    def applies(self, precision: str, has: AbstractSet[str], *, first_set: bool) -> bool:
+        """Say whether a run can judge it.
+
+        Parameters
+        ----------
+        precision : str
+            The engine's.
+        has : set of str
+            Which of ``against`` and ``self_check`` the run has.
+        first_set : bool
+            Whether the data set is the run's first, by which every suite judges.
+        """
+        there = {*has, precision, *(() if precision == "fp32" else ("below fp32",))}
+        return (first_set or self.per == "set") and there.issuperset(self.needs)
+
+
+CATALOGUE: tuple[Gate, ...] = (
+    Gate("build.problems", "what the parser or the checker complains about", "ceiling"),
+    Gate(
+        "build.inputs", "build inputs that differ when they are made anew", "ceiling", optional=True
+    ),
+    Gate("build.int8_share", "share of multiply-adds in INT8", "floor", optional=True),
+    Gate("build.half_share", "share of multiply-adds in FP16", "floor", optional=True),
+    Gate("build.size", "size in relation to the FP32 model's file", "ceiling", optional=True),
+    Gate("contract.signature", "names, dtypes and shapes that differ from the contract", "ceiling"),
+    Gate("contract.non_finite", "rows with NaN or infinity", "ceiling"),
+    Gate("contract.norm_error_max", "largest |‖e‖ − 1|", "ceiling"),
+    Gate("contract.batch_invariance", "largest L2 distance between batch sizes", "ceiling"),
+    Gate("contract.order_invariance", "largest L2 distance between orders in a batch", "ceiling"),
+    Gate(
+        "contract.precision_share",
+        "share of multiply-adds in its precision, by the loaded engine",
+        "floor",
+        optional=True,
+    ),
+    Gate(
+        "contract.half_headroom",
+        "65504 / the largest activation, for FP16",
+        "floor",
+        needs=("fp16",),
+        optional=True,
+    ),
+    Gate("parity.cosine_min", "smallest row cosine to the reference", "floor"),
+    Gate("parity.cosine_p1", "1st percentile of row cosines", "floor"),
+    Gate("parity.cosine_mean", "mean row cosine", "floor"),
+    Gate("accuracy.acc", "accuracy over ten folds", "floor", per="set"),
+    Gate("accuracy.auc", "area under the ROC curve, pooled", "floor", per="set"),
+    Gate(
+        "accuracy.paired_drop",
+        "accuracy lost at the reference's thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        family="paired",
+    ),
+    Gate(
+        "accuracy.against_drop",
+        "accuracy lost to the engine compared with, at its thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="against",
+        needs=("against",),
+        family="paired",
+    ),
+    Gate(
+        "performance.fp32_ratio",
+        "speed in relation to FP32, paired",
+        "floor",
+        above=0.0,
+        per="batch",
+        beside="fp32",
+        needs=("below fp32",),
+        family="speed",
+        optional=True,
+    ),
+    Gate(
+        "performance.stored",
+        "latency in relation to stored sessions",
+        "ceiling",
+        above=1.0,
+        per="batch",
+        beside="fp32",
+        family="speed",
+        optional=True,
+    ),
+    Gate(
+        "performance.stored_ratio",
+        "latency / FP32's, in relation to stored sessions",
+        "ceiling",
+        above=1.0,
+        per="batch",
+        beside="fp32",
+        needs=("below fp32",),
+        family="speed",
+        optional=True,
+    ),
+    Gate(
+        "performance.against",
+        "latency in relation to the engine compared with, paired",
+        "ceiling",
+        above=1.0,
+        per="batch",
+        beside="against",
+        needs=("against",),
+        family="speed",
+        optional=True,
+    ),
+    Gate(
+        "performance.self_check",
+        "latency in relation to another load of itself, paired",
+        "ceiling",
+        above=1.0,
+        per="batch",
+        needs=("self_check",),
+    ),
+)
+"""Every gate, in the order of reports."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of every gate, in the order of reports."""
+    return tuple(gate.name for gate in CATALOGUE)
+
+
+def row(name: str) -> Gate:
+    """Return a gate's row.
+
+    Raises
+    ------
+    KeyError
+        If there is no such gate.
+    """
+    for gate in CATALOGUE:
+        if gate.name == name:
+            return gate
+    raise KeyError(name)
+
+
+def beside_others(name: str, beside: str) -> bool:
+    """Say whether a gate compares with another engine than the one that a test compares with."""
+    return bool(beside) and row(name).beside not in ("", beside)

@@ -1,0 +1,133 @@
+"""What the build suite judges: an engine as far as it can be told without running it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.base.vocabulary import PRECISIONS, Precision
+from facenet_validate.engines.build_facts import BuildFacts
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.gates.verdicts import Observed
+from facenet_validate.models.prepared import load_onnx
+from facenet_validate.models.quantization.half_range import HalfRange, half_range
+from facenet_validate.run.engines import Engines
+
+MOST_UNKNOWN = 0.04
+"""Share of multiply-adds that a backend may leave open before its answer counts as none."""
+
+
+class Build:
+    """An engine's build, and what the gates on it observe.
+
+    Parameters
+    ----------
+    engines : Engines
+        Builds the engine.
+    precision : str
+        The engine's.
+    """
+
+    def __init__(self, engines: Engines, precision: Precision) -> None:
+        self._engines = engines
+        self._precision = precision
+
+    @cached_property
+    def facts(self) -> BuildFacts:
+        """What was built."""
+        return self._engines.facts(self._precision)
+
+    def values(self) -> dict[str, Any]:
+        """Return the facts as ``results.json`` has them."""
+        build = self.facts
+        return {
+            "source": build.source,
+            "shares": dict(build.shares),
+            "compiled_shares": dict(build.compiled),
+            "layers": dict(build.layers),
+            "bytes": build.size,
+            "log": None if build.log is None else str(build.log),
+            "problems": None if build.problems is None else list(build.problems),
+            "profiles": build.profiles,
+        }
+
+    def problems(self) -> Observed:
+        """Return how many complaints the parser or the checker had."""
+        problems = self.facts.problems
+        if problems is None:
+            return Observed("build.problems", None, f"{self.facts.source} was not parsed here")
+        return Observed("build.problems", len(problems), "; ".join(problems[:3]))
+
+    def inputs(self) -> Observed:
+        """Return how many build inputs differ when they are made anew."""
+        remade, differing = self.facts.remade, self.facts.differing
+        if not remade:
+            return Observed("build.inputs", None, "it was built elsewhere")
+        detail = "; ".join(differing) or f"made again: {remade}"
+        return Observed("build.inputs", len(differing), detail)
+
+    def int8_share(self) -> Observed:
+        """Return the share of multiply-adds in INT8."""
+        return self._share("build.int8_share", "int8")
+
+    def half_share(self) -> Observed:
+        """Return the share of multiply-adds in FP16."""
+        return self._share("build.half_share", "fp16")
+
+    def _share(self, gate: str, precision: Precision) -> Observed:
+        build = self.facts
+        if precision not in build.shares:
+            reason = build.untold or f"{build.source} does not tell its layers' sizes"
+            return Observed(gate, None, reason)
+        parsed, compiled = build.shares[precision], build.compiled.get(precision, 0.0)
+        of = f"of the multiply-adds, by {build.source}"
+        if build.compiled:
+            of += f"; {compiled:.6g} by the compiled layers"
+        others = {kind: part for kind, part in build.shares.items() if kind not in PRECISIONS}
+        of += "".join(f"; {part:.1%} in {kind}" for kind, part in others.items() if part)
+        # A typed graph may still be compiled in another precision, where nothing is fused.
+        return Observed(gate, min(parsed, compiled) if build.compiled else parsed, of)
+
+    def size(self) -> Observed:
+        """Return the size in relation to the FP32 model's file."""
+        build, whole = self.facts, self._engines.model.entry.path.stat().st_size
+        detail = f"{build.size / 1e6:.1f} of {whole / 1e6:.1f} MB"
+        if build.profiles == 1:
+            return Observed("build.size", build.size / whole, detail)
+        many = "an unknown number of" if build.profiles is None else str(build.profiles)
+        reason = f"{detail}, but a plan of {many} profiles may hold the network as often"
+        return Observed("build.size", None, reason)
+
+    def loaded_precision(self, engine: Engine) -> tuple[Observed, dict[str, float]]:
+        """Return what a loaded engine computes in, as far as its backend tells.
+
+        Returns
+        -------
+        Observed
+            The share of multiply-adds in the engine's precision, for ``contract.precision_share``.
+        dict
+            Precision → share; empty where the backend does not tell.
+        """
+        gate, computed = "contract.precision_share", engine.computed_precision(self._engines.model)
+        if computed.untold:
+            return Observed(gate, None, computed.untold), {}
+        shares = dict(computed.shares)
+        unknown = shares.get("unknown", 0.0)
+        if unknown > MOST_UNKNOWN:
+            reason = f"{computed.source} does not tell {unknown:.1%} of the multiply-adds"
+            return Observed(gate, None, reason), shares
+        share = shares.get(engine.info.precision, 0.0)
+        return Observed(gate, share, f"by {computed.source}"), shares
+
+    def half_range(self, batch: NDArray[np.float32]) -> HalfRange:
+        """Return how the FP32 model's activations on a batch lie in the range of FP16.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (N, 3, H, H)
+            Standardized faces.
+        """
+        return half_range(load_onnx(self._engines.model.entry.path), batch)

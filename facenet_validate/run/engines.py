@@ -1,0 +1,148 @@
+"""The engines of a run, built and loaded when they are first needed, closed at its end."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache, cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from facenet_validate.base.vocabulary import Precision
+from facenet_validate.cache import Cache
+from facenet_validate.engines.artefacts import Artefact
+from facenet_validate.engines.build_facts import BuildFacts
+from facenet_validate.engines.factory import EngineFactory
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.models.prepared import PreparedModel, prepare, source_model
+from facenet_validate.reporting.report import EngineFacts, ModelFacts
+from facenet_validate.run.data import Data
+from facenet_validate.run.run import Run
+
+
+class Engines:
+    """Engines under test and those they are compared with.
+
+    Parameters
+    ----------
+    run : Run
+        Its report is told what was built and loaded.
+    factory : EngineFactory
+        Builds and loads.
+    stack : ExitStack
+        Closes what was loaded.
+    """
+
+    def __init__(self, run: Run, factory: EngineFactory, stack: ExitStack) -> None:
+        self._run = run
+        self._factory = factory
+        self._stack = stack
+
+    @property
+    def model(self) -> PreparedModel:
+        """The prepared FP32 model that engines are made from and compared with."""
+        return self._factory.context.model
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side that engines read."""
+        return self.model.image_size
+
+    @cache  # noqa: B019 (as long as the run)
+    def artefact(self, precision: Precision) -> Artefact:
+        """Return what the engine of a precision is loaded from, built where it is not cached."""
+        found = self._factory.artefact(precision, self._run.progress.stage)
+        self._run.report.engines[precision] = EngineFacts(
+            sha256=found.digest,
+            graph_sha256=found.graph_digest,
+            path=str(found.path),
+            recipe=found.recipe,
+            cache=found.reason,
+            recipe_only=self._factory.recipe_only(precision),
+            notes=self._run.backend.artefact_lines(precision, str(found.path)) or None,
+        )
+        return found
+
+    @cache  # noqa: B019 (as long as the run)
+    def facts(self, precision: Precision) -> BuildFacts:
+        """Return what was built, as far as it can be told without running it."""
+        return self._factory.facts(self.artefact(precision))
+
+    @cache  # noqa: B019 (as long as the run)
+    def engine(self, precision: Precision) -> Engine:
+        """Return the engine under test of a precision."""
+        engine = self._stack.enter_context(self.load(precision))
+        engines = self._run.report.engines
+        engines[precision] = replace(engines[precision], **_loaded(engine))
+        return engine
+
+    def load(self, precision: Precision) -> Engine:
+        """Load the engine under test anew; the caller closes it."""
+        return self._factory.engine(self.artefact(precision))
+
+    @cached_property
+    def fp32(self) -> Engine:
+        """The prepared FP32 model on the run's backend, which speed is compared with."""
+        built = self._factory.from_recipe("fp32", self._run.progress.stage)
+        return self._stack.enter_context(self._factory.engine(built))
+
+    @cached_property
+    def reference(self) -> Engine:
+        """The prepared FP32 model on ONNX Runtime's CPU provider: what all are held against."""
+        engine = self._stack.enter_context(self._factory.reference())
+        self._run.report.reference = EngineFacts(sha256=engine.info.digest, **_loaded(engine))
+        return engine
+
+    @cached_property
+    def against(self) -> Engine:
+        """The engine of ``--facenet-against``, on the run's backend."""
+        against = self._run.against
+        assert against is not None
+        factory = self._factory.for_supplied(against.path, against.target)
+        # A plan's precision may be unknown here; then it goes by that of the engine under test.
+        precision = cast("Precision", against.precision or self._run.settings.precisions[0])
+        artefact = factory.artefact(precision, self._run.progress.stage)
+        engine = self._stack.enter_context(factory.engine(artefact))
+        self._run.report.against = EngineFacts(
+            path=str(against.path),
+            sha256=engine.info.digest,
+            precision=against.precision or "unknown",
+            recipe_only=engine.info.recipe_only,
+            **_loaded(engine),
+        )
+        return engine
+
+
+def other_engine(engines: Engines, beside: str) -> Engine:
+    """Return what an engine is compared with: ``reference``, ``fp32`` or ``against``."""
+    if beside == "against":
+        return engines.against
+    return engines.fp32 if beside == "fp32" else engines.reference
+
+
+def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:
+    """Return the canonical FP32 model made from the source model, proven on the set's faces."""
+    source = source_model(run.settings.model)
+    faces = data.proof_faces
+    with run.progress.stage("preparing the model") as report:
+        prepared = prepare(
+            source,
+            cache,
+            faces=faces.load(np.arange(len(faces.names))),
+            progress=report,
+        )
+    run.report.model = ModelFacts(
+        source=prepared.source.name,
+        source_sha256=prepared.source.digest,
+        prepared_sha256=prepared.entry.digest,
+        embedding_size=prepared.embedding_size,
+        image_size=prepared.image_size,
+        proof=prepared.proof.text(),
+        cache=prepared.entry.reason,
+    )
+    return prepared
+
+
+def _loaded(engine: Engine) -> dict[str, Any]:
+    return {"runtime": engine.info.runtime, "options": dict(engine.info.options)}
