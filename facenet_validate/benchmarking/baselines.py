@@ -1,7 +1,7 @@
 """Stored baselines: a file a configuration and machine, an accepted session a line.
 
-The files are committed and reviewed, so they are small and never rewritten beyond what is needed:
-lines that stay are kept byte for byte.
+The files are committed and reviewed, so they are small, and a line that stays is kept byte for
+byte.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ class BaselineStore:
     def append(self, session: Session) -> Path:
         """Add a session to its file, and return the file.
 
-        Of more than `MAXIMUM_SESSIONS` the oldest are dropped, but not the first five of the
-        newest epoch of any identity, nor the one just added: one configuration keeps the first five
-        of its epoch and the newest fifteen. Only if that is not enough, because four or more
-        configurations share the file, the oldest of all go.
+        A file holds `MAXIMUM_SESSIONS`; the oldest beyond them are dropped. The session just added
+        and the first five of each identity's newest epoch are kept, so a configuration that has the
+        file to itself keeps the first five of its epoch and the newest fifteen. Four or more
+        configurations may fill the file with their first five; then the oldest of all are dropped.
 
         The file is replaced in one step under a lock (``.<name>.lock`` beside it, which stays), so
         a process that is killed leaves either the old file or the new one, and two that append

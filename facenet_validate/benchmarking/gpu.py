@@ -24,7 +24,7 @@ REASONS = {
 }
 """NVML's clock-event bits of a GPU that is slowed down by a fault or its heat.
 
-Idle (0x1) and chosen clocks (0x2) are no fault, nor is the power cap.
+Idle (0x1), chosen clocks (0x2) and the power cap are not among them.
 """
 
 
@@ -71,7 +71,7 @@ def disturbance(samples: Iterable[GpuSample]) -> str:
 
 
 class GpuWatch(Closing):
-    """Takes samples of one GPU when asked; missing NVML or permission is no error.
+    """Takes samples of one GPU when asked. What NVML does not tell is None, and no error.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class GpuWatch(Closing):
         )
 
     def close(self) -> None:
-        """Let NVML go."""
+        """Shut NVML down."""
         nvml, self._nvml, self._handle = self._nvml, None, None
         if nvml is not None:
             nvml.nvmlShutdown()
@@ -171,10 +171,10 @@ def _reasons(nvml: Any, handle: Any) -> int:
 
 
 def _other_processes(nvml: Any, handle: Any) -> int:
-    """Count processes beside this one, which is on the GPU while it is timed.
+    """Count the other processes on the GPU; this one is on it too while it is timed.
 
-    In a container NVML names processes by the host's numbers, so that this one cannot be told
-    from the others and one of them is taken for it.
+    In a container NVML gives the host's process numbers. This process cannot be found among them,
+    so one of them is taken for it.
     """
     found = {one.pid for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
     found |= {one.pid for one in nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)}

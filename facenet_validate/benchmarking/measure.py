@@ -57,7 +57,7 @@ class Timed:
     dropped : tuple of str
         What disturbed each quad that was measured again.
     disturbance : str
-        What disturbed a quad however often it was measured; empty if none was.
+        What disturbed a quad every time it was measured; empty if nothing did.
     unsettled : bool
         Whether block times had not settled when warming up ended.
     surroundings : mapping
@@ -174,9 +174,10 @@ class Measurement:
         return verdict if verdict is None else self.unless_disturbed(verdict)
 
     def again(self) -> int:
-        """Take as many quads again as the first look has, and return how many there were.
+        """Take as many more quads as the first look has, and return how many there were before.
 
-        They are pooled with those; `timed` tells of them alone from that number on.
+        The new quads are pooled with the others. `timed` and `ratio`, called with the number
+        returned, tell of the new ones alone.
         """
         before = self._timer.kept
         self._take(before + LOOKS[0])
@@ -184,11 +185,11 @@ class Measurement:
 
     @property
     def disturbance(self) -> str:
-        """What disturbed a quad however often it was measured; empty if none was."""
+        """What disturbed a quad every time it was measured; empty if nothing did."""
         return self._timer.disturbance
 
     def unless_disturbed(self, result: GateResult) -> GateResult:
-        """Return a verdict, which a disturbed measurement cannot give."""
+        """Return the result, made inconclusive if the measurement was disturbed."""
         reason = self.disturbance
         if not reason or result.verdict is Verdict.NOT_EVALUATED:
             return result

@@ -12,9 +12,9 @@ counts: the same number of images over the time they took.
 The interval is on the median of the quads' log-ratios and rests on order statistics alone (the
 sign test), because block times on shared machines have heavy tails that no normal interval covers.
 Looking repeatedly at growing data inflates the false-alarm rate, so a measurement is judged only at
-`LOOKS`, and each look spends its share of a gate's error probability (Bonferroni). What fails an
-engine is its upper bound: the gates of a run share `ALPHA` there likewise. What passes one is its
-lower bound, for which `ALPHA` is the gate's own.
+`LOOKS`, and each look spends its share of a gate's error probability (Bonferroni). An engine fails
+by its upper bound: there the gates of a run share `ALPHA` in the same way. It passes by its lower
+bound: there each gate has the whole of `ALPHA`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ LOOKS = (12, 24, 48, 96)
 ALPHA = 0.01
 """Probability that any gate of a run fails where nothing has changed, whatever the quads' noise.
 
-What one load of an engine is worth beside another load of it, by where its weights came to lie, is
-no noise of the quads: both loads are the same throughout. `self_check` shows how much that is.
+Two loads of one engine may differ in speed by where their weights lie in memory. That difference is
+the same in all quads of a run, so this probability leaves it out; `self_check` shows how large it
+is.
 """
 
 
@@ -214,8 +215,8 @@ def slow_down(measured: PairedRatio, *, gate: str, limit: float) -> GateResult:
 
     With r the ratio of latencies, A's over B's: fail if r's median is above the limit and its lower
     bound above one, pass if its upper bound is below the limit, inconclusive otherwise, as in
-    `ratio_floor`. The limit is what a slow-down may cost; a fail also needs that there is one.
-    Pass and fail exclude each other: the median lies within its interval.
+    `ratio_floor`. So a fail needs two things: a loss above the limit, and evidence that there is a
+    loss at all. Pass and fail exclude each other: the median lies within its interval.
 
     Parameters
     ----------
@@ -252,7 +253,7 @@ def slow_down(measured: PairedRatio, *, gate: str, limit: float) -> GateResult:
 
 
 def _at_a_look(verdict: Verdict, quads: int) -> tuple[Verdict, str]:
-    """Return the verdict where one may be given, and what is to come where none is."""
+    """Return the verdict, and a note on the next look where it is inconclusive."""
     if quads not in LOOKS:
         looks = ", ".join(str(look) for look in LOOKS)
         return Verdict.INCONCLUSIVE, f"; judged only at {looks} quads"
@@ -266,9 +267,9 @@ def _at_a_look(verdict: Verdict, quads: int) -> tuple[Verdict, str]:
 def _bounds(
     measured: PairedRatio, passing: str, failing: str, names: tuple[str, str] = ("≥", "≤")
 ) -> str:
-    """Return the bounds there are, each with its own confidence: a pass's first, then a fail's.
+    """Return the bounds as text with their confidence: that of a pass, then that of a fail.
 
-    Each is one side of an interval, which spends half of its error there.
+    An unbounded side is empty. Each bound is one side of an interval and has half of its error.
     """
     text = ""
     for name, bound, alpha in zip(names, (passing, failing), (ALPHA, measured.alpha), strict=True):

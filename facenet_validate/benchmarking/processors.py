@@ -13,7 +13,7 @@ from facenet_validate.base.machine import control_groups, usable_processors
 
 @dataclass(frozen=True)
 class CpuSample:
-    """What the processors have done so far; differences of two samples count.
+    """What the processors have done so far; only differences of two samples mean something.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class CpuSample:
     throttled : float or None
         Processor seconds that quotas held back this process's control group and those above it.
     throttled_periods : int or None
-        Periods of those quotas in which they did.
+        Periods of those quotas in which they held it back.
     """
 
     moment: float
@@ -61,7 +61,7 @@ WHY_UNKNOWN = {
     "load1": "this system has no load average",
     "mhz": "neither cpufreq nor /proc/cpuinfo tells the clock",
 }
-"""What is wrong where a field of a `CpuSample` or `CpuState` is None."""
+"""Why a field of a `CpuSample` or `CpuState` is None."""
 
 
 def cpu_sample(moment: float, root: Path = Path("/")) -> CpuSample:

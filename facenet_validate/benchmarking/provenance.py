@@ -29,7 +29,7 @@ def provenance_changes(before: Sequence[Session], after: Sequence[Session]) -> t
 
 
 def changed_since(epoch: Sequence[Session], now: Session) -> tuple[str, ...]:
-    """Name each provenance value of now that any session of an epoch had otherwise."""
+    """Name each provenance value of `now` that differs in any session of an epoch."""
     changes = []
     for name in sorted({name for session in (*epoch, now) for name in session.provenance}):
         current = now.provenance.get(name)

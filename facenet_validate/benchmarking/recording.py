@@ -1,4 +1,4 @@
-"""A measurement as a session: what it is, where it came from, and what becomes of it."""
+"""Makes sessions of measurements and records them in the baselines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from facenet_validate.engines.protocol import Engine, Scope
 
 
 def identity_of(engine: Engine, target: str, batch: int, scope: Scope) -> Identity:
-    """Return what sessions of an engine must have in common to be compared."""
+    """Return the identity of an engine's sessions: only equal identities are compared."""
     return Identity(
         device=engine.info.device,
         device_details=engine.info.device_details,
@@ -53,7 +53,7 @@ def make_session(timed: Timed, identity: Identity, provenance: Mapping[str, str]
 
 
 def provenance_of(engine: Engine, model_digest: str, folder: Path) -> dict[str, str]:
-    """Return what a session is compared across and names when it changed."""
+    """Return the provenance of an engine's sessions: digests, versions, machine and commit."""
     return {
         "model": model_digest,
         "engine": engine.info.digest,
@@ -77,7 +77,7 @@ class Measured:
     session : Session
         What was measured.
     disturbance : str
-        What disturbed it however often it was measured; empty if nothing did.
+        What disturbed it every time it was measured; empty if nothing did.
     """
 
     session: Session
@@ -91,7 +91,7 @@ class Recorded:
     Attributes
     ----------
     about : str
-        Which it is, for people.
+        Its precision and batch, for people.
     text : str
         Where it was recorded, or why it was not.
     failed : bool

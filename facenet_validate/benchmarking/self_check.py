@@ -25,7 +25,7 @@ class SelfCheck:
     quads : tuple of int
         Quads each took.
     disturbed : int
-        Comparisons beside these that something disturbed to the last; they say nothing.
+        Comparisons that stayed disturbed; they are not among `results`.
     """
 
     results: tuple[GateResult, ...]
@@ -33,7 +33,7 @@ class SelfCheck:
     disturbed: int
 
     def count(self, verdict: Verdict) -> int:
-        """Return how many comparisons ended so."""
+        """Return how many comparisons have this verdict."""
         return sum(result.verdict is verdict for result in self.results)
 
     @property
@@ -104,9 +104,9 @@ def self_check(
     comparisons : int
         How many.
     load : callable
-        Loads the engine anew and gives a block of that load. Each comparison has two of its own:
-        where the weights come to lie in memory belongs to what differs between equal engines, and
-        one load in all of them would make one draw of many.
+        Loads the engine anew and gives a block of that load. Each comparison makes two loads of its
+        own: equal engines may differ in speed by where their weights lie in memory, and a load that
+        served all comparisons would show one such difference only.
     watch : Watch
         Has the clock, and says which quads were disturbed.
     report : callable

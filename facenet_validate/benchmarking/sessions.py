@@ -22,8 +22,8 @@ _T = TypeVar("_T")
 SCHEMA = 1
 """Version of a line's fields, written into each line."""
 
-# Far beyond what any machine does, and near enough that arithmetic on what a file holds, and a
-# picture of it, cannot overflow.
+# Bounds of what a file may hold. They lie far beyond any machine; within them arithmetic and
+# pictures cannot overflow.
 _NUMBERS = (1e-9, 1e9)
 _COUNTS = 10**6
 _YEARS = (1970, 9000)
@@ -68,7 +68,7 @@ class Identity:
 
     @property
     def key(self) -> str:
-        """The identity as one text, for files of others that can hold no more."""
+        """The identity as one text: fields and values in their order."""
         return ", ".join(f"{item.name} {getattr(self, item.name)}" for item in fields(self))
 
     def differences(self, other: Identity) -> tuple[str, ...]:
@@ -100,8 +100,8 @@ class Session:
     identity : Identity
         What was measured, on what.
     provenance : mapping of str to str
-        What may change without forbidding a comparison, but is named in its verdict: versions,
-        digests of model and engine, commit.
+        What may differ between sessions that are compared, and is then named in the verdict:
+        versions, digests of model and engine, commit.
     epoch : int
         Sessions are compared within the newest epoch only; accepting a change begins a new one.
     reason : str
@@ -143,7 +143,7 @@ class Session:
                 f"block_seconds holds {len(self.block_seconds)}; expected {MINIMUM_BLOCKS} or more"
             )
             raise BaselineError(msg)
-        # Epochs count from one; what a test or a tool made by hand may begin at zero.
+        # Epochs count from one; those of a file made by hand may begin at zero.
         for name, count, first in (("batch", self.identity.batch, 1), ("epoch", self.epoch, 0)):
             if not first <= count <= _COUNTS:
                 msg = f"{name} is {count}; expected {first} to {_COUNTS}"

@@ -11,7 +11,7 @@ where s is the standard deviation (k − 1 in the denominator) of the k logs and
 quantile. w is the half width of a prediction interval: one new session varies with variance s², the
 median of k sessions with about π/2 · s²/k, and π/2 = 1.57 (the large-sample variance of a normal
 sample's median, e.g. Casella and Berger, *Statistical Inference*, 2nd edition, section 10.2).
-0.004 keeps five sessions that agree by luck from judging a sixth too sharply.
+Five sessions may agree by luck: 0.004 keeps the interval from being too narrow then.
 
 Fail if d > log(limit) and d − w(α) > 0: the loss is larger than allowed and not noise. α is the
 gate's share of the 1 % that the gates of a run have together. Pass if d + w(1 %) < log(limit). Both
@@ -39,7 +39,7 @@ CREEP_LIMIT = 1.05
 """Largest acceptable latency relative to the epoch's first five sessions."""
 
 LEAST_SPREAD = 0.004
-"""Spread below which no spread is trusted: few sessions may agree by luck."""
+"""Smallest spread that is reckoned with: few sessions may agree by luck."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Judged:
     creep : Shift or None
         Against the epoch's first five, where that is what fails.
     creep_limit : float
-        What it is held to.
+        The limit of `creep`.
     """
 
     verdict: Verdict
@@ -136,9 +136,9 @@ def judge_shift(now: float, stored: Sequence[float], limit: float, alpha: float 
     alpha : float
         Probability of a fail where nothing has changed.
     """
-    # Of five sessions the first five are all: creep is no further question.
+    # An epoch of five sessions is its first five: there is no creep to look for.
     creeps = len(stored) > FIRST_SESSIONS
-    # A gate that was loosened beyond it allows as much against the first five.
+    # A gate with a larger limit allows as much against the first five.
     creep_limit = max(CREEP_LIMIT, limit)
     share = alpha / 2 if creeps else alpha
     change = shift(now, stored, share)

@@ -20,7 +20,7 @@ MINIMUM_SESSIONS = 5
 
 @dataclass(frozen=True)
 class Quantity:
-    """What of a session is compared; larger is slower.
+    """A value of a session that is compared; larger is slower.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ def stored_gate(
     """Judge a session against the stored ones.
 
     Only stored sessions of the same identity and, of those, of the newest epoch are compared;
-    ``now.epoch`` is not looked at.
+    ``now.epoch`` is ignored.
 
     Parameters
     ----------

@@ -52,9 +52,9 @@ class Surroundings(Closing):
     - quotas above `THROTTLED_LIMIT`: threads wait for the one that is held back;
     - a GPU slowed down by heat, a fault or its supply, and other processes on it.
 
-    These are told by `values` and do not disturb: the power limit of a GPU, at which a large one
-    is under any load; clock, power and temperature, as both engines of a quad share their drift;
-    the load average, which counts this process too and lags by a minute.
+    These do not disturb and are only reported by `values`: the power limit of a GPU, which a large
+    one reaches under any load; clock, power and temperature, whose drift both engines of a quad
+    share; the load average, which counts this process too and lags by a minute.
 
     Parameters
     ----------
@@ -121,15 +121,16 @@ class Surroundings(Closing):
     def _read(self, name: str, into: list[_T], reader: Callable[[], _T]) -> None:
         try:
             into.append(reader())
-        except Exception as error:  # a watch that breaks must not break what it watches
+        except Exception as error:  # a reading that fails must not end the timing
             self._failures[name] = f"{type(error).__name__}: {error}"
 
     def disturbance(self, begin: float, end: float) -> str:
         """Say what disturbed the time from `begin` to `end` of the clock; empty if nothing did.
 
-        Call it when that time ends: it takes a sample of the processors, and none of the GPU, which
-        would stand idle meanwhile. What holds for the samples next to that time must also hold for
-        `SHORTEST` seconds: one tick is much of a short time, and what came before is not its fault.
+        Call it when that time ends. It takes a sample of the processors, but none of the GPU, which
+        would stand idle meanwhile. The processors were disturbed if they were within that time and
+        also over at least `SHORTEST` seconds that end with it: one tick is a large part of a short
+        time, and the longer span alone would blame what came before.
         """
         self._look()
         causes = []

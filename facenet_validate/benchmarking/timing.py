@@ -75,7 +75,7 @@ def warm_up(
     clock : callable
         Seconds; it must advance.
     settle : float
-        Relative difference of the two medians that counts as none.
+        Largest relative difference of two medians that are taken as equal.
     minimum_blocks, maximum_blocks : int
         Bounds of the number of blocks.
     minimum_seconds : float
@@ -136,8 +136,8 @@ class QuadTimer:
         Runs one block of the engine it is compared with.
     disturbed : callable
         Says what disturbed the time from ``begin`` to ``end`` on `clock`; empty if nothing known
-        did. A disturbed quad is dropped and measured again, `MEASURED_AGAIN` times; after that it
-        is kept, and the measurement is `disturbance`.
+        did. A disturbed quad is dropped and measured again, up to `MEASURED_AGAIN` times. If it is
+        disturbed even then, it is kept, and `disturbance` says by what.
     clock : callable
         Seconds; `time.perf_counter` by default.
 
@@ -146,7 +146,7 @@ class QuadTimer:
     dropped : list of str
         What disturbed each quad that was measured again.
     disturbance : str
-        What disturbed a quad however often it was measured; empty if none was.
+        What disturbed a quad every time it was measured; empty if nothing did.
     """
 
     def __init__(

@@ -33,6 +33,7 @@ from facenet_validate.history.text import (
     report_lines,
     series_table,
     session_rows,
+    sessions_text,
     table_legend,
 )
 
@@ -52,7 +53,7 @@ class _Answer:
     text: str
     problems: Sequence[Problem] = ()
     code: int = 0
-    named: bool = False  # whether the problems lie in what the user named, --source apart
+    named: bool = False  # whether problems are in a file that an argument other than --source names
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -69,12 +70,12 @@ def run(arguments: argparse.Namespace) -> None:
         "export": _export,
     }
     collecting = gc.isenabled()
-    # What is read lives to the end: looking for garbage in it costs a tenth of the time.
+    # All that is read is in use to the end: to look for garbage in it costs a tenth of the time.
     gc.disable()
     try:
         answer = actions[arguments.action](arguments, _filter(arguments))
     except FacenetValidateError as error:
-        # It may name what a file says.
+        # The message may quote a file's text.
         raise SettingsError(printable(str(error))) from None
     finally:
         if collecting:
@@ -139,7 +140,7 @@ def _compare(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
     for name, before, after in zip("AB", sides, (a, b), strict=True):
         left_out = _count(before) - _count(after)
         earlier = f"; {left_out} of earlier epochs left out" if left_out else ""
-        lines.append(f"{name} {before.selector}: {_sessions(_count(after))}{earlier}")
+        lines.append(f"{name} {before.selector}: {sessions_text(_count(after))}{earlier}")
     report = compare(a, b, 1.0 + arguments.allow / 100.0)
     named = [problem for side in sides for problem in side.problems]
     problems = list(dict.fromkeys([*reading.problems, *named]))
@@ -178,7 +179,7 @@ def _plot(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
         lambda file: draw(file, shown, points, ratio=arguments.ratio, kind=kind, title=title),
     )
     count = sum(len(series.entries) for series in shown)
-    lines = [f"wrote {out}: {_sessions(count)} of {len(shown)} series"]
+    lines = [f"wrote {out}: {sessions_text(count)} of {len(shown)} series"]
     if title:
         lines.append(
             f"it shows {title}; narrow them with --precision, --batch, --backend or --device"
@@ -205,7 +206,7 @@ def _export(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
         return _Answer(text.getvalue(), reading.problems)
     content = text.getvalue().encode("utf-8", "backslashreplace")
     write_file(out, partial(_write, content=content))
-    return _Answer(_lines([f"wrote {out}: {_sessions(count)}"]), reading.problems)
+    return _Answer(_lines([f"wrote {out}: {sessions_text(count)}"]), reading.problems)
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
@@ -298,7 +299,3 @@ def _lines(lines: Iterable[str]) -> str:
 
 def _count(selection: Selection) -> int:
     return sum(map(len, selection.entries.values()))
-
-
-def _sessions(count: int) -> str:
-    return "1 session" if count == 1 else f"{count} sessions"

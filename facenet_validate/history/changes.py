@@ -5,8 +5,8 @@ proposes segments of at least three sessions. It minimises the squared distance 
 means plus, for each change, 2·σ²·log n: BIC's price of two parameters, a level and a place. σ is
 1.4826/√2 times the median absolute difference of neighbouring sessions, which steps hardly move.
 
-A proposal is not a finding: twenty sessions tell σ poorly, and BIC is no error probability. So
-every proposed change is tested by the difference d of the mean logs of the two segments beside it::
+Not every proposed change is real: twenty sessions tell σ poorly, and BIC holds no error
+probability. So each is tested by the difference d of the mean logs of the two segments beside it::
 
     |d| > t(1 − α/(2N), n1 + n2 − 2) · max(s, 0.004) · sqrt(1/n1 + 1/n2)
 

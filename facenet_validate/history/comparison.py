@@ -1,8 +1,9 @@
 """Some sessions against others of the same identity, by the rule of the stored baselines.
 
 The value of side B, the median of its sessions, is judged by `shift` against the sessions of side
-A. Its interval is that of a single new session, so with several on side B it is wider than it
-would have to be: a verdict errs towards inconclusive. All comparisons of a call share `ALPHA`.
+A. Its interval is that of a single new session. With several sessions on side B it is wider than
+necessary, so a verdict is inconclusive too often rather than wrong. All comparisons of a call share
+`ALPHA`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from facenet_validate.history.selectors import Selection
 from facenet_validate.history.series import SeriesEntry, titles
 
 NAMED = 3
-"""Most identities that are named of those in A only: a baseline holds more than a run measures."""
+"""Most identities in A only that are named: a baseline holds more than a run measures."""
 
 VERDICTS = {
     Verdict.PASS: "no regression",
@@ -37,7 +38,7 @@ VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Compared:
+class QuantityComparison:
     """One quantity of one identity on both sides.
 
     Attributes
@@ -68,31 +69,31 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Pair:
+class IdentityComparison:
     """An identity on both sides.
 
     Attributes
     ----------
     title : str
         Tells it from the other identities.
-    compared : tuple of Compared
+    compared : tuple of QuantityComparison
         Latency, and latency in relation to FP32's where both sides hold it.
     changed : tuple of str
         Provenance that differs.
     """
 
     title: str
-    compared: tuple[Compared, ...]
+    compared: tuple[QuantityComparison, ...]
     changed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Report:
-    """What came of a comparison.
+class SessionComparison:
+    """Sessions of side B beside those of side A, identity by identity.
 
     Attributes
     ----------
-    pairs : tuple of Pair
+    pairs : tuple of IdentityComparison
         Identities on both sides.
     only_a, only_b : tuple of str
         A line for each identity of A and of B that is compared with nothing, saying why; of A's
@@ -107,7 +108,7 @@ class Report:
         Error probability of each lower bound; of each upper one it is `ALPHA`.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[IdentityComparison, ...]
     only_a: tuple[str, ...]
     more_in_a: int
     only_b: tuple[str, ...]
@@ -137,7 +138,7 @@ class Report:
         return f"inconclusive: {len(self.only_b)} of B's identities compared with nothing"
 
 
-def compare(a: Selection, b: Selection, limit: float) -> Report:
+def compare(a: Selection, b: Selection, limit: float) -> SessionComparison:
     """Compare the sessions of B with those of A, identity by identity.
 
     Parameters
@@ -154,7 +155,6 @@ def compare(a: Selection, b: Selection, limit: float) -> Report:
     }
     shared = sum(map(len, a.entries.values())) - sum(map(len, kept.values()))
     both = {i: entries for i, entries in kept.items() if entries and i in b.entries}
-    # Not those on both sides that lost all of A: they do not lack an identity but sessions.
     every = list(dict.fromkeys([*a.entries, *b.entries]))
     named = dict(zip(every, titles(every), strict=True))
     values = {
@@ -169,7 +169,7 @@ def compare(a: Selection, b: Selection, limit: float) -> Report:
     tests = sum(len(before) >= MINIMUM_SESSIONS for before, _ in values.values())
     alpha = ALPHA / max(tests, 1)
     pairs = tuple(
-        Pair(
+        IdentityComparison(
             named[identity],
             tuple(
                 _compared(quantity, *sides, limit, alpha)
@@ -191,7 +191,7 @@ def compare(a: Selection, b: Selection, limit: float) -> Report:
         for identity in b.entries
         if identity not in both
     ]
-    return Report(
+    return SessionComparison(
         pairs,
         tuple(_only(identity, "A", a.selector, b, named) for identity in lone[:NAMED]),
         len(lone[NAMED:]),
@@ -209,11 +209,13 @@ def _values(entries: Sequence[SeriesEntry], quantity: Quantity) -> list[float]:
 
 def _compared(
     quantity: Quantity, a: Sequence[float], b: Sequence[float], limit: float, alpha: float
-) -> Compared:
+) -> QuantityComparison:
     now = statistics.median(b)
     change = shift(now, a, alpha) if len(a) >= MINIMUM_SESSIONS else None
     verdict = Verdict.INCONCLUSIVE if change is None else change.verdict(limit)
-    return Compared(quantity, statistics.median(a), now, (len(a), len(b)), change, verdict)
+    return QuantityComparison(
+        quantity, statistics.median(a), now, (len(a), len(b)), change, verdict
+    )
 
 
 def _only(

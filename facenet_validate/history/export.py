@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -30,35 +30,35 @@ PROVENANCE = (
 )
 """Provenance with a column of its own; whatever else there is, is in ``provenance_other``."""
 
-COLUMNS = (
-    "id",
-    "recorded_at",
-    "accepted",
-    "epoch",
-    "reason",
-    "device",
-    "device_details",
-    "backend",
-    "precision",
-    "target",
-    "batch",
-    "shape",
-    "scope",
-    "protocol",
-    "fps",
-    "latency_seconds",
-    "latency_low_seconds",
-    "latency_high_seconds",
-    "latency_to_epoch_median",
-    "blocks",
-    "fp32_ratio",
-    "fp32_ratio_low",
-    "fp32_ratio_high",
-    "file",
-    *(f"provenance_{name}" for name in PROVENANCE),
-    "provenance_other",
-)
-"""The columns, in their order. New ones may come behind; none is renamed."""
+_COLUMNS: Mapping[str, Callable[[Series, SeriesEntry], object]] = {
+    "id": lambda _, entry: entry.id,
+    "recorded_at": lambda _, entry: entry.session.recorded_at,
+    "accepted": lambda _, entry: str(entry.accepted).lower(),
+    "epoch": lambda _, entry: entry.epoch,
+    "reason": lambda _, entry: entry.session.reason,
+    "device": lambda series, _: series.identity.device,
+    "device_details": lambda series, _: series.identity.device_details,
+    "backend": lambda series, _: series.identity.backend,
+    "precision": lambda series, _: series.identity.precision,
+    "target": lambda series, _: series.identity.target,
+    "batch": lambda series, _: series.identity.batch,
+    "shape": lambda series, _: "x".join(map(str, series.identity.shape)),
+    "scope": lambda series, _: series.identity.scope,
+    "protocol": lambda series, _: series.identity.protocol,
+    "fps": lambda _, entry: entry.fps,
+    "latency_seconds": lambda _, entry: entry.session.latency_seconds,
+    "latency_low_seconds": lambda _, entry: _finite(entry.interval[0]),
+    "latency_high_seconds": lambda _, entry: _finite(entry.interval[1]),
+    "latency_to_epoch_median": lambda series, entry: series.change(entry),
+    "blocks": lambda _, entry: len(entry.session.block_seconds),
+    "fp32_ratio": lambda _, entry: entry.session.paired_ratio,
+    "fp32_ratio_low": lambda _, entry: (entry.session.paired_interval or (None, None))[0],
+    "fp32_ratio_high": lambda _, entry: (entry.session.paired_interval or (None, None))[1],
+    "file": lambda _, entry: entry.origin,
+}
+
+COLUMNS = (*_COLUMNS, *(f"provenance_{name}" for name in PROVENANCE), "provenance_other")
+"""The columns, in their order. New ones are added at the end; none is renamed."""
 
 
 def write_csv(file: IO[str], every: Sequence[Series]) -> int:
@@ -74,39 +74,17 @@ def write_csv(file: IO[str], every: Sequence[Series]) -> int:
 
 
 def _row(series: Series, entry: SeriesEntry) -> list[object]:
-    session, identity = entry.session, entry.session.identity
-    low, high = (bound if math.isfinite(bound) else "" for bound in entry.interval)
-    ratio_low, ratio_high = session.paired_interval or ("", "")
-    other = {k: v for k, v in session.provenance.items() if k not in PROVENANCE}
-    values: dict[str, object] = {
-        "id": entry.id,
-        "recorded_at": session.recorded_at,
-        "accepted": str(entry.accepted).lower(),
-        "epoch": entry.epoch,
-        "reason": session.reason,
-        "device": identity.device,
-        "device_details": identity.device_details,
-        "backend": identity.backend,
-        "precision": identity.precision,
-        "target": identity.target,
-        "batch": identity.batch,
-        "shape": "x".join(map(str, identity.shape)),
-        "scope": identity.scope,
-        "protocol": identity.protocol,
-        "fps": entry.fps,
-        "latency_seconds": session.latency_seconds,
-        "latency_low_seconds": low,
-        "latency_high_seconds": high,
-        "latency_to_epoch_median": series.change(entry),
-        "blocks": len(session.block_seconds),
-        "fp32_ratio": "" if session.paired_ratio is None else session.paired_ratio,
-        "fp32_ratio_low": ratio_low,
-        "fp32_ratio_high": ratio_high,
-        "file": entry.origin,
-        **{f"provenance_{name}": session.provenance.get(name, "") for name in PROVENANCE},
-        "provenance_other": json.dumps(other, sort_keys=True) if other else "",
-    }
-    return [values[name] for name in COLUMNS]
+    provenance = entry.session.provenance
+    other = {name: text for name, text in provenance.items() if name not in PROVENANCE}
+    return [
+        *(value(series, entry) for value in _COLUMNS.values()),
+        *(provenance.get(name) for name in PROVENANCE),
+        json.dumps(other, sort_keys=True) if other else None,
+    ]
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
 
 
 def check_free(path: Path, *, force: bool) -> None:

@@ -181,10 +181,10 @@ def _changes(
 ) -> list[_Mark]:
     """Return a mark for each change point of these sessions, oldest first."""
     ids = {entry.id for entry in entries}
-    own = sorted((p for p in points if p.after.id in ids), key=lambda point: point.after.when)
-    largest = sorted(own, key=lambda point: -abs(point.change))[:_LISTED]
+    changes = sorted((p for p in points if p.after.id in ids), key=lambda point: point.after.when)
+    largest = sorted(changes, key=lambda point: -abs(point.change))[:_LISTED]
     marks = []
-    for number, point in enumerate(own):
+    for number, point in enumerate(changes):
         # A ratio is a speed: it falls where the latency grows.
         text = percent(-point.change if ratio else point.change)
         if commit := printable(point.after.commit):

@@ -42,7 +42,7 @@ class Selection:
     def newest_epochs(self) -> Selection:
         """Return the selection with the newest epoch of each identity only.
 
-        What came before an accepted change is no longer what the machine is held to.
+        An accepted change ends the epoch before it: nothing is compared with that any more.
         """
         newest = {
             identity: tuple(e for e in entries if e.epoch == max(e.epoch for e in entries))
@@ -52,7 +52,10 @@ class Selection:
 
 
 def names_file(selector: str) -> bool:
-    """Whether a selector is the name of a file or folder; what has another meaning is none."""
+    """Whether a selector names a file or folder.
+
+    ``latest``, ``epoch:3`` and ``commit:1a2b`` never do, even if a file has such a name.
+    """
     forms = (_LATEST, _EPOCH, _COMMIT)
     return os.path.lexists(selector) and not any(form.fullmatch(selector) for form in forms)
 
@@ -72,12 +75,12 @@ def select(selector: str, every: Sequence[Series], wanted: Filter) -> Selection:
     Returns
     -------
     Selection
-        Nothing is selected by a ``latest~N``, epoch or commit that no series has.
+        Empty for a ``latest~N``, an epoch or a commit that no series has.
 
     Raises
     ------
     SettingsError
-        If this is no selector, or no session or several sessions have this id.
+        If the text is no selector, or the id is that of no session or of several.
     """
     if found := _LATEST.fullmatch(selector):
         place = -1 - int(found[1] or 0)

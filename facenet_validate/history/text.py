@@ -14,7 +14,7 @@ from facenet_validate.benchmarking.shift import LEAST_SPREAD, Shift, percent
 from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.changes import ChangePoint
-from facenet_validate.history.comparison import VERDICTS, Compared, Report
+from facenet_validate.history.comparison import VERDICTS, QuantityComparison, SessionComparison
 from facenet_validate.history.series import INTERVAL_ALPHA, Series, SeriesEntry, epoch_begins
 
 NOTABLE = 0.03
@@ -129,7 +129,7 @@ def session_rows(series: Series, entry: SeriesEntry) -> list[tuple[str, str]]:
     return rows
 
 
-def report_lines(report: Report) -> list[str]:
+def report_lines(report: SessionComparison) -> list[str]:
     """Return a comparison without its verdict: by identity, then what was not compared."""
     lines = []
     for pair in report.pairs:
@@ -150,7 +150,7 @@ def report_lines(report: Report) -> list[str]:
     return lines
 
 
-def _compared(one: Compared, limit: float) -> str:
+def _compared(one: QuantityComparison, limit: float) -> str:
     text = one.quantity.text
     a, b = one.sessions
     change = percent(one.change)
@@ -158,17 +158,17 @@ def _compared(one: Compared, limit: float) -> str:
         change += f" ({one.shift.bounds()})"
         end = VERDICTS[one.verdict]
         if one.verdict is Verdict.INCONCLUSIVE:
-            end += f": {_why_open(one.shift, limit, a)}"
+            end += f": {_why_inconclusive(one.shift, limit, a)}"
     else:
         end = f"inconclusive: A has {a} of the {MINIMUM_SESSIONS} sessions that an interval needs"
     return (
-        f"{one.quantity.name}: {text(one.before)} ({_count(a)}) → {text(one.after)} ({_count(b)}), "
-        f"{change}: {end}"
+        f"{one.quantity.name}: {text(one.before)} ({sessions_text(a)}) → "
+        f"{text(one.after)} ({sessions_text(b)}), {change}: {end}"
     )
 
 
-def _why_open(shift: Shift, limit: float, sessions: int) -> str:
-    """Say why a shift is inconclusive: for A's spread, or because nothing would decide it."""
+def _why_inconclusive(shift: Shift, limit: float, sessions: int) -> str:
+    """Say why a shift is inconclusive: A's spread is too large, or the limit is too near."""
     sharper = min(LEAST_SPREAD / max(shift.spread, LEAST_SPREAD), 1.0)
     quiet = replace(shift, below=shift.below * sharper, above=shift.above * sharper)
     if quiet.verdict(limit) is Verdict.INCONCLUSIVE:
@@ -176,7 +176,8 @@ def _why_open(shift: Shift, limit: float, sessions: int) -> str:
     return f"A's sessions spread by {percent(shift.spread)[1:]}"
 
 
-def _count(sessions: int) -> str:
+def sessions_text(sessions: int) -> str:
+    """Return a number of sessions as text."""
     return "1 session" if sessions == 1 else f"{sessions} sessions"
 
 

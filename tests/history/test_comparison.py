@@ -11,7 +11,7 @@ import pytest
 from facenet_validate.benchmarking.sessions import Session
 from facenet_validate.benchmarking.shift import shift
 from facenet_validate.gates.verdicts import Verdict
-from facenet_validate.history.comparison import Report, compare
+from facenet_validate.history.comparison import SessionComparison, compare
 from facenet_validate.history.selectors import Selection
 from facenet_validate.history.text import report_lines
 from tests.history.sessions import make_session, series_of
@@ -28,7 +28,7 @@ def quiet(days: range, level: float = 0.1, **changes: object) -> list[Session]:
     return [make_session(day, float(x), **changes) for day, x in zip(days, latencies, strict=True)]
 
 
-def verdicts(report: Report) -> list[Verdict]:
+def verdicts(report: SessionComparison) -> list[Verdict]:
     return [one.verdict for pair in report.pairs for one in pair.compared]
 
 
