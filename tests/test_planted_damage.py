@@ -1,4 +1,4 @@
-"""Engines that look fine and are not: the gates must fail them, on the whole synthetic set."""
+"""Engines that look fine and are not: the gates must fail them, on the synthetic faces."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
+from facenet_validate.datasets import synthetic
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
@@ -26,18 +27,28 @@ SHIPPED = Path(__file__).parents[1] / "baselines" / "gates.toml"
 
 @pytest.fixture
 def project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """The common project, with the limits that ship, and what a run takes by itself."""
+    """The common project, with the limits that ship and the pretrained network."""
     (project.path / "baselines" / "gates.toml").write_text(SHIPPED.read_text())
     monkeypatch.delenv("FACENET_MODEL")
-    monkeypatch.delenv("FACENET_LFW")
     return project
 
 
-def _gates(project: pytest.Pytester, engine: Path) -> dict[str, str]:
+@pytest.fixture
+def three_folds(tmp_path: Path) -> Path:
+    """Three of the synthetic set's ten folds: 1,800 pairs of 33 people."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"_FOLDS": 3, "EVALUATION_PEOPLE": 33, "CALIBRATION_PEOPLE": 0}.items():
+            patch.setattr(synthetic, name, value)
+        synthetic.write_synthetic_faces(tmp_path / "folds")
+    return tmp_path / "folds"
+
+
+def _gates(project: pytest.Pytester, engine: Path, faces: Path) -> dict[str, str]:
     project.runpytest_inprocess(
         "suites/test_parity.py",
         "suites/test_accuracy.py",
         f"--facenet-engine={engine}",
+        f"--facenet-lfw={faces}",
         "--facenet-report=report",
     )
     document = json.loads((project.path / "report" / "results.json").read_text())
@@ -58,7 +69,8 @@ def test_default_s8s8_quantization_fails_parity_and_accuracy_without_vnni(
         pytest.skip(f"sums saturate only on a CPU without VNNI; here {why}")
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    batch = _calibration_batch(synthetic_folder(shared_cache))
+    faces = synthetic_folder(shared_cache)
+    batch = _calibration_batch(faces)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -71,13 +83,13 @@ def test_default_s8s8_quantization_fails_parity_and_accuracy_without_vnni(
     quantize_static(
         str(prepared.entry.path), str(tmp_path / "s8s8.onnx"), Reader(), per_channel=True
     )
-    gates = _gates(project, tmp_path / "s8s8.onnx")
+    gates = _gates(project, tmp_path / "s8s8.onnx", faces)
     assert gates["accuracy.paired_drop"] == "fail"
     assert "fail" in (gates["parity.cosine_min"], gates["parity.cosine_mean"])
 
 
 def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, three_folds: Path, tmp_path: Path
 ) -> None:
     """What saturation does to the embeddings, on any CPU: rows turned by noise."""
     damaged = onnx.ModelProto()
@@ -87,6 +99,6 @@ def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
     noise = np.random.default_rng(0).normal(scale=3 * values.std(), size=values.shape)
     weights.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), weights.name))
     onnx.save(damaged, tmp_path / "noisy.onnx")
-    gates = _gates(project, tmp_path / "noisy.onnx")
+    gates = _gates(project, tmp_path / "noisy.onnx", three_folds)
     assert gates["parity.cosine_mean"] == "fail"
     assert gates["accuracy.paired_drop"] == "fail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,11 +55,27 @@ def _tune(
     return tune(calibrated, RECIPE, images[:8], check, store, target=target), losses
 
 
+@pytest.fixture(scope="module")
+def searched(
+    calibrated: Calibrated, images: NDArray[np.float32], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Tuned, Path]:
+    """The result of one search, and the losses that it measured and stored."""
+    store = tmp_path_factory.mktemp("search") / "losses.jsonl"
+    found, _ = _tune(calibrated, images, store, TARGET)
+    return found, store
+
+
+@pytest.fixture
+def store(searched: tuple[Tuned, Path], tmp_path: Path) -> Path:
+    """A copy of the losses: what a search needs of them it does not measure again."""
+    return Path(shutil.copy(searched[1], tmp_path))
+
+
 @pytest.mark.parametrize("target", [TARGET, None])
 def test_the_target_is_reached_with_less_than_everything(
-    target: float | None, calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+    target: float | None, calibrated: Calibrated, images: NDArray[np.float32], store: Path
 ) -> None:
-    found, losses = _tune(calibrated, images, tmp_path / "losses.jsonl", target)
+    found, losses = _tune(calibrated, images, store, target)
     assert found.before > TARGET >= found.after
     assert found.check.reached
     assert losses[-1] <= TARGET
@@ -69,17 +86,17 @@ def test_the_target_is_reached_with_less_than_everything(
 
 
 def test_an_easy_target_keeps_nothing(
-    calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+    calibrated: Calibrated, images: NDArray[np.float32], store: Path
 ) -> None:
-    found, _ = _tune(calibrated, images, tmp_path / "losses.jsonl", 0.9)
+    found, _ = _tune(calibrated, images, store, 0.9)
     assert found.recipe.keep == ()
     assert found.before == found.after
 
 
 def test_an_impossible_target_is_told(
-    calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+    calibrated: Calibrated, images: NDArray[np.float32], store: Path
 ) -> None:
-    found, _ = _tune(calibrated, images, tmp_path / "losses.jsonl", 1e-9)
+    found, _ = _tune(calibrated, images, store, 1e-9)
     assert not found.check.reached
     assert infer_precision(found.model) == "int8"
 
@@ -100,7 +117,7 @@ def test_a_node_to_keep_stays_kept(
 
 
 def test_a_check_that_finds_much_more_loss_lowers_the_aim_by_halves(
-    calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+    calibrated: Calibrated, images: NDArray[np.float32], store: Path
 ) -> None:
     answers = iter([Check(False, 0.5, ""), Check(True, 0.0, "")])
     found = tune(
@@ -108,7 +125,7 @@ def test_a_check_that_finds_much_more_loss_lowers_the_aim_by_halves(
         RECIPE,
         images[:8],
         lambda _: next(answers),
-        tmp_path / "l.jsonl",
+        store,
         target=TARGET,
     )
     assert found.check.reached
@@ -117,10 +134,12 @@ def test_a_check_that_finds_much_more_loss_lowers_the_aim_by_halves(
 
 
 def test_a_second_search_measures_nothing_again(
-    calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+    calibrated: Calibrated,
+    images: NDArray[np.float32],
+    searched: tuple[Tuned, Path],
+    store: Path,
 ) -> None:
-    store = tmp_path / "losses.jsonl"
-    first, _ = _tune(calibrated, images, store, TARGET)
+    first, _ = searched
     lines = store.read_text()
     second, _ = _tune(calibrated, images, store, TARGET)
     assert store.read_text() == lines
