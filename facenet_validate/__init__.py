@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facenet_validate.base.errors import FacenetValidateError
     from facenet_validate.datasets.faces import AlignedFaces
-    from facenet_validate.datasets.lfw import VerificationSet
+    from facenet_validate.datasets.verification_set import VerificationSet
     from facenet_validate.engines.contract import signature_differences
     from facenet_validate.engines.protocol import Engine, EngineInfo
     from facenet_validate.gates.verdicts import GateResult, Observed, Verdict
@@ -38,7 +38,7 @@ _PLACES = {
     "Speed": "run.timing",
     "Timing": "run.timing",
     "Verdict": "gates.verdicts",
-    "VerificationSet": "datasets.lfw",
+    "VerificationSet": "datasets.verification_set",
     "compare_embeddings": "metrics.parity",
     "largest_distance": "metrics.parity",
     "signature_differences": "engines.contract",

@@ -15,6 +15,7 @@ from facenet_validate.base.wording import refusal
 from facenet_validate.commands import COMMANDS, output
 from facenet_validate.commands.output import say, tell
 from facenet_validate.commands.parsing import NamesPath, Parser, refuse_empty
+from facenet_validate.gates.shipped import project_files
 
 # What numbers, texts and memory can do beyond what was thought of; anything else is a mistake of
 # ours, whose traceback is wanted.
@@ -72,24 +73,6 @@ def _run(parsed: argparse.Namespace) -> None:
 def _failed(why: str) -> int:
     tell(f"facenet-validate: {why}\n")
     return 2
-
-
-def project_files() -> list[tuple[Path, Path]]:
-    """Return what ``init`` copies: source files and their paths in a project.
-
-    Raises
-    ------
-    SettingsError
-        If the suites did not come with this installation.
-    """
-    package = Path(__file__).parent
-    roots = [package / "_project", package.parent]
-    for root in roots:
-        suites = sorted((root / "suites").glob("*.py"))
-        if suites and (root / "baselines" / "gates.toml").is_file():
-            files = [*suites, root / "baselines" / "gates.toml"]
-            return [(path, path.relative_to(root)) for path in files]
-    raise SettingsError(f"no suites in {roots[0]} or {roots[1]}. Install the package again.")
 
 
 def _init(folder: Path) -> None:

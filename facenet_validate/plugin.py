@@ -14,9 +14,9 @@ import pytest
 from facenet_validate.gates.records import verdict_of
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.run.collecting import parametrize, runs_ours, with_files
+from facenet_validate.run.command_line import add_alias, add_options
 from facenet_validate.run.header import header
 from facenet_validate.run.judging import skip_what_cannot_run, skip_what_was_not_asked_for
-from facenet_validate.run.options import add_alias, add_options
 from facenet_validate.run.outcomes import begin_try, finish_report
 from facenet_validate.run.replaced import name_replacements
 from facenet_validate.run.run import RUN

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +18,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
+import facenet_validate
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
+from facenet_validate.cli import main
 from facenet_validate.datasets.images import encode_png
-from facenet_validate.datasets.synthetic import render_photo
+from facenet_validate.datasets.synthetic import proof_faces, render_photo
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
+from tests.models.small_facenet import small_facenet
 
 REPOSITORY = Path(__file__).parents[1]
 PEOPLE = 12
@@ -77,7 +83,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 @pytest.fixture(scope="session")
 def prepared(shared_cache: Cache) -> PreparedModel:
     """The pretrained model, prepared."""
-    return prepare(source_model(None), shared_cache)
+    return prepare(source_model(None), shared_cache, faces=proof_faces())
 
 
 @pytest.fixture(scope="session")
@@ -167,4 +173,82 @@ def light_project(
     pytester.makeconftest(LIGHT_CONFTEST)
     monkeypatch.setenv("FACENET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FACENET_LFW", raising=False)
+    return pytester
+
+
+# --- whole runs -----------------------------------------------------------------------------------
+
+FEW_PAIRS_GATES = """
+schema = 1
+[gates.any.any.any]
+build.problems = 0
+contract.signature = 0
+contract.non_finite = 0
+contract.norm_error_max = 1e-5
+contract.batch_invariance = 1e-5
+contract.order_invariance = 1e-5
+performance.stored = 1.03
+parity.cosine_min = 0.98
+parity.cosine_p1 = 0.99
+parity.cosine_mean = 0.995
+accuracy.acc = 0.6
+accuracy.auc = 0.7
+accuracy.paired_drop = 0.05
+"""
+
+
+@pytest.fixture(scope="session")
+def all_imported() -> None:
+    """Every module of ours, and what they import.
+
+    A run in this process forgets the modules that it was the first to import. An extension module
+    such as numpy's cannot be imported a second time.
+    """
+    for name in ("fft", "linalg", "ma", "polynomial", "random"):
+        import_module(f"numpy.{name}")
+    for module in pkgutil.walk_packages(facenet_validate.__path__, "facenet_validate."):
+        with suppress(ImportError):  # PyTorch's and a GPU's libraries may be absent
+            import_module(module.name)
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network as a source model: runs with it take a second, and judge nothing real."""
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    onnx.save(small_facenet(), path)
+    return path
+
+
+@pytest.fixture
+def small_onnx() -> onnx.ModelProto:
+    """The small network's graph, of the test's own."""
+    return small_facenet()
+
+
+@pytest.fixture(scope="session")
+def prepared_small(small_model: Path, shared_cache: Cache) -> PreparedModel:
+    """The small network, prepared."""
+    return prepare(source_model(small_model), shared_cache, faces=proof_faces())
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester,
+    shared_cache: Cache,
+    small_set: Path,
+    small_model: Path,
+    all_imported: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> pytest.Pytester:
+    """A user's project with our suites, on the small set and the small network.
+
+    Its runs can be made in this process. Outside CI, where too few stored sessions may fail.
+    """
+    assert main(["init", str(pytester.path)]) == 0
+    (pytester.path / "baselines" / "gates.toml").write_text(FEW_PAIRS_GATES)
+    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
+    monkeypatch.setenv("FACENET_LFW", str(small_set))
+    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
+    monkeypatch.setenv("FACENET_MODEL", str(small_model))
+    monkeypatch.delenv("CI", raising=False)
     return pytester

@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from facenet_validate.cli import main, project_files
+from facenet_validate.cli import main
 from facenet_validate.datasets.images import encode_png
+from facenet_validate.gates.shipped import project_files
 from facenet_validate.models.prepared import check_contract, load_onnx
 from tests.models.exported.exporter_styles import classifier, fixed_batch, two_candidates
 from tests.models.small_facenet import small_facenet

@@ -10,7 +10,7 @@ import pytest
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.cache.locks import locked
 from facenet_validate.cli import main
-from facenet_validate.datasets.faces import FaceStore, StoredFace
+from facenet_validate.datasets.face_store import FaceStore, StoredFace
 from facenet_validate.datasets.framing import Framing
 
 HOUR, DAY = 3600.0, 86400.0

@@ -10,7 +10,8 @@ import pytest
 
 from facenet_validate.cli import main
 from facenet_validate.commands import fetch
-from facenet_validate.datasets.download import SUMS, downloaded_lfw
+from facenet_validate.datasets.download import downloaded_lfw
+from facenet_validate.datasets.sums import SUMS
 from tests.datasets.test_download import LIST, PHOTOS, Server, serving
 
 
@@ -58,15 +59,14 @@ def test_what_cannot_be_fetched_is_one_line_and_exit_code_2(
 
 
 def test_a_run_takes_the_downloaded_photos_where_none_are_named(
-    pytester: pytest.Pytester, small_set: Path, monkeypatch: pytest.MonkeyPatch
+    project: pytest.Pytester, small_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["init", str(pytester.path)]) == 0
-    folder = pytester.path / "cache" / "lfw" / "funneled"
+    folder = project.path / "cache" / "lfw" / "funneled"
     shutil.copytree(small_set, folder)
-    monkeypatch.delenv("FACENET_LFW", raising=False)
+    monkeypatch.delenv("FACENET_LFW")
     arguments = ("suites", "--collect-only", "--facenet-cache=cache")
-    pytester.runpytest_subprocess(*arguments).stdout.fnmatch_lines(["*data set synthetic faces*"])
+    project.runpytest_inprocess(*arguments).stdout.fnmatch_lines(["*data set synthetic faces*"])
     (folder / SUMS).touch()
-    pytester.runpytest_subprocess(*arguments).stdout.fnmatch_lines(
+    project.runpytest_inprocess(*arguments).stdout.fnmatch_lines(
         [f"facenet: data set LFW in {folder}, 72 pairs"]
     )

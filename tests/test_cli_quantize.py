@@ -10,7 +10,9 @@ import onnx
 import pytest
 
 from facenet_validate.cli import main
+from facenet_validate.commands.tuning import PAIRED
 from facenet_validate.datasets.images import encode_png
+from facenet_validate.gates.limits import GatesFile
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import check_contract, load_onnx
 from facenet_validate.models.quantization.precision import infer_precision
@@ -102,7 +104,8 @@ def test_the_paired_gate_is_judged_on_the_pairs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("facenet_validate.commands.tuning.DELTA", delta)
+    gates = GatesFile(Path(), (), {("lfw", "any", "any"): {PAIRED: delta, "build.int8_share": 0.5}})
+    monkeypatch.setattr("facenet_validate.commands.quantize.shipped_gates", lambda: gates)
     command = ["quantize", str(source), "--calibration", str(faces), "--lfw", str(small_set)]
     code = main([*command, "--tune", "--paired", "--target", "tensorrt", "-o", "tuned.onnx"])
     said = capsys.readouterr().out

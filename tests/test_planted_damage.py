@@ -14,7 +14,6 @@ from onnx import numpy_helper
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
-from facenet_validate.cli import main
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
@@ -22,20 +21,20 @@ from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.recipes import choose_target
 
+SHIPPED = Path(__file__).parents[1] / "baselines" / "gates.toml"
+
 
 @pytest.fixture
-def project(
-    pytester: pytest.Pytester, shared_cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> pytest.Pytester:
-    """A user's project with our suites and gates, on the synthetic faces."""
-    assert main(["init", str(pytester.path)]) == 0
-    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
-    monkeypatch.delenv("FACENET_LFW", raising=False)
-    return pytester
+def project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """The common project, with the limits that ship, and what a run takes by itself."""
+    (project.path / "baselines" / "gates.toml").write_text(SHIPPED.read_text())
+    monkeypatch.delenv("FACENET_MODEL")
+    monkeypatch.delenv("FACENET_LFW")
+    return project
 
 
 def _gates(project: pytest.Pytester, engine: Path) -> dict[str, str]:
-    project.runpytest_subprocess(
+    project.runpytest_inprocess(
         "suites/test_parity.py",
         "suites/test_accuracy.py",
         f"--facenet-engine={engine}",

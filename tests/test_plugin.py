@@ -14,50 +14,14 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from facenet_validate.cache import Cache
-from facenet_validate.cli import main
+from facenet_validate.benchmarking.surroundings import Surroundings
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
 from facenet_validate.models.quantization.precision import to_fp16
 from facenet_validate.models.quantization.recipes import RECIPE_KEY, int8_recipe
-
-FEW_PAIRS_GATES = """
-schema = 1
-[gates.any.any.any]
-build.problems = 0
-contract.signature = 0
-contract.non_finite = 0
-contract.norm_error_max = 1e-5
-contract.batch_invariance = 1e-5
-contract.order_invariance = 1e-5
-performance.stored = 1.03
-parity.cosine_min = 0.98
-parity.cosine_p1 = 0.99
-parity.cosine_mean = 0.995
-accuracy.acc = 0.6
-accuracy.auc = 0.7
-accuracy.paired_drop = 0.05
-"""
-
-
-@pytest.fixture
-def project(
-    pytester: pytest.Pytester, shared_cache: Cache, small_set: Path, monkeypatch: pytest.MonkeyPatch
-) -> pytest.Pytester:
-    """A user's project with our suites, on the small set."""
-    assert main(["init", str(pytester.path)]) == 0
-    (pytester.path / "baselines" / "gates.toml").write_text(FEW_PAIRS_GATES)
-    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
-    monkeypatch.setenv("FACENET_LFW", str(small_set))
-    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
-    return pytester
-
-
-UNDISTURBED = """
-from facenet_validate.benchmarking.surroundings import Surroundings
-
-Surroundings.disturbance = lambda surroundings, begin, end: ""
-"""
+from tests.conftest import FEW_PAIRS_GATES
+from tests.models.small_facenet import SIZE
+from tests.moved_clock import CONFTEST
 
 NO_TIMING = ("suites", "--deselect", "suites/test_performance.py")
 
@@ -67,7 +31,12 @@ def _results(folder: Path) -> dict[str, object]:
     return found
 
 
-def test_int8_passes_every_gate_but_timing(project: pytest.Pytester) -> None:
+def test_int8_passes_every_gate_but_timing(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the pretrained network, in a process of its own, as a user starts it."""
+    monkeypatch.delenv("FACENET_MODEL")
+    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "16")
     result = project.runpytest_subprocess(
         *NO_TIMING, "--precision", "int8", "--facenet-report", "report"
     )
@@ -91,7 +60,7 @@ def test_int8_passes_every_gate_but_timing(project: pytest.Pytester) -> None:
 
 
 def test_summary_results_and_junit_agree(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         *NO_TIMING, "--precision=int8", "--facenet-report=report", "--junitxml=junit.xml"
     )
     gates = _results(project.path / "report")["gates"]
@@ -116,7 +85,7 @@ def test_summary_results_and_junit_agree(project: pytest.Pytester) -> None:
 
 def test_previous_report_is_kept(project: pytest.Pytester) -> None:
     for _ in range(2):
-        project.runpytest_subprocess(
+        project.runpytest_inprocess(
             "suites/test_contract.py", "--precision=fp32", "--facenet-report=report"
         )
     assert (project.path / "report" / "previous" / "results.json").is_file()
@@ -125,7 +94,7 @@ def test_previous_report_is_kept(project: pytest.Pytester) -> None:
 def test_lower_gate_fails_the_test_with_a_table(project: pytest.Pytester) -> None:
     strict = FEW_PAIRS_GATES.replace("parity.cosine_mean = 0.995", "parity.cosine_mean = 0.99999")
     (project.path / "baselines" / "gates.toml").write_text(strict)
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         "suites/test_parity.py", "--precision=int8", "--junitxml=j.xml"
     )
     result.assert_outcomes(failed=1)
@@ -143,25 +112,26 @@ def test_inconclusive_is_a_status_of_its_own_and_fails_on_request(
     strict = FEW_PAIRS_GATES.replace("paired_drop = 0.05", "paired_drop = 0.01")
     (project.path / "baselines" / "gates.toml").write_text(strict)
     arguments = ("suites/test_accuracy.py", "-k", "lost", "--precision=fp16")
-    result = project.runpytest_subprocess(*arguments)
+    result = project.runpytest_inprocess(*arguments)
     result.stdout.fnmatch_lines(["verdict: INCONCLUSIVE*", "*1 inconclusive*"])
     assert result.ret == 0
-    result = project.runpytest_subprocess(*arguments, "--facenet-inconclusive=fail")
+    result = project.runpytest_inprocess(*arguments, "--facenet-inconclusive=fail")
     result.assert_outcomes(failed=1)
 
 
 def test_fp16_on_a_cpu_is_labelled_recipe_only(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess("suites/test_parity.py", "--precision=fp16")
+    result = project.runpytest_inprocess("suites/test_parity.py", "--precision=fp16")
     result.stdout.fnmatch_lines(["*cosine_mean*fp16*pass (recipe only)*", "verdict: PARTIAL*"])
 
 
 def test_speed_is_measured_recorded_and_never_passed_without_five_sessions(
-    project: pytest.Pytester,
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A busy machine would refuse the record.
-    (project.path / "conftest.py").write_text(UNDISTURBED)
+    """By the machine's own clock; a busy machine would refuse the record."""
+    monkeypatch.setattr(Surroundings, "disturbance", lambda *_: "")
+    monkeypatch.setattr("facenet_validate.benchmarking.latency.LATENCY_SECONDS", 0.0)
     arguments = ("suites/test_performance.py", "--precision=int8", "--facenet-batch-size=2")
-    result = project.runpytest_subprocess(*arguments, "--facenet-update-baselines=missing")
+    result = project.runpytest_inprocess(*arguments, "--facenet-update-baselines=missing")
     result.stdout.fnmatch_lines(["speed int8, batch 2*images/s*× FP32*", "*1 not evaluated*"])
     result.stdout.fnmatch_lines(["*stored b2*not evaluated*0 of 5 sessions*"])
     (stored,) = (project.path / "baselines").glob("*/onnxruntime-int8-b2.jsonl")
@@ -184,7 +154,7 @@ def test_speed_is_not_evaluated_where_benchmarks_are_disabled(
         option,
         "--facenet-report=report",
     )
-    result = project.runpytest_subprocess(*arguments)
+    result = project.runpytest_inprocess(*arguments)
     result.stdout.fnmatch_lines(["*stored*not evaluated*"])
     assert result.ret == 0
     gates = _results(project.path / "report")["gates"]
@@ -215,7 +185,7 @@ def test_workers_report_through_the_controller(project: pytest.Pytester) -> None
 def _refused(
     project: pytest.Pytester, *arguments: str, says: str, status: int = pytest.ExitCode.USAGE_ERROR
 ) -> None:
-    result = project.runpytest_subprocess("suites", "--precision=int8", *arguments)
+    result = project.runpytest_inprocess("suites", "--precision=int8", *arguments)
     text = result.stdout.str() + result.stderr.str()
     assert result.ret == status, text
     # Of a test it stands above and in the verdict, as the reason of gates that were not run. pytest
@@ -228,7 +198,7 @@ def _refused(
 
 
 def test_unknown_precision(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess("suites", "--precision", "int4")
+    result = project.runpytest_inprocess("suites", "--precision", "int4")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --precision: 'int4'; expected one of fp32, fp16, int8."])
 
@@ -271,7 +241,7 @@ def test_unreadable_photo_is_named(
     photo = folder / "Person_03" / "Person_03_0002.png"
     photo.unlink()
     photo.with_suffix(".jpg").write_bytes(content)
-    result = project.runpytest_subprocess("suites", "--precision=int8", f"--facenet-lfw={folder}")
+    result = project.runpytest_inprocess("suites", "--precision=int8", f"--facenet-lfw={folder}")
     text = result.stdout.str()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert says in text
@@ -292,7 +262,7 @@ def test_too_few_calibration_photos_are_an_error_that_names_the_way_out(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FACENET_CALIBRATION_IMAGES")
-    result = project.runpytest_subprocess("suites/test_contract.py", "--precision=int8")
+    result = project.runpytest_inprocess("suites/test_contract.py", "--precision=int8")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         ["*104 photos of people outside*at least 500*--facenet-calibration-images 104*"]
@@ -304,7 +274,7 @@ def test_wrong_number_of_calibration_photos(project: pytest.Pytester) -> None:
 
 
 def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         "suites",
         "--precision=int8",
         "--facenet-target=tensorrt",
@@ -324,23 +294,23 @@ def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> 
     assert all(gate["recipe_only"] for gate in judged)
 
 
-def _int8_engine(prepared_onnx: onnx.ModelProto, path: Path, kept: int) -> None:
+def _int8_engine(small_onnx: onnx.ModelProto, path: Path, kept: int) -> None:
     """Write a TensorRT recipe's graph that leaves all but the last convolutions as they are."""
-    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, 160, 160)).astype(np.float32)
-    names = [node.name for node in prepared_onnx.graph.node if node.op_type == "Conv"]
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, SIZE, SIZE)).astype(np.float32)
+    names = [node.name for node in small_onnx.graph.node if node.op_type == "Conv"]
     recipe = replace(int8_recipe("tensorrt"), keep=tuple(names[:kept]))
-    made = to_int8(calibrate(prepared_onnx, images, equalized=False), recipe)
+    made = to_int8(calibrate(small_onnx, images, equalized=False), recipe)
     made.metadata_props.add(key=RECIPE_KEY, value=json.dumps(recipe.inputs()))
     onnx.save(made, path)
 
 
 def test_an_int8_engine_that_is_mostly_fp32_fails(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     gates = project.path / "baselines" / "gates.toml"
     gates.write_text(gates.read_text() + "build.int8_share = 0.95\n")
-    _int8_engine(prepared_onnx, tmp_path / "engine.onnx", kept=100)
-    result = project.runpytest_subprocess(
+    _int8_engine(small_onnx, tmp_path / "engine.onnx", kept=12)
+    result = project.runpytest_inprocess(
         "suites/test_build.py", f"--facenet-engine={tmp_path / 'engine.onnx'}"
     )
     result.assert_outcomes(failed=1)
@@ -353,10 +323,10 @@ def test_an_int8_engine_that_is_mostly_fp32_fails(
 
 
 def test_an_engine_s_own_recipe_is_not_overruled(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    _int8_engine(prepared_onnx, tmp_path / "engine.onnx", kept=130)
-    result = project.runpytest_subprocess(
+    _int8_engine(small_onnx, tmp_path / "engine.onnx", kept=16)
+    result = project.runpytest_inprocess(
         "suites", f"--facenet-engine={tmp_path / 'engine.onnx'}", "--facenet-target=cpu"
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -364,20 +334,19 @@ def test_an_engine_s_own_recipe_is_not_overruled(
 
 
 def test_activations_that_fp16_cannot_hold_fail(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     """The first layer gives 100,000 times as much, the second takes it back: FP32 is the same."""
     gates = project.path / "baselines" / "gates.toml"
     gates.write_text(gates.read_text() + "contract.half_headroom = 8\n")
-    model = _copy(prepared_onnx)
-    first, second = [node for node in model.graph.node if node.op_type == "Conv"][:2]
+    first, second = [node for node in small_onnx.graph.node if node.op_type == "Conv"][:2]
     factors = dict.fromkeys(first.input[1:], 100000.0) | {second.input[1]: 1e-5}
-    for tensor in model.graph.initializer:
+    for tensor in small_onnx.graph.initializer:
         if tensor.name in factors:
             value = numpy_helper.to_array(tensor) * np.float32(factors[tensor.name])
             tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
-    onnx.save(model, tmp_path / "loud.onnx")
-    result = project.runpytest_subprocess(
+    onnx.save(small_onnx, tmp_path / "loud.onnx")
+    result = project.runpytest_inprocess(
         "suites/test_contract.py",
         "--precision=fp16",
         f"--facenet-model={tmp_path / 'loud.onnx'}",
@@ -387,55 +356,52 @@ def test_activations_that_fp16_cannot_hold_fail(
 
 
 def test_engine_with_another_input_shape(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model = _copy(prepared_onnx)
-    for axis, side in ((1, 160), (3, 3)):
-        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = side
-    onnx.save(model, tmp_path / "engine.onnx")
-    _refused_engine(project, tmp_path / "engine.onnx", "[N, 160, 160, 3]; expected [N, 3, H, H]")
+    for axis, side in ((1, 32), (3, 3)):
+        small_onnx.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = side
+    onnx.save(small_onnx, tmp_path / "engine.onnx")
+    _refused_engine(project, tmp_path / "engine.onnx", "[N, 32, 32, 3]; expected [N, 3, H, H]")
 
 
 def test_engine_of_another_image_size_than_its_model(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model = _copy(prepared_onnx)
     for axis in (2, 3):
-        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 224
-    onnx.save(model, tmp_path / "engine.onnx")
-    result = project.runpytest_subprocess(
+        small_onnx.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 224
+    onnx.save(small_onnx, tmp_path / "engine.onnx")
+    result = project.runpytest_inprocess(
         "suites/test_contract.py", f"--facenet-engine={tmp_path / 'engine.onnx'}"
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*faces of 224 pixels, but 20180408-102900*reads 160*"])
+    result.stderr.fnmatch_lines(["*faces of 224 pixels, but small.onnx*reads 32*"])
 
 
 def _refused_engine(project: pytest.Pytester, engine: Path, says: str) -> None:
-    result = project.runpytest_subprocess("suites", f"--facenet-engine={engine}")
+    result = project.runpytest_inprocess("suites", f"--facenet-engine={engine}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert says in result.stderr.str()
 
 
 def test_engine_contradicting_the_precision(
-    project: pytest.Pytester, prepared: PreparedModel
+    project: pytest.Pytester, prepared_small: PreparedModel
 ) -> None:
     _refused(
         project,
-        f"--facenet-engine={prepared.entry.path}",
+        f"--facenet-engine={prepared_small.entry.path}",
         says="--precision: int8, but model.onnx is fp32",
     )
 
 
 def test_engine_that_gives_nan_fails(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model = _copy(prepared_onnx)
-    weights = next(w for w in model.graph.initializer if w.name == "bottleneck/weight")
+    weights = next(w for w in small_onnx.graph.initializer if w.name == "bottleneck/weight")
     poisoned = numpy_helper.to_array(weights).copy()
     poisoned[0, 0] = np.nan
     weights.CopyFrom(numpy_helper.from_array(poisoned, weights.name))
-    onnx.save(model, tmp_path / "nan.onnx")
-    result = project.runpytest_subprocess(*NO_TIMING, f"--facenet-engine={tmp_path / 'nan.onnx'}")
+    onnx.save(small_onnx, tmp_path / "nan.onnx")
+    result = project.runpytest_inprocess(*NO_TIMING, f"--facenet-engine={tmp_path / 'nan.onnx'}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     text = result.stdout.str()
     assert "Traceback" not in text
@@ -445,16 +411,15 @@ def test_engine_that_gives_nan_fails(
 
 
 def test_engine_without_normalisation_fails(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model = _copy(prepared_onnx)
-    norm = next(n for n in model.graph.node if n.name == "bottleneck").output[0]
-    del model.graph.output[:]
-    model.graph.output.append(
-        helper.make_tensor_value_info(norm, onnx.TensorProto.FLOAT, ["N", 512])
+    norm = next(n for n in small_onnx.graph.node if n.name == "bottleneck").output[0]
+    del small_onnx.graph.output[:]
+    small_onnx.graph.output.append(
+        helper.make_tensor_value_info(norm, onnx.TensorProto.FLOAT, ["N", 16])
     )
-    onnx.save(model, tmp_path / "raw.onnx")
-    result = project.runpytest_subprocess(*NO_TIMING, f"--facenet-engine={tmp_path / 'raw.onnx'}")
+    onnx.save(small_onnx, tmp_path / "raw.onnx")
+    result = project.runpytest_inprocess(*NO_TIMING, f"--facenet-engine={tmp_path / 'raw.onnx'}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert "Traceback" not in result.stdout.str()
     result.stdout.fnmatch_lines(["*contract*norm_error_max*fail*", "verdict: FAIL*"])
@@ -477,14 +442,13 @@ def test_malformed_gates(project: pytest.Pytester) -> None:
 
 
 def test_an_engine_without_finite_values_passes_no_invariance(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    model = _copy(prepared_onnx)
-    weights = next(w for w in model.graph.initializer if w.name == "bottleneck/weight")
+    weights = next(w for w in small_onnx.graph.initializer if w.name == "bottleneck/weight")
     poisoned = np.full(numpy_helper.to_array(weights).shape, np.nan, np.float32)
     weights.CopyFrom(numpy_helper.from_array(poisoned, weights.name))
-    onnx.save(model, tmp_path / "nan.onnx")
-    result = project.runpytest_subprocess(
+    onnx.save(small_onnx, tmp_path / "nan.onnx")
+    result = project.runpytest_inprocess(
         "suites/test_contract.py", f"--facenet-engine={tmp_path / 'nan.onnx'}"
     )
     result.assert_outcomes(passed=1, failed=3)
@@ -499,14 +463,15 @@ def test_an_assertion_after_a_passed_gate_fails_the_run(project: pytest.Pytester
         """
     )
     arguments = ("test_mine.py", "--precision=fp32", "--facenet-report=report")
-    result = project.runpytest_subprocess(*arguments)
+    result = project.runpytest_inprocess(*arguments)
     result.stdout.fnmatch_lines(["verdict: FAIL*"])
     document = _results(project.path / "report")
     assert document["verdict"] == "fail"
 
 
 def test_every_batch_size_has_gates_of_its_own(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess(
+    project.makeconftest(CONFTEST)
+    result = project.runpytest_inprocess(
         "suites/test_performance.py",
         "--precision=int8",
         "--facenet-batch-size=1,2",
@@ -519,7 +484,7 @@ def test_every_batch_size_has_gates_of_its_own(project: pytest.Pytester) -> None
 def test_inconclusive_that_fails_is_a_failed_run(project: pytest.Pytester) -> None:
     strict = FEW_PAIRS_GATES.replace("paired_drop = 0.05", "paired_drop = 0.01")
     (project.path / "baselines" / "gates.toml").write_text(strict)
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         "suites/test_accuracy.py", "-k", "lost", "--precision=fp16", "--facenet-inconclusive=fail"
     )
     result.stdout.fnmatch_lines(["verdict: FAIL*"])
@@ -528,7 +493,7 @@ def test_inconclusive_that_fails_is_a_failed_run(project: pytest.Pytester) -> No
 def test_a_required_data_set_that_is_not_judged_fails(project: pytest.Pytester) -> None:
     gates = project.path / "baselines" / "gates.toml"
     gates.write_text(gates.read_text() + "[gates.lfw.any.any]\naccuracy.acc = 0.9\n")
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         "suites/test_contract.py", "-k", "signature", "--precision=fp32", "--facenet-require=lfw"
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -538,7 +503,7 @@ def test_a_required_data_set_that_is_not_judged_fails(project: pytest.Pytester) 
 def test_a_gate_without_a_limit_is_not_evaluated_alone(project: pytest.Pytester) -> None:
     without = FEW_PAIRS_GATES.replace("parity.cosine_p1 = 0.99\n", "")
     (project.path / "baselines" / "gates.toml").write_text(without)
-    result = project.runpytest_subprocess("suites/test_parity.py", "--precision=fp16")
+    result = project.runpytest_inprocess("suites/test_parity.py", "--precision=fp16")
     result.stdout.fnmatch_lines(
         ["*cosine_min*pass*", "*cosine_p1*not evaluated*no limit*", "*cosine_mean*pass*"]
     )
@@ -547,7 +512,7 @@ def test_a_gate_without_a_limit_is_not_evaluated_alone(project: pytest.Pytester)
 def test_listing_tests_leaves_the_report_alone(project: pytest.Pytester) -> None:
     (project.path / "report").mkdir()
     (project.path / "report" / "results.json").write_text("good")
-    project.runpytest_subprocess("suites", "--collect-only", "--facenet-report=report")
+    project.runpytest_inprocess("suites", "--collect-only", "--facenet-report=report")
     assert (project.path / "report" / "results.json").read_text() == "good"
 
 
@@ -557,9 +522,9 @@ def test_a_report_folder_that_cannot_be_written(project: pytest.Pytester) -> Non
 
 
 def test_a_quantised_source_model_is_refused(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
+    project: pytest.Pytester, small_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
-    onnx.save(to_fp16(prepared_onnx), tmp_path / "fp16.onnx")
+    onnx.save(to_fp16(small_onnx), tmp_path / "fp16.onnx")
     _refused(
         project,
         f"--facenet-model={tmp_path / 'fp16.onnx'}",
@@ -573,13 +538,13 @@ def test_gates_are_those_of_the_tests_not_of_an_option_value(
 ) -> None:
     monkeypatch.delenv("FACENET_LFW")
     arguments = ("suites/test_contract.py", "--precision=fp32", "--facenet-lfw", str(small_set))
-    result = project.runpytest_subprocess(*arguments)
+    result = project.runpytest_inprocess(*arguments)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines([f"facenet: gates {project.path}/baselines/gates.toml*"])
 
 
 def test_timing_without_pytest_benchmark_is_not_evaluated(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         "suites/test_performance.py", "--precision=int8", "-p", "no:benchmark"
     )
     result.stdout.fnmatch_lines(["*stored b64*not evaluated*pytest-benchmark is disabled*"])
@@ -587,7 +552,8 @@ def test_timing_without_pytest_benchmark_is_not_evaluated(project: pytest.Pytest
 
 
 def test_benchmark_only_times(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess(
+    project.makeconftest(CONFTEST)
+    result = project.runpytest_inprocess(
         "suites", "--precision=fp32", "--facenet-batch-size=1", "--benchmark-only"
     )
     result.stdout.fnmatch_lines(["speed fp32, batch 1*"])
@@ -607,7 +573,7 @@ def test_a_project_without_facenet_sees_nothing(pytester: pytest.Pytester) -> No
 def test_a_project_with_a_precision_of_its_own_keeps_it(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--precision')")
     pytester.makepyfile("def test_theirs(request): assert request.config.option.precision == 'x'")
-    pytester.runpytest_subprocess("--precision", "x").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("--precision", "x").assert_outcomes(passed=1)
 
 
 def test_our_errors_in_their_tests_are_theirs(pytester: pytest.Pytester) -> None:
@@ -619,7 +585,7 @@ def test_our_errors_in_their_tests_are_theirs(pytester: pytest.Pytester) -> None
         def test_goes_on(): pass
         """
     )
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*def test_raises*"])
 
@@ -631,12 +597,6 @@ def test_import_of_the_plugin_is_light() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    return copied
 
 
 def _linked(folder: Path, target: Path) -> Path:

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from facenet_validate.cache import Cache
-from facenet_validate.cli import main
-from facenet_validate.models.prepared import PreparedModel
 from tests.datasets.odd_sets import picture, write
 
 GATES = b"""
@@ -23,10 +20,10 @@ accuracy.auc = 0.1
 TEST = """
 import json
 
-def test_it(facenet_sets, facenet_calibration):
-    facenet_sets("staff")
+def test_it(_facenet_data):
+    _facenet_data.faces_of("staff")
     with open("found.json", "w") as file:
-        json.dump(facenet_calibration().names, file)
+        json.dump(_facenet_data.calibration.names, file)
 """
 
 
@@ -44,31 +41,26 @@ def sets(small_set: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_run_counts_names_and_leaves_out(
-    pytester: pytest.Pytester,
-    sets: tuple[Path, Path],
-    prepared: PreparedModel,
-    shared_cache: Cache,
+    project: pytest.Pytester, sets: tuple[Path, Path]
 ) -> None:
     folder, staff = sets
     write(folder, "Person_00/Person_00_0002_surgical.png", picture(1))
     write(folder, "Person_00/Person_00_0009.png", _bytes(folder, "Person_00/Person_00_0004.png"))
     write(folder, "Person_20/Person_20_0009.png", _bytes(folder, "Person_01/Person_01_0001.png"))
     write(folder, "Person_02/Person_02_0002.png", _bytes(folder, "Person_02/Person_02_0001.png"))
-    assert main(["init", str(pytester.path)]) == 0
-    write(pytester.path, "baselines/gates.toml", GATES)
-    own = pytester.makepyfile(test_own=TEST)
-    result = pytester.runpytest_subprocess(
+    write(project.path, "baselines/gates.toml", GATES)
+    own = project.makepyfile(test_own=TEST)
+    result = project.runpytest_inprocess(
         str(own),
         "suites/test_accuracy.py",
         "--precision=fp32",
         f"--facenet-lfw={folder}",
         f"--facenet-pairs={staff}",
         "--facenet-calibration-images=92",
-        f"--facenet-cache={shared_cache.root}",
         "--facenet-report=report",
     )
     assert result.ret == 0
-    found = json.loads((pytester.path / "found.json").read_text())
+    found = json.loads((project.path / "found.json").read_text())
     calibrated_on = {name[:9] for name in found}
     assert calibrated_on == {f"Person_{person}" for person in range(12, 38)} - {
         "Person_20",
@@ -85,23 +77,22 @@ def test_a_run_counts_names_and_leaves_out(
             "data set staff: genuine pairs of a photo and its copy: 1 (Person_02/*",
         ]
     )
-    document = json.loads((pytester.path / "report" / "results.json").read_text())
+    document = json.loads((project.path / "report" / "results.json").read_text())
     assert document["dataset"]["files"]["left_out"]["count"] == 2
     assert document["dataset"]["files"]["not_calibrated_on"]["first"][0] == "Person_20"
     assert document["sets"]["staff"]["files"]["copy_pairs"]["count"] == 1
 
 
 def test_a_run_without_anybody_to_calibrate_on_offers_no_number(
-    pytester: pytest.Pytester, sets: tuple[Path, Path], shared_cache: Cache
+    project: pytest.Pytester, sets: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("FACENET_CALIBRATION_IMAGES")
     folder, _ = sets
     for person in range(12, 38):
         shutil.rmtree(folder / f"Person_{person}")
-    write(pytester.path, "baselines/gates.toml", b"schema = 1\n[gates.any.any.any]\n")
-    pytester.makepyfile("def test_it(facenet_calibration):\n    facenet_calibration()\n")
-    result = pytester.runpytest_subprocess(
-        f"--facenet-lfw={folder}", f"--facenet-cache={shared_cache.root}"
-    )
+    write(project.path, "baselines/gates.toml", b"schema = 1\n[gates.any.any.any]\n")
+    own = project.makepyfile("def test_it(_facenet_data):\n    _facenet_data.calibration\n")
+    result = project.runpytest_inprocess(str(own), f"--facenet-lfw={folder}")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*has 0 photos of people outside*Put photos of other people*"])
     result.stdout.no_fnmatch_line("*--facenet-calibration-images*")

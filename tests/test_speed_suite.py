@@ -11,10 +11,9 @@ from typing import Any
 import onnx
 import pytest
 
-from facenet_validate.cache import Cache
-from facenet_validate.cli import main
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.recipes import RECIPE_KEY
+from tests.moved_clock import CONFTEST
 
 GATES = """
 schema = 1
@@ -25,85 +24,16 @@ performance.against = 1.03
 performance.self_check = 1.03
 """
 
-# A batch of n takes n ms, FP32 twice that, with 0.2 % of noise; SLOWER makes one precision slower.
-CONFTEST = """
-import os
-from functools import partial
-
-import numpy as np
-
-import facenet_validate.benchmarking.latency as latency
-import facenet_validate.benchmarking.measure as measure
-import facenet_validate.benchmarking.surroundings as surroundings
-from facenet_validate.benchmarking.timing import QuadTimer, WarmUp
-from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
-from facenet_validate.engines.protocol import Work
-
-NOW = [0.0]
-BLOCKS = [0]
-RANDOM = np.random.default_rng(int(os.environ.get("SEED", "1")))
-SLOWER = {key: float(value) for key, _, value in
-          (pair.partition("=") for pair in os.environ.get("SLOWER", "").split(",") if pair)}
-
-
-def work(engine, batch, scope):
-    seconds = 0.001 * len(batch) * (2.0 if engine.info.precision == "fp32" else 1.0)
-    seconds *= SLOWER.get(f"b{len(batch)}", 1.0) if engine.info.precision != "fp32" else 1.0
-    seconds *= SLOWER.get(engine.info.digest[:8], 1.0)
-
-    def run():
-        spell = 1.0
-        if engine.info.precision != "fp32":
-            BLOCKS[0] += 1
-            spell = 1.1 if BLOCKS[0] <= int(os.environ.get("SPELL", "0")) else 1.0
-        NOW[0] += seconds * spell * np.exp(RANDOM.normal(0.0, 0.002))
-
-    return Work(run, len(batch), len(batch), scope)
-
-
-OnnxRuntimeEngine.work = work
-measure.QuadTimer = partial(QuadTimer, clock=lambda: NOW[0])
-measure.warm_up = lambda run: WarmUp(6, settled=True)
-latency.LATENCY_SECONDS = 0.0
-latency.FEWEST_BATCHES = 1
-
-
-class Surroundings:
-    def __init__(self, cpu, gpu):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def disturbance(self, begin, end):
-        return os.environ.get("DISTURBED", "")
-
-    def values(self):
-        return {}
-
-
-surroundings.Surroundings = Surroundings
-"""
-
 Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def project(
-    pytester: pytest.Pytester, shared_cache: Cache, small_set: Path, monkeypatch: pytest.MonkeyPatch
-) -> pytest.Pytester:
-    assert main(["init", str(pytester.path)]) == 0
-    (pytester.path / "baselines" / "gates.toml").write_text(GATES)
-    (pytester.path / "conftest.py").write_text(CONFTEST)
-    monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
-    monkeypatch.setenv("FACENET_LFW", str(small_set))
-    monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
+def project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """The common project, with limits of speed alone, on a machine whose clock is moved."""
+    (project.path / "baselines" / "gates.toml").write_text(GATES)
+    project.makeconftest(CONFTEST)
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.delenv("CI", raising=False)
-    return pytester
+    return project
 
 
 @pytest.fixture
@@ -112,7 +42,7 @@ def run(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         with monkeypatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            return project.runpytest_subprocess(
+            return project.runpytest_inprocess(
                 "suites/test_performance.py", f"--precision={precision}", *options
             )
 
@@ -262,9 +192,9 @@ def test_a_disturbed_run_is_inconclusive_and_not_recorded(
 
 
 def test_another_engine_and_the_engine_itself(
-    project: pytest.Pytester, run: Run, prepared: PreparedModel
+    project: pytest.Pytester, run: Run, prepared_small: PreparedModel
 ) -> None:
-    arguments = ("--facenet-batch-size=8", f"--facenet-against={prepared.entry.path}")
+    arguments = ("--facenet-batch-size=8", f"--facenet-against={prepared_small.entry.path}")
     result = run(*arguments, "--facenet-self-check=3", "--facenet-report=report")
     result.stdout.fnmatch_lines(
         [
@@ -280,10 +210,10 @@ def test_another_engine_and_the_engine_itself(
 
 
 def test_nothing_is_recorded_of_an_engine_that_fails_any_gate_of_the_run(
-    project: pytest.Pytester, run: Run, prepared: PreparedModel
+    project: pytest.Pytester, run: Run, prepared_small: PreparedModel
 ) -> None:
     """Batch 8 is timed beside FP32 before it fails beside the other engine, as batch 1 does."""
-    arguments = (f"--facenet-against={prepared.entry.path}", "--facenet-batch-size=8,1")
+    arguments = (f"--facenet-against={prepared_small.entry.path}", "--facenet-batch-size=8,1")
     digest = _digest_of(project, run)
     result = run(*arguments, "--facenet-update-baselines=missing", SLOWER=f"{digest}=2.12")
     assert result.ret == 1
@@ -317,8 +247,8 @@ def test_a_spell_in_the_first_measurement_is_no_fail(project: pytest.Pytester, r
     run("--facenet-batch-size=8", "--facenet-update-baselines=missing")
     path = _file(project, 8)
     path.write_text(_copies(path, 5))
-    # The first 24 blocks of the engine take 10 % longer, so half of all, and the median 5 %.
-    result = run("--facenet-batch-size=8", SPELL="24", SEED="2")
+    # 23 blocks warm up; the next 24 take 10 % longer too, so half of all, and the median 5 %.
+    result = run("--facenet-batch-size=8", SPELL="47", SEED="2")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["*stored b8*int8*inconclusive*measured again it is [+-]0.[0-4] %: no fail*"]
@@ -339,11 +269,11 @@ def test_an_engine_that_is_emulated_is_nothing_to_be_timed_beside(
 
 
 def test_without_a_limit_a_comparison_is_not_evaluated_by_name(
-    project: pytest.Pytester, run: Run, prepared: PreparedModel
+    project: pytest.Pytester, run: Run, prepared_small: PreparedModel
 ) -> None:
     gates = project.path / "baselines" / "gates.toml"
     gates.write_text("schema = 1\n[gates.any.any.any]\nperformance.stored = 1.03\n")
-    result = run("--facenet-batch-size=8", f"--facenet-against={prepared.entry.path}")
+    result = run("--facenet-batch-size=8", f"--facenet-against={prepared_small.entry.path}")
     result.stdout.fnmatch_lines(["*against b8*not evaluated*no limit in gates.toml for*images/s*"])
 
 

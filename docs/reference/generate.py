@@ -16,7 +16,7 @@ from typing import Any
 
 from facenet_validate.fixtures import public
 from facenet_validate.gates import catalogue
-from facenet_validate.run.settings import OPTIONS
+from facenet_validate.run.options import OPTIONS
 
 HERE = Path(__file__).parent
 

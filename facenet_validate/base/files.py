@@ -1,8 +1,10 @@
-"""Files written whole: what stands at a path is the old content or the new one, never a part."""
+"""Files: which paths may be opened, and how a file is written whole."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,35 @@ CONFLICT_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 """What a line begins with where a version control system left a merge conflict."""
 
 
+def is_regular(path: Path) -> bool:
+    """Return whether a path leads to a regular file.
+
+    Ask before opening a file that a user named: opening a pipe waits for its writer, and a device
+    may never end.
+
+    Raises
+    ------
+    OSError
+        If the path cannot be looked at, for example because nothing is there.
+    """
+    return stat.S_ISREG(path.stat().st_mode)
+
+
+def check_regular(path: Path) -> None:
+    """Check that a path leads to a regular file, before it is opened.
+
+    Raises
+    ------
+    OSError
+        If it leads to something else, which ``strerror`` names, or cannot be looked at.
+    """
+    if is_regular(path):
+        return
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(path.stat().st_mode), "a device")
+    raise OSError(errno.EINVAL, f"it is {kind}, expected a file", str(path))
+
+
 def write_whole(
     path: Path,
     content: bytes | Callable[[IO[bytes]], object],
@@ -20,9 +51,9 @@ def write_whole(
     durable: bool = True,
     name: str = "",
 ) -> None:
-    """Write a file in one step.
+    """Write a file in one step: the path holds the old content or the new one, never a part.
 
-    The content goes to a file beside it first, which then takes the path's name.
+    The content goes to a temporary file beside it first, which then takes the path's name.
 
     Parameters
     ----------

@@ -1,8 +1,4 @@
-"""Which machine this is.
-
-Everything is read from ``/proc`` and ``/sys`` on Linux, below a ``root`` that tests can replace;
-elsewhere py-cpuinfo answers.
-"""
+"""Which machine this is, as Linux tells below ``/proc`` and ``/sys``."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ class CpuIdentity:
         As the CPU reports them; on ARM the architecture, the part number and
         16 × variant + revision.
     flags : frozenset of str
-        Instruction-set flags, of the first processor.
+        Instruction-set flags of the first processor.
     cores : int
         Logical processors this process may run on.
     quota : float or None
@@ -61,12 +57,12 @@ def cpu_identity(root: Path = Path("/")) -> CpuIdentity:
     Returns
     -------
     CpuIdentity
-        From ``/proc/cpuinfo`` where there is one, from py-cpuinfo elsewhere.
+        From ``/proc/cpuinfo``. Where there is none, the name is the machine's architecture.
     """
     try:
         text = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return _from_py_cpuinfo()
+        text = ""
     fields = _first_processor(text)
     variant = _integer(fields.get("CPU variant"))
     revision = _integer(fields.get("CPU revision"))
@@ -84,7 +80,7 @@ def cpu_identity(root: Path = Path("/")) -> CpuIdentity:
 
 
 def flags_digest(flags: Iterable[str]) -> str:
-    """Return eight hexadecimal digits that stand for the set of flags, whatever its order."""
+    """Return eight hexadecimal digits that stand for a set of flags."""
     return hashlib.sha256(" ".join(sorted(set(flags))).encode()).hexdigest()[:8]
 
 
@@ -169,17 +165,3 @@ def _cgroup_quota(root: Path) -> float | None:
         if limit not in ("max", "-1"):
             quotas.append(int(limit) / int(period))
     return min(quotas, default=None)
-
-
-def _from_py_cpuinfo() -> CpuIdentity:
-    from cpuinfo import get_cpu_info
-
-    found = get_cpu_info()
-    return CpuIdentity(
-        name=" ".join(str(found.get("brand_raw") or platform.machine()).split()),
-        family=found.get("family"),
-        model=found.get("model"),
-        stepping=found.get("stepping"),
-        flags=frozenset(found.get("flags", ())),
-        cores=len(usable_processors()),
-    )

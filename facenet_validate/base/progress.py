@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 Report = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 _PATIENCE = 2.0
 _LINE_EVERY = 15.0
 
 
-def _silent(_done: int, _total: int) -> None:
+def silent(_done: int, _total: int) -> None:
     """Show nothing."""
 
 
@@ -44,7 +45,7 @@ class Progress:
     def stage(self, title: str) -> Iterator[Report]:
         """Run a stage; the report it yields is called with (done, total)."""
         if self._write is None:
-            yield _silent
+            yield silent
         elif self._interactive:
             with self._bar(title) as report:
                 yield report

@@ -1,4 +1,4 @@
-"""Words that every room shares: precisions, and what recipes are for."""
+"""Words that every room shares: precisions, targets of recipes, names of a model's edges."""
 
 from __future__ import annotations
 
@@ -9,3 +9,9 @@ Target = Literal["cpu", "cpu-vnni", "tensorrt"]
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 TARGETS: tuple[Target, ...] = ("cpu", "cpu-vnni", "tensorrt")
+
+INPUT_NAME = "input"
+"""The input of a prepared model: float32 ``[N, 3, H, H]``, standardized RGB faces."""
+
+OUTPUT_NAME = "embeddings"
+"""The output of a prepared model: float32 ``[N, D]``, rows of length 1."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +151,29 @@ class BaselineStore:
         return path
 
 
+def read_lines(content: bytes) -> Iterator[tuple[int, str, Session | BaselineError]]:
+    """Yield the number, the text and the session of each line of a baseline file.
+
+    Empty lines are left out. In place of a session there may be an error, which says why there is
+    none: `CONFLICT`, no UTF-8, or what `from_line` says.
+    """
+    # Not splitlines(): JSON text may hold the other characters that it splits at.
+    for number, raw in enumerate(content.split(b"\n"), start=1):
+        try:
+            text = raw.decode("utf-8").strip()
+        except UnicodeDecodeError:
+            why = "this is not UTF-8; restore the file from version control"
+            yield number, "", BaselineError(why)
+            continue
+        if text.startswith(CONFLICT_MARKERS):
+            yield number, text, BaselineError(CONFLICT)
+        elif text:
+            try:
+                yield number, text, from_line(text)
+            except BaselineError as error:
+                yield number, text, error
+
+
 def _read(path: Path) -> list[_Line]:
     try:
         content = path.read_bytes()
@@ -159,20 +183,11 @@ def _read(path: Path) -> list[_Line]:
         msg = f"{path}: cannot be read ({error.strerror or error})"
         raise BaselineError(msg) from error
     lines: dict[str, _Line] = {}
-    # Not splitlines(): JSON text may hold the other characters that it splits at.
-    for number, raw in enumerate(content.split(b"\n"), start=1):
-        try:
-            text = raw.decode("utf-8").strip()
-            if text.startswith(CONFLICT_MARKERS):
-                raise BaselineError(CONFLICT)
-            if text:
-                lines[text] = _Line(text, from_line(text))
-        except UnicodeDecodeError as error:
-            msg = f"{path}:{number}: this is not UTF-8; restore the file from version control"
-            raise BaselineError(msg) from error
-        except BaselineError as error:
-            msg = f"{path}:{number}: {error}"
-            raise BaselineError(msg) from error
+    for number, text, session in read_lines(content):
+        if isinstance(session, BaselineError):
+            msg = f"{path}:{number}: {session}"
+            raise BaselineError(msg) from session
+        lines[text] = _Line(text, session)
     return _ordered(list(lines.values()))
 
 

@@ -10,23 +10,29 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.progress import Report, silent
 from facenet_validate.benchmarking.paired_ratio import ALPHA, LOOKS, PairedRatio, paired_ratio
-from facenet_validate.benchmarking.timing import MEASURED_AGAIN, QuadTimer, warm_up
+from facenet_validate.benchmarking.timing import MEASURED_AGAIN, Clock, QuadTimer, warm_up
 from facenet_validate.engines.protocol import Scope, Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
 
-Report: TypeAlias = Callable[[int, int], None]
-"""Called with (quads, quads of the next look)."""
-
-Judge: TypeAlias = Callable[[PairedRatio], GateResult | None]
-"""Gives the verdict on a ratio; None asks for no more than the first look."""
+RatioGate: TypeAlias = Callable[[PairedRatio], GateResult | None]
+"""Gives the verdict on a ratio; None if the first look is enough."""
 
 
 class Watch(Protocol):
-    """What looks at the machine while an engine is timed."""
+    """Watches the machine while an engine is timed, and has the clock that blocks are timed with.
+
+    `Surroundings` is the real one. A test that moves the time passes its own.
+    """
+
+    @property
+    def clock(self) -> Clock:
+        """Seconds since an arbitrary start; monotonic."""
+        ...
 
     def disturbance(self, begin: float, end: float) -> str:
-        """Say what disturbed that time of `time.perf_counter`; empty if nothing known did."""
+        """Say what disturbed the time from `begin` to `end` of `clock`; empty if nothing did."""
         ...
 
     def values(self) -> dict[str, Any]:
@@ -109,30 +115,37 @@ class Measurement:
         A block of the engine under test.
     other : Work or None
         A block of the engine it is compared with, over the same batch.
-    around : Watch
-        Says which quads were disturbed.
+    watch : Watch
+        Has the clock, and says which quads were disturbed.
     report : callable
-        Shows progress.
+        Called with (quads, quads of the next look).
     alpha : float
         Error probability of the gate on the ratio, over all its looks.
     """
 
     def __init__(
-        self, work: Work, other: Work | None, around: Watch, report: Report, alpha: float = ALPHA
+        self,
+        work: Work,
+        other: Work | None,
+        watch: Watch,
+        report: Report = silent,
+        alpha: float = ALPHA,
     ) -> None:
         self._work = work
         self._other = other
-        self._around = around
+        self._watch = watch
         self._report = report
         self._alpha = alpha
         self._benchmark: Any = None
         self._unsettled = False
-        self._timer = QuadTimer(work.run, other.run if other else None, around.disturbance)
+        self._timer = QuadTimer(
+            work.run, other.run if other else None, watch.disturbance, watch.clock
+        )
 
     def warm_up(self) -> None:
         """Run both engines until their block times settle."""
         works = [work for work in (self._work, self._other) if work is not None]
-        warmed = [warm_up(work.run) for work in works]
+        warmed = [warm_up(work.run, clock=self._watch.clock) for work in works]
         self._unsettled = not all(one.settled for one in warmed)
 
     def through(self, benchmark: Any) -> None:
@@ -148,13 +161,13 @@ class Measurement:
         self._report(timer.kept, LOOKS[0])
         self._take(LOOKS[0])
 
-    def until_decided(self, judge: Judge) -> GateResult | None:
+    def until_decided(self, gate: RatioGate) -> GateResult | None:
         """Take quads until the verdict on the ratio is in or the looks are used up."""
         verdict = None
         for look in LOOKS:
             self._take(look)
             ratio = self.ratio()
-            verdict = None if ratio is None else judge(ratio)
+            verdict = None if ratio is None else gate(ratio)
             undecided = verdict is not None and verdict.verdict is Verdict.INCONCLUSIVE
             if not undecided or self.disturbance:
                 break
@@ -202,7 +215,7 @@ class Measurement:
             tuple(self._timer.dropped),
             self.disturbance,
             self._unsettled,
-            self._around.values(),
+            self._watch.values(),
         )
 
     def _take(self, quads: int) -> None:

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from facenet_validate.benchmarking.measure import Measurement, Report, Watch
+from facenet_validate.base.progress import Report
+from facenet_validate.benchmarking.measure import Measurement, Watch
 from facenet_validate.benchmarking.paired_ratio import slow_down
 from facenet_validate.engines.protocol import Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
@@ -90,7 +91,7 @@ class SelfCheck:
 def self_check(
     comparisons: int,
     load: Callable[[], AbstractContextManager[Work]],
-    around: Watch,
+    watch: Watch,
     report: Report,
     *,
     limit: float,
@@ -106,8 +107,8 @@ def self_check(
         Loads the engine anew and gives a block of that load. Each comparison has two of its own:
         where the weights come to lie in memory belongs to what differs between equal engines, and
         one load in all of them would make one draw of many.
-    around : Watch
-        Says which quads were disturbed.
+    watch : Watch
+        Has the clock, and says which quads were disturbed.
     report : callable
         Called with (comparisons made, comparisons).
     limit : float
@@ -119,7 +120,7 @@ def self_check(
     for number in range(comparisons):
         report(number, comparisons)
         with load() as one, load() as other:
-            measurement = Measurement(one, other, around, _silent, alpha)
+            measurement = Measurement(one, other, watch, alpha=alpha)
             measurement.warm_up()
             result = measurement.until_decided(
                 lambda ratio: slow_down(ratio, gate="performance.self_check", limit=limit)
@@ -134,7 +135,3 @@ def self_check(
         quads.append(ratio.quads)
     report(comparisons, comparisons)
     return SelfCheck(tuple(results), tuple(quads), disturbed)
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Show nothing of a single comparison."""

@@ -7,14 +7,17 @@ JSON parser reads it. Floats are written as ``repr`` writes them, which reads ba
 from __future__ import annotations
 
 import json
-import sys
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from facenet_validate.base.errors import BaselineError
 from facenet_validate.benchmarking.timing import MINIMUM_BLOCKS
+
+_T = TypeVar("_T")
 
 SCHEMA = 1
 """Version of a line's fields, written into each line."""
@@ -232,17 +235,8 @@ def from_mapping(found: object) -> Session:
         msg = "this is not a session: it has no schema number"
         raise BaselineError(msg)
     _refuse_schema(schema)
-    values = _checked(found, _SESSION_FIELDS, "session")
-    identity = _checked(values["identity"], _IDENTITY_FIELDS, "identity")
-    identity["shape"] = tuple(identity["shape"])
-    values["identity"] = Identity(**identity)
-    values["block_seconds"] = tuple(map(float, values["block_seconds"]))
-    values["latency_seconds"] = float(values["latency_seconds"])
-    if values["paired_ratio"] is not None:
-        values["paired_ratio"] = float(values["paired_ratio"])
-    if values["paired_interval"] is not None:
-        values["paired_interval"] = tuple(map(float, values["paired_interval"]))
-    return Session(**values)
+    values = _read(Session, found)
+    return Session(**{**values, "identity": Identity(**_read(Identity, values["identity"]))})
 
 
 def _refuse_schema(schema: int) -> None:
@@ -256,73 +250,64 @@ def _refuse_schema(schema: int) -> None:
         raise BaselineError(msg)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _exactly(kind: type[_T], value: object) -> _T:
+    # Not isinstance: True is an int for Python, and not for JSON.
+    if type(value) is not kind:
+        raise TypeError
+    return value
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _number(value: object) -> float:
+    number = float(value if isinstance(value, float) else _exactly(int, value))
+    if math.isinf(number):
+        raise ValueError
+    return number
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= sys.float_info.max
+def _numbers(value: object) -> tuple[float, ...]:
+    return tuple(map(_number, _exactly(list, value)))
 
 
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_number, value))
+def _pair(value: object) -> tuple[float, float]:
+    low, high = _numbers(value)
+    return low, high
 
 
-def _is_interval(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and _is_numbers(value)
-
-
-def _is_shape(value: object) -> bool:
-    return isinstance(value, list) and all(map(_is_integer, value))
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-_IDENTITY_FIELDS: Mapping[str, Callable[[object], bool]] = {
-    "device": _is_text,
-    "device_details": _is_text,
-    "precision": _is_text,
-    "target": _is_text,
-    "batch": _is_integer,
-    "shape": _is_shape,
-    "backend": _is_text,
-    "scope": _is_text,
-    "protocol": _is_integer,
+_READERS: Mapping[object, Callable[[Any], object]] = {
+    "str": partial(_exactly, str),
+    "int": partial(_exactly, int),
+    "float": _number,
+    "float | None": lambda value: None if value is None else _number(value),
+    "tuple[int, ...]": lambda value: tuple(_exactly(int, v) for v in _exactly(list, value)),
+    "tuple[float, ...]": _numbers,
+    "tuple[float, float] | None": lambda value: None if value is None else _pair(value),
+    "Mapping[str, str]": lambda value: {
+        key: _exactly(str, text) for key, text in _exactly(dict, value).items()
+    },
+    "Identity": partial(_exactly, dict),
 }
-_SESSION_FIELDS: Mapping[str, Callable[[object], bool]] = {
-    "schema": _is_integer,
-    "recorded_at": _is_text,
-    "identity": lambda value: isinstance(value, dict),
-    "provenance": _is_texts,
-    "epoch": _is_integer,
-    "reason": _is_text,
-    "latency_seconds": _is_number,
-    "block_seconds": _is_numbers,
-    "paired_ratio": lambda value: value is None or _is_number(value),
-    "paired_interval": lambda value: value is None or _is_interval(value),
-}
+"""How a field is read from JSON, by its annotation."""
 
 
-def _checked(
-    found: dict[str, Any], expected: Mapping[str, Callable[[object], bool]], what: str
-) -> dict[str, Any]:
-    missing = sorted(expected.keys() - found.keys())
-    unknown = sorted(found.keys() - expected.keys())
-    wrong = [name for name, is_right in expected.items() if not is_right(found.get(name))]
-    problems = {"lacks": missing, "has unknown": unknown, "has the wrong kind of": wrong}
+def _read(kind: type[Session | Identity], found: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a session or an identity from what JSON holds of it."""
+    readers = {item.name: _READERS[item.type] for item in fields(kind)}
+    values, wrong = {}, []
+    for name in readers.keys() & found.keys():
+        try:
+            values[name] = readers[name](found[name])
+        except (TypeError, ValueError, OverflowError):
+            wrong.append(name)
+    problems = {
+        "lacks": readers.keys() - found.keys(),
+        "has unknown": found.keys() - readers.keys(),
+        "has the wrong kind of": wrong,
+    }
     for problem, names in problems.items():
         if names:
-            msg = f"the {what} {problem} {', '.join(names)}"
+            msg = f"the {kind.__name__.lower()} {problem} {', '.join(sorted(names))}"
             raise BaselineError(msg)
-    return dict(found)
+    return values
 
 
 def _refuse_constant(name: str) -> float:

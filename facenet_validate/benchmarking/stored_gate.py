@@ -162,8 +162,8 @@ def stored_gate(
     )
 
 
-def unless_alone(pooled: Comparison, second: Comparison) -> Comparison:
-    """Return a comparison, whose fail stands only if the second measurement fails by itself too.
+def confirmed(pooled: Comparison, second: Comparison) -> Comparison:
+    """Return the pooled comparison; its fail stands only if the second measurement fails alone too.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ class Surroundings(Closing):
         self._gpu = gpu
         self._sample = sample
         self._state = state
-        self._clock = clock
+        self.clock = clock
         self._period = period
         self._samples: list[CpuSample] = []
         self._states: list[CpuState] = []
@@ -112,11 +112,11 @@ class Surroundings(Closing):
             self._look()
             self._read("state", self._states, self._state)
             if gpu is not None:
-                self._read("gpu", self._gpu_samples, lambda: (self._clock(), gpu.sample()))
+                self._read("gpu", self._gpu_samples, lambda: (self.clock(), gpu.sample()))
 
     def _look(self) -> None:
         with self._lock:  # keeps the samples in their order
-            self._read("processors", self._samples, lambda: self._sample(self._clock()))
+            self._read("processors", self._samples, lambda: self._sample(self.clock()))
 
     def _read(self, name: str, into: list[_T], reader: Callable[[], _T]) -> None:
         try:

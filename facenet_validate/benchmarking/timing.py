@@ -1,6 +1,6 @@
 """The block protocol: warm up, time blocks, alternate two engines.
 
-A *block* is one synchronised piece of work over a known number of images: whoever passes ``work``
+A *block* is one synchronised piece of work over a known number of images: whoever passes a block
 in sees to it that the call returns when the device has finished, not when the work was queued. The
 block is the unit of evidence; nothing here averages inside one.
 """
@@ -16,8 +16,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Work: TypeAlias = Callable[[], None]
-"""One block: returns when its images are done."""
+from facenet_validate.base.progress import Report, silent
+
+Block: TypeAlias = Callable[[], None]
+"""Runs one block: returns when its images are done."""
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds since an arbitrary start; monotonic."""
@@ -42,15 +44,15 @@ class WarmUp:
     settled: bool
 
 
-def time_block(work: Work, clock: Clock = perf_counter) -> float:
+def time_block(block: Block, clock: Clock = perf_counter) -> float:
     """Run one block and return the seconds it took."""
     start = clock()
-    work()
+    block()
     return clock() - start
 
 
 def warm_up(
-    work: Work,
+    block: Block,
     *,
     clock: Clock = perf_counter,
     settle: float = 0.05,
@@ -68,7 +70,7 @@ def warm_up(
 
     Parameters
     ----------
-    work : callable
+    block : callable
         Runs one block.
     clock : callable
         Seconds; it must advance.
@@ -87,7 +89,7 @@ def warm_up(
     seconds: list[float] = []
     spent = 0.0
     while True:
-        seconds.append(time_block(work, clock))
+        seconds.append(time_block(block, clock))
         spent += seconds[-1]
         if spent < minimum_seconds:
             continue
@@ -149,8 +151,8 @@ class QuadTimer:
 
     def __init__(
         self,
-        a: Work,
-        b: Work | None,
+        a: Block,
+        b: Block | None,
         disturbed: Callable[[float, float], str] = lambda _begin, _end: "",
         clock: Clock = perf_counter,
     ) -> None:
@@ -201,9 +203,7 @@ class QuadTimer:
         if len(self._open) == 4:
             self._end_quad()
 
-    def complete(
-        self, quads: int, report: Callable[[int, int], None] = lambda _done, _total: None
-    ) -> None:
+    def complete(self, quads: int, report: Report = silent) -> None:
         """Run until there are `quads` quads, or one stays disturbed; begin with a new quad."""
         self._open = []
         self._ready = False

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import re
-import stat
 import sys
 import time
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from facenet_validate.base.digests import file_digest, short
+from facenet_validate.base.digests import short
 from facenet_validate.base.errors import CacheError, SettingsError
 from facenet_validate.base.wording import path_text
 from facenet_validate.cache.contents import Item, contents
@@ -21,6 +19,7 @@ from facenet_validate.cache.manifest import Difference, differences
 from facenet_validate.cache.upkeep import Removal, prunable, remove, remove_free_locks, verify
 from facenet_validate.commands import cache_root, table
 from facenet_validate.commands.output import say, tell
+from facenet_validate.datasets.sums import SUMS, changed_file
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
@@ -119,7 +118,7 @@ def _changes(other: Item, item: Item) -> list[Difference]:
 
 
 def _verify(root: Path, found: Sequence[Item]) -> None:
-    from facenet_validate.datasets.faces import FaceStore
+    from facenet_validate.datasets.face_store import FaceStore
 
     def faces(folder: Path) -> str:
         store = FaceStore(folder)
@@ -150,22 +149,12 @@ def _verify(root: Path, found: Sequence[Item]) -> None:
 def _listed_sums(folder: Path) -> str:
     """Return the first file that is not what ``SHA256SUMS`` says."""
     try:
-        for line in _plain(folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
-            digest, _, name = line.partition("  ")
-            if file_digest(_plain(folder / name)) != digest:
-                return f"{name} is not what SHA256SUMS says"
+        changed = changed_file(folder)
     except OSError as error:
         return f"{error.filename} cannot be read ({error.strerror})"
     except ValueError:
-        return "SHA256SUMS is no list of digests"
-    return ""
-
-
-def _plain(path: Path) -> Path:
-    """Return a path to a regular file; opening a pipe would wait for its writer."""
-    if stat.S_ISREG(path.stat().st_mode):
-        return path
-    raise OSError(errno.EINVAL, "no regular file", str(path))
+        return f"{SUMS} is no list of digests"
+    return f"{changed} is not what {SUMS} says" if changed else ""
 
 
 def _prune(root: Path, found: Sequence[Item], arguments: argparse.Namespace) -> None:

@@ -88,16 +88,23 @@ def _engine_outcome(
     engine: onnx.ModelProto, path: Path, input_name: str | None, output_name: str | None
 ) -> str:
     """Return what `prepare` would make of an engine graph that does not keep the contract."""
+    from facenet_validate.datasets.synthetic import proof_faces
     from facenet_validate.models.engine_edges import restored
 
-    made = restored(engine, source=str(path), input_name=input_name, output_name=output_name)
+    made = restored(
+        engine,
+        source=str(path),
+        faces=proof_faces(),
+        input_name=input_name,
+        output_name=output_name,
+    )
     return f"would write it as an engine that keeps the contract: {'; '.join(made.changes)}"
 
 
 def _frozen_facts(path: Path, output_name: str | None) -> list[tuple[str, str]]:
     from facenet_validate.models.frozen.graphdef import parse_graph
     from facenet_validate.models.frozen.inference import inference_graph
-    from facenet_validate.models.sources import read_source
+    from facenet_validate.models.model_files import read_source
 
     graph = parse_graph(read_source(path), source=str(path))
     rows = [("operators", _census(node.op for node in graph.node))]

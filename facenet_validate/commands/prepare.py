@@ -30,6 +30,7 @@ MOST_FACES = 64
 
 def run(arguments: argparse.Namespace) -> None:
     """Prepare a model, write it, and say what was found and how it was proven."""
+    from facenet_validate.datasets.synthetic import proof_faces
     from facenet_validate.models.prepared import prepare, source_model
 
     path = source_path(arguments.source)
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise SettingsError(f"{out}: cannot be written (there is no folder {out.parent}).")
     root = cache_root(arguments.cache)
     check_writable(root)
-    faces = None if arguments.faces is None else read_faces(arguments.faces)
+    faces = proof_faces() if arguments.faces is None else read_faces(arguments.faces)
     if engine is not None:
         say(table(_restored(engine, source, arguments, faces, out)))
         return
@@ -78,7 +79,8 @@ def engine_to_restore(path: Path) -> onnx.ModelProto | None:
     """
     if suffix_of(path) != ".onnx":
         return None
-    from facenet_validate.models.engine_edges import is_engine, keeps_contract
+    from facenet_validate.models.contract import keeps_contract
+    from facenet_validate.models.engine_edges import is_engine
     from facenet_validate.models.prepared import load_onnx
 
     model = load_onnx(path)
@@ -89,7 +91,7 @@ def _restored(
     engine: onnx.ModelProto,
     source: SourceModel,
     arguments: argparse.Namespace,
-    faces: NDArray[np.uint8] | None,
+    faces: NDArray[np.uint8],
     out: Path,
 ) -> list[tuple[str, str]]:
     """Write an engine graph with the contract's edges; return what to say of it."""
@@ -126,9 +128,8 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
     """
     import numpy as np
 
-    from facenet_validate.datasets.faces import as_they_are
+    from facenet_validate.datasets.faces import already_aligned
     from facenet_validate.datasets.photo_files import photos_below
-    from facenet_validate.datasets.photos import kind_of, look_at
     from facenet_validate.models.proof import FACES
 
     if not folder.is_dir():
@@ -142,13 +143,7 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
             f"{folder}: {len(paths)} photos (.jpg, .png); expected at least {FACES} aligned faces."
         )
     names = [str(path) for path in paths]
-    photos = look_at(names, paths)
-    if not kind_of(names, photos.sizes).aligned:
-        width, height = photos.sizes[0]
-        raise DatasetError(
-            f"{paths[0]}: {width}×{height} pixels; expected an aligned face of 160×160."
-        )
-    return as_they_are(photos).load(np.arange(len(paths)))
+    return already_aligned(names, paths).load(np.arange(len(paths)))
 
 
 def _copy(model: Path, out: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from facenet_validate.base.vocabulary import Target
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import cache_root, progress, source_path, table, variable_path
 from facenet_validate.commands.output import say
-from facenet_validate.commands.tuning import cosine_check, paired_check, rankings, record
+from facenet_validate.commands.tuning import PAIRED, cosine_check, paired_check, rankings, record
 from facenet_validate.datasets.calibration import (
     CALIBRATED_ON,
     CHECKED_ON,
@@ -32,8 +33,11 @@ from facenet_validate.datasets.calibration import (
     faces_outside,
 )
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.notes import note_lines
+from facenet_validate.datasets.synthetic import proof_faces
+from facenet_validate.datasets.verification_set import VerificationSet
+from facenet_validate.gates.shipped import shipped_gates
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import PreparedModel, load_onnx, prepare, source_model
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
@@ -56,10 +60,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEARCHED_ON = 32
-ASKED_SHARE = 0.95
 DRAWN_NOTE = (
     "calibrated on drawn faces, for want of photos. On LFW that costs 0.0003 to 0.0004 of mean row "
-    "cosine (docs/recipes.md); name photos with --calibration or --lfw"
+    "cosine (docs/explanation/recipes.md); name photos with --calibration or --lfw"
 )
 
 
@@ -84,6 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         prepared = prepare(
             source,
             cache,
+            faces=proof_faces(),
             input_name=arguments.input,
             output_name=arguments.output,
             progress=report,
@@ -156,11 +160,17 @@ def _int8(
         ("row cosine", f"mean {1 - loss:.6f} on {len(few)} of the calibration faces, emulated"),
         *_wrote(out, model),
     ]
-    if share < ASKED_SHARE:
-        rows.append(("note", f"gates.toml asks for {ASKED_SHARE:.0%} in INT8 (build.int8_share)"))
+    asked = _limit("build.int8_share", target)
+    if share < asked:
+        rows.append(("note", f"gates.toml asks for {asked:.0%} in INT8 (build.int8_share)"))
     if faces.drawn:
         rows.append(("note", DRAWN_NOTE))
     return rows
+
+
+def _limit(gate: str, target: Target) -> float:
+    """Return the limit that comes with the package for INT8 on LFW."""
+    return shipped_gates().limits("lfw", "int8", target)[gate]
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -200,11 +210,11 @@ def _faces(
     arguments: argparse.Namespace, evaluation: VerificationSet | None, cache: Cache, workers: int
 ) -> CalibrationFaces:
     if arguments.calibration is not None:
-        with progress().stage("aligning evaluation photos") as report:
-            return faces_in(arguments.calibration, evaluation, cache, workers, report)
+        stage = partial(progress().stage, "aligning evaluation photos")
+        return faces_in(arguments.calibration, evaluation, cache, workers, stage)
     if evaluation is not None:
-        with progress().stage("aligning calibration photos") as report:
-            return faces_outside(evaluation, cache, workers, report)
+        stage = partial(progress().stage, "aligning calibration photos")
+        return faces_outside(evaluation, cache, workers, stage)
     with progress().stage("drawing faces") as report:
         return drawn_faces(cache, report)
 
@@ -220,7 +230,7 @@ def _tuned(
     side: int,
 ) -> Tuned:
     if arguments.paired and evaluation is not None:
-        check = paired_check(calibrated, evaluation, cache)
+        check = paired_check(calibrated, evaluation, cache, _limit(PAIRED, recipe.target))
     else:
         check = cosine_check(calibrated, faces, arguments.cosine)
     key = {

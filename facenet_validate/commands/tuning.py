@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.base.digests import file_digest
 from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache
 from facenet_validate.commands import progress
 from facenet_validate.datasets.calibration import CalibrationFaces
 from facenet_validate.datasets.faces import AlignedFaces, faces_of
-from facenet_validate.datasets.lfw import VerificationSet
-from facenet_validate.engines.embedding import embed
-from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.gates.verdicts import Verdict
-from facenet_validate.metrics.paired import compare_decisions, non_inferiority
-from facenet_validate.metrics.verification import decisions, evaluate, pair_distances
+from facenet_validate.metrics.comparison import frozen_decisions
+from facenet_validate.metrics.paired import non_inferiority
+from facenet_validate.metrics.view2 import evaluate_embeddings
 from facenet_validate.models.quantization.int8 import Calibrated
 from facenet_validate.models.quantization.sensitivity import Sensitivity
-from facenet_validate.models.quantization.tuning import Check, Tuned, loss_between
+from facenet_validate.models.quantization.tuning import Check, Tuned, emulator, loss_between
 
-DELTA = 0.003
-"""Accuracy an INT8 engine may lose, as in gates.toml."""
+PAIRED = "accuracy.paired_drop"
+"""The gate of ``quantize --paired``."""
 
 _SHOWN = 12
 _BATCH = 32
@@ -39,11 +36,10 @@ def cosine_check(
     calibrated: Calibrated, faces: CalibrationFaces, cosine: float
 ) -> Callable[[onnx.ModelProto], Check]:
     """Return the check of the mean row cosine on 500 faces: others where there are any."""
-    rows = np.arange(len(faces.check.names))
-    reference = _embeddings(calibrated.model, faces.check, rows, "embedding with FP32")
+    reference = _embeddings(calibrated.model, faces.check, "embedding with FP32")
 
     def check(model: onnx.ModelProto) -> Check:
-        found = _embeddings(model, faces.check, rows, "checking")
+        found = _embeddings(model, faces.check, "checking")
         loss = loss_between(reference, found)
         text = f"mean row cosine {1 - loss:.6f}, emulated, on {faces.check_text}; asked: {cosine}"
         return Check(1 - loss >= cosine, loss, text)
@@ -52,54 +48,34 @@ def cosine_check(
 
 
 def paired_check(
-    calibrated: Calibrated, evaluation: VerificationSet, cache: Cache
+    calibrated: Calibrated, evaluation: VerificationSet, cache: Cache, delta: float
 ) -> Callable[[onnx.ModelProto], Check]:
-    """Return the check that the engine loses no more pairs than INT8 may at FP32's thresholds."""
-    pairs = evaluation
+    """Return the check that the engine loses at most a share `delta` at FP32's thresholds."""
     workers = cpu_identity().cores
-    with progress().stage("aligning evaluation photos") as report:
-        faces = faces_of(
-            pairs.names, pairs.paths, cache, workers=workers, stage=lambda: nullcontext(report)
-        )
-    rows = np.arange(len(faces.names))
-    reference = _embeddings(calibrated.model, faces, rows, "embedding with FP32")
-    before = pair_distances(reference, pairs.left, pairs.right)
-    thresholds = evaluate(before, pairs.same, pairs.folds).thresholds
+    stage = partial(progress().stage, "aligning evaluation photos")
+    faces = faces_of(evaluation.names, evaluation.paths, cache, workers=workers, stage=stage)
+    reference = evaluate_embeddings(
+        _embeddings(calibrated.model, faces, "embedding with FP32"), evaluation.pairs
+    )
 
     def check(model: onnx.ModelProto) -> Check:
-        found = _embeddings(model, faces, rows, "checking")
-        after = pair_distances(found, pairs.left, pairs.right)
-        right = [decisions(d, pairs.folds, thresholds) == pairs.same for d in (before, after)]
-        result = non_inferiority(
-            compare_decisions(*right), gate="accuracy.paired_drop", delta=DELTA, alpha=0.01
-        )
+        found = frozen_decisions(reference, _embeddings(model, faces, "checking"))
+        result = non_inferiority(found.paired, gate=PAIRED, delta=delta, alpha=0.01)
         reached = result.verdict is Verdict.PASS
         return Check(reached, None, f"{result.verdict.value}: {result.detail}")
 
     return check
 
 
-def _embeddings(
-    model: onnx.ModelProto, faces: AlignedFaces, rows: NDArray[np.intp], title: str
-) -> NDArray[np.float32]:
-    """Return embeddings with Q/DQ pairs computed as written."""
-    cpu = cpu_identity()
-    with tempfile.TemporaryDirectory(prefix="facenet-tune-") as folder:
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model.SerializeToString())
-        with (
-            OnnxRuntimeEngine(
-                path,
-                digest=file_digest(path),
-                precision="int8",
-                artefact=title,
-                device=cpu.name,
-                threads=cpu.cores,
-                target="tensorrt",
-            ) as engine,
-            progress().stage(title) as report,
-        ):
-            return embed(engine, faces, _BATCH, rows=rows, progress=report)
+def _embeddings(model: onnx.ModelProto, faces: AlignedFaces, title: str) -> NDArray[np.float32]:
+    """Return embeddings of all faces with Q/DQ pairs computed as written."""
+    run, side = emulator(model), model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    rows, found = np.arange(len(faces.names)), []
+    with progress().stage(title) as report:
+        for start in range(0, len(rows), _BATCH):
+            found.append(run(standardize(faces.load(rows[start : start + _BATCH]), side)))
+            report(min(start + _BATCH, len(rows)), len(rows))
+    return np.concatenate(found)
 
 
 def rankings(tuned: Tuned) -> str:

@@ -1,22 +1,21 @@
-"""Photos → aligned faces: the crop FaceNet's published accuracies rest on, over a pool of workers.
+"""Photos → aligned faces, in worker processes.
 
 The crop is that of ``align/align_dataset_mtcnn.py`` in davidsandberg/facenet with ``--margin 32
---image_size 160``, rounded to the nearest pixel and stretched by OpenCV's bilinear interpolation.
+--image_size 160``, with which FaceNet's published accuracies were measured. It is rounded to the
+nearest pixel and stretched by OpenCV's bilinear interpolation.
 """
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from queue import SimpleQueue
 from types import ModuleType
 
 import cv2
@@ -27,14 +26,14 @@ from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import decode_image, megapixels
 from facenet_validate.datasets.mtcnn import Detections, Mtcnn, MtcnnNetworks
+from facenet_validate.datasets.photos import SIZE
 
 ALIGNER_ID = "mtcnn-margin32-160-2"
-"""Changes whenever a pixel of an aligned face may change: stored faces are keyed by it."""
+"""Part of the key of stored faces. It changes whenever a pixel of an aligned face may change."""
 
 LARGE_ID = f"{ALIGNER_ID}-reduced-16"
-"""The same where a photo of the set is so large that it is reduced before it is searched."""
+"""The aligner's name if a photo of the set is so large that it is reduced for the search."""
 
-SIZE = 160
 MARGIN = 16
 """Source pixels added on each side of a detected box."""
 
@@ -45,7 +44,6 @@ The median crop, margin included, of 400 LFW photos drawn at random: 62, 48, 186
 """
 
 _PHOTOS_PER_TASK = 8
-_TASKS_PER_WORKER = 2
 
 Photo = tuple[str, bytes]
 
@@ -66,27 +64,24 @@ class AlignedFace:
     framing: Framing
 
 
-Answer = list[tuple[str, AlignedFace]]
-
-
 def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
     """Crop the most prominent face and stretch it to 160×160.
 
-    Of several faces the one with the largest ``area − 2·d²`` is taken, where d is the distance of
-    the box's centre from the photo's. It gets a margin of 16 source pixels on each side, clipped to
-    the photo. Where there is no face the crop lies where faces lie in LFW's photos.
+    Of several faces, the one with the largest ``area − 2·d²`` is taken, where d is the distance
+    between the centres of the box and the photo. It gets a margin of 16 source pixels on each side,
+    clipped to the photo. Without a face, the crop is where faces are in LFW's photos.
 
     Parameters
     ----------
     image : numpy.ndarray, shape (H, W, 3), uint8
         RGB, at least one pixel.
     detections : Detections
-        What :meth:`Mtcnn.detect` found in it.
+        The faces that :meth:`Mtcnn.detect` found in it.
     """
     height, width, _ = image.shape
     boxes = detections.boxes
-    # To the nearest pixel: truncation, as in the original script, moves every crop half a pixel up
-    # and left (figures in docs/alignment.md).
+    # Rounded to the nearest pixel. The original script truncates, which moves every crop half a
+    # pixel up and left (figures in docs/evidence/alignment.md).
     corners = np.rint(
         np.hstack(
             (
@@ -95,7 +90,7 @@ def align_face(image: NDArray[np.uint8], detections: Detections) -> AlignedFace:
             )
         )
     ).astype(np.int32)
-    # A box that lies beside the photo leaves nothing to crop.
+    # A box outside the photo has no pixels to crop.
     inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
     boxes, corners = boxes[inside], corners[inside]
     if len(boxes):
@@ -122,10 +117,10 @@ def _centre_crop(width: int, height: int) -> tuple[int, int, int, int]:
 def align_all(
     photos: Iterable[Photo], networks: MtcnnNetworks, workers: int
 ) -> Iterator[tuple[str, AlignedFace]]:
-    """Decode, detect and crop photos, in worker processes where there is more than one.
+    """Decode, detect and crop photos, in worker processes if there is more than one.
 
-    Photos are drawn as they are needed and few are in flight, so neither photos nor faces pile up.
-    The workers end with the iterator: when it is exhausted, closed, or raises.
+    Photos are read as they are needed, a few at a time, so neither photos nor faces fill the
+    memory. The workers end with the iterator: when it is exhausted, closed, or raises.
 
     Parameters
     ----------
@@ -134,7 +129,7 @@ def align_all(
     networks : MtcnnNetworks
         See :func:`facenet_validate.datasets.mtcnn.installed_networks`.
     workers : int
-        Processes; 1 works in this one.
+        Number of processes; 1 aligns in this process.
 
     Yields
     ------
@@ -153,27 +148,28 @@ def align_all(
         for photo in photos:
             yield _align(photo, mtcnn)
         return
-    processes = _Processes(networks, workers)
-    threads = ThreadPoolExecutor(workers)
-    try:
-        yield from _in_flight(threads, processes, iter(photos), workers * _TASKS_PER_WORKER)
-    finally:
-        processes.end()
-        threads.shutdown(cancel_futures=True)
-
-
-def _in_flight(
-    threads: ThreadPoolExecutor, processes: _Processes, photos: Iterator[Photo], most: int
-) -> Iterator[tuple[str, AlignedFace]]:
-    running: set[Future[Answer]] = set()
-    while True:
-        while len(running) < most and (task := list(islice(photos, _PHOTOS_PER_TASK))):
-            running.add(threads.submit(processes.align, task))
-        if not running:
-            return
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield from future.result()
+    photos = iter(photos)
+    tasks = iter(lambda: list(islice(photos, _PHOTOS_PER_TASK)), [])
+    with _worker_processes(networks, workers) as idle:
+        busy: list[Connection] = []
+        faces: list[tuple[str, AlignedFace]] = []
+        while True:
+            # A worker gets its next photos before the faces it returned are handed on.
+            while idle and (task := next(tasks, [])):
+                busy.append(idle.pop())
+                with _abrupt_end_named(workers):
+                    busy[-1].send(task)
+            yield from faces
+            if not busy:
+                return
+            ready = wait(busy)
+            idle.append(next(one for one in busy if one in ready))
+            busy.remove(idle[-1])
+            with _abrupt_end_named(workers):
+                answer = idle[-1].recv()
+            if isinstance(answer, Exception):
+                raise answer
+            faces = answer
 
 
 def _align(photo: Photo, mtcnn: Mtcnn) -> tuple[str, AlignedFace]:
@@ -183,23 +179,20 @@ def _align(photo: Photo, mtcnn: Mtcnn) -> tuple[str, AlignedFace]:
         detections = mtcnn.detect(image)
     except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
         height, width, _ = image.shape
+        why = (str(error).splitlines() or [""])[0]
         raise DatasetError(
             f"{name}: no face could be looked for in its {width}×{height} pixels, "
-            f"{megapixels(width, height)} ({type(error).__name__}: {_first_line(error)}). Most "
+            f"{megapixels(width, height)} ({type(error).__name__}: {why}). Most "
             "often memory is short: free some, or reduce the photo."
         ) from error
     return name, align_face(image, detections)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0]
-
-
 class _WorkerProcess(SpawnProcess):
-    """A spawned process that never imports the program's main module nor hears Ctrl-C.
+    """A spawned process that does not import the program's main module and ignores Ctrl-C.
 
     The main module may be pytest, or a script without a guard that would align faces again. Ctrl-C
-    reaches the whole process group; the one who waits for the workers ends them.
+    reaches the whole process group; the main process ends the workers.
     """
 
     def start(self) -> None:
@@ -213,63 +206,55 @@ class _WorkerProcess(SpawnProcess):
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-class _Processes:
-    """Worker processes, each at the end of a pipe of its own.
+@contextmanager
+def _worker_processes(networks: MtcnnNetworks, count: int) -> Iterator[list[Connection]]:
+    """Start worker processes, give a connection to each, and terminate them at the end.
 
-    A process pool's workers share one pipe for results: one that is killed while it writes leaves
-    its reader waiting for ever. Here its end of the pipe closes with it, and so does ours should
-    this process be killed.
+    The workers of ``concurrent.futures`` and of loky share one pipe for results. If a worker is
+    killed while it writes there, the reader waits for ever. If the main process is killed, its
+    workers stay. Here every worker has its own pipe, and the system closes an end of the pipe with
+    the process that holds it.
     """
-
-    def __init__(self, networks: MtcnnNetworks, count: int) -> None:
-        self._idle: SimpleQueue[Connection] = SimpleQueue()
-        self._processes: list[_WorkerProcess] = []
-        try:
-            for _ in range(count):
-                ours, theirs = Pipe()
-                process = _WorkerProcess(target=_work, args=(theirs, networks), daemon=True)
-                process.start()
-                theirs.close()
-                self._processes.append(process)
-                self._idle.put(ours)
-        except BaseException:
-            self.end()
-            raise
-
-    def align(self, task: list[Photo]) -> Answer:
-        """Have an idle process align photos. Called by at most as many threads as processes."""
-        connection = self._idle.get()
-        try:
-            connection.send(task)
-            answer: Answer | Exception = connection.recv()
-        except (EOFError, OSError) as error:
-            raise DatasetError(
-                f"one of the {len(self._processes)} processes that align faces ended abruptly: "
-                "most often the system killed it for lack of memory. Free memory and run again."
-            ) from error
-        finally:
-            self._idle.put(connection)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def end(self) -> None:
-        """End all processes, whatever they are doing."""
-        for process in self._processes:
+    processes: list[_WorkerProcess] = []
+    connections: list[Connection] = []
+    try:
+        for _ in range(count):
+            ours, theirs = Pipe()
+            process = _WorkerProcess(target=_work, args=(theirs, networks), daemon=True)
+            process.start()
+            processes.append(process)
+            theirs.close()
+            connections.append(ours)
+        yield connections
+    finally:
+        for process in processes:
             process.terminate()
-        for process in self._processes:
+        for process in processes:
             process.join()
 
 
+@contextmanager
+def _abrupt_end_named(workers: int) -> Iterator[None]:
+    """Replace the error of a pipe to a process that is gone by one with advice."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise DatasetError(
+            f"one of the {workers} processes that align faces ended abruptly: most often the "
+            "system killed it for lack of memory. Free memory and run again."
+        ) from error
+
+
 def _work(connection: Connection, networks: MtcnnNetworks) -> None:
-    """Align what comes through a pipe until the other end is closed."""
+    """Align photos that come through a pipe until its other end is closed."""
     cv2.setNumThreads(1)
     mtcnn = Mtcnn(networks)
-    with contextlib.suppress(EOFError, OSError):
+    with suppress(EOFError, OSError):
         while True:
-            task: list[Photo] = connection.recv()
+            photos: list[Photo] = connection.recv()
             try:
-                answer: Answer | Exception = [_align(photo, mtcnn) for photo in task]
+                answer: list[tuple[str, AlignedFace]] | Exception
+                answer = [_align(photo, mtcnn) for photo in photos]
             except Exception as error:
                 answer = error
             connection.send(answer)

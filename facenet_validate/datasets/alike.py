@@ -1,4 +1,4 @@
-"""Who must not be calibrated on, and which photos count once: by names, folders and equal bytes."""
+"""Photos of equal bytes: who must not be calibrated on, and which photos count once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.pairs import composed
@@ -17,67 +16,65 @@ from facenet_validate.datasets.people import (
     people_of_folder,
     spelling,
 )
-
-if TYPE_CHECKING:
-    from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 
 
 @dataclass(frozen=True)
-class Alike:
-    """Files of the same bytes.
+class EqualPhotos:
+    """Images of equal bytes in a folder and in other verification sets.
 
     Attributes
     ----------
     groups : tuple of tuple of Path
-        Two or more files each.
+        Files of equal bytes, two or more each.
     photos : mapping
         The folder's photos by their files.
     left_out : mapping
-        By their files, images that do not fit the layout: their paths in the folder, and the people
-        whose they are by a folder they are in or by their own names.
-    judged : set of Path
+        Images that do not fit the layout, by their files: the path in the folder, and the people
+        that it may show by the names of its folders or by its own.
+    in_other_sets : set of Path
         The photos of other sets that engines are judged by.
     """
 
     groups: tuple[tuple[Path, ...], ...]
     photos: Mapping[Path, Photo]
     left_out: Mapping[Path, tuple[str, Set[str]]]
-    judged: Set[Path]
+    in_other_sets: Set[Path]
 
     @classmethod
-    def among(cls, folder: PhotoFolder, others: Sequence[VerificationSet]) -> Alike:
+    def found(cls, folder: PhotoFolder, others: Sequence[VerificationSet]) -> EqualPhotos:
         """Compare a folder's images with each other and with the photos of other sets.
 
-        Images that do not fit the layout are compared too. They are used for nothing, and still
-        they tell whom a photo of the same bytes may show.
+        Images that do not fit the layout are compared too. They are not used, but they tell whom a
+        photo of equal bytes may show.
         """
         photos = {photo.path: photo for photo in folder.photos.values()}
         left_out = _left_out(folder)
-        judged = {path for other in others for path in other.paths}
-        groups = equal_files([*photos, *left_out, *sorted(judged)])
-        return cls(tuple(groups), photos, left_out, judged)
+        in_other_sets = {path for other in others for path in other.paths}
+        groups = equal_files([*photos, *left_out, *sorted(in_other_sets)])
+        return cls(tuple(groups), photos, left_out, in_other_sets)
 
-    def joined(self, people: Set[str]) -> Set[str]:
-        """Return people and those whose photos are theirs, directly or by way of others'.
+    def linked_people(self, people: Set[str]) -> set[str]:
+        """Return people and everyone whom equal photos link to them or to another set.
 
-        People whose names differ only in case or in outer spaces are taken for one here.
+        Links may lead over several people. People whose names differ only in case or in outer
+        spaces are taken for one person here.
         """
-        known = _spelt({photo.person for photo in self.photos.values()})
+        known = _by_spelling({photo.person for photo in self.photos.values()})
         found = {name for person in people for name in (person, *known.get(spelling(person), ()))}
-        waiting = [
-            (self._people(group), any(path in self.judged for path in group))
-            for group in self.groups
-        ]
-        waiting += [(one, False) for one in known.values() if len(one) > 1]
-        while hit := [one for one, judged in waiting if judged or one & found]:
-            waiting = [(one, judged) for one, judged in waiting if not (judged or one & found)]
-            found.update(*hit)
+        links = [*map(self._people, self.groups), *known.values()]
+        for group in self.groups:
+            if not self.in_other_sets.isdisjoint(group):
+                found |= self._people(group)
+        while new := [link for link in links if link & found and not link <= found]:
+            found.update(*new)
         return found
 
     def copies(self, in_pairs: Set[str]) -> tuple[str, ...]:
-        """Return the stems of photos that are copies of another one of their person.
+        """Return the stems of photos that are copies of another photo of the same person.
 
-        The one that counts is in a pair if any is, and else the first by name.
+        Of equal photos one counts and is not returned: the first by name, but one in a pair if any
+        is.
         """
         found: list[str] = []
         for group in self.groups:
@@ -88,7 +85,7 @@ class Alike:
         return tuple(sorted(found))
 
     def two_people(self) -> tuple[str, ...]:
-        """Return the images that are under two people or more."""
+        """Return the images that stand under two people or more, as ``one = another``."""
         return tuple(
             " = ".join(self._names(group)) for group in self.groups if len(self._people(group)) > 1
         )
@@ -109,9 +106,9 @@ class Alike:
 
 
 def _left_out(folder: PhotoFolder) -> dict[Path, tuple[str, Set[str]]]:
-    """Return the images that do not fit and the people of the folder they may show."""
+    """Return the images that do not fit the layout, and whom of the folder they may show."""
     people = {photo.person for photo in folder.photos.values()}
-    known = _spelt(people)
+    known = _by_spelling(people)
     found: dict[Path, tuple[str, Set[str]]] = {}
     for name in folder.left_out:
         path = PurePath(name)
@@ -121,8 +118,8 @@ def _left_out(folder: PhotoFolder) -> dict[Path, tuple[str, Set[str]]]:
     return found
 
 
-def _spelt(people: Iterable[str]) -> dict[str, set[str]]:
-    """Return people by what their names have in common with other spellings of them."""
+def _by_spelling(people: Iterable[str]) -> dict[str, set[str]]:
+    """Return people grouped by the common form of their names' spellings."""
     found: dict[str, set[str]] = {}
     for person in people:
         found.setdefault(spelling(person), set()).add(person)
@@ -130,7 +127,7 @@ def _spelt(people: Iterable[str]) -> dict[str, set[str]]:
 
 
 def people_shown(folder: PhotoFolder, others: Sequence[VerificationSet]) -> set[str]:
-    """Return the people that the photos of other sets show, by folder or by name."""
+    """Return the people whom the photos of other sets may show, by folder or by name."""
     if not others:
         return set()
     folders = {

@@ -1,40 +1,36 @@
-"""Faces to calibrate INT8 on, for those who quantise outside a test run."""
+"""Faces to calibrate INT8 on, for the command that quantises outside a test run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.progress import Report
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.copies import equal_files
 from facenet_validate.datasets.faces import (
     AlignedFaces,
-    as_they_are,
+    Stage,
+    already_aligned,
     check_no_picture_shared,
-    faces_as_they_are,
     faces_of,
 )
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.notes import FileNotes, note_lines, passed_over
 from facenet_validate.datasets.pairs import composed, person_of
 from facenet_validate.datasets.people import named_people, people_of_folder, spelling
 from facenet_validate.datasets.photo_files import photos_below
-from facenet_validate.datasets.photos import (
-    kind_by_headers,
-    kind_of,
-    look_at,
-)
+from facenet_validate.datasets.photos import kind_of, look_at
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 CALIBRATED_ON = 512
 CHECKED_ON = 500
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,15 +42,15 @@ class CalibrationFaces:
     faces : AlignedFaces
         Up to 512 to calibrate on.
     check : AlignedFaces
-        500 to check a result on: others first, then those calibrated on.
+        500 to check a result on: first faces that are not calibrated on, then those that are.
     text : str
-        Where they come from, for people.
+        Number and origin of the faces, for messages.
     check_text : str
-        What the check is made of, for people.
+        Number and origin of the faces of the check, for messages.
     drawn : bool
-        Whether they are the project's drawn faces.
+        Whether they are the synthetic faces of this package.
     notes : tuple of str
-        What is odd about the files of a folder, for people.
+        Oddities of the files of a folder, for messages.
     """
 
     faces: AlignedFaces
@@ -65,22 +61,22 @@ class CalibrationFaces:
     notes: tuple[str, ...] = ()
 
 
-def drawn_faces(cache: Cache, progress: Progress | None = None) -> CalibrationFaces:
-    """Return the calibration people of the drawn set."""
+def drawn_faces(cache: Cache, progress: Report | None = None) -> CalibrationFaces:
+    """Return the faces for calibration of the synthetic set."""
     found = load_set(find_layout(synthetic_folder(cache, progress)), name="synthetic", title="")
-    faces = faces_as_they_are(found.calibration_names, found.calibration_paths)
+    faces = already_aligned(found.calibration_names, found.calibration_paths)
     return _split(faces, "drawn faces", drawn=True)
 
 
 def faces_outside(
-    evaluation: VerificationSet, cache: Cache, workers: int, progress: Progress | None = None
+    evaluation: VerificationSet, cache: Cache, workers: int, stage: Stage = nullcontext
 ) -> CalibrationFaces:
     """Return aligned photos of a verification set's people who are in no pair.
 
     Parameters
     ----------
     evaluation : VerificationSet
-        Loaded with ``calibration_images=1012`` to have other faces to check on too.
+        Loaded with ``calibration_images=1012``, so that the check has faces of its own.
 
     Raises
     ------
@@ -90,10 +86,8 @@ def faces_outside(
     names, paths = evaluation.calibration_names, evaluation.calibration_paths
     what = f"photos of people outside the pairs of {evaluation.title}"
     _check_count(len(paths), what)
-    beside = kind_by_headers(evaluation.names, evaluation.paths)
-    faces = faces_of(
-        names, paths, cache, workers=workers, stage=lambda: nullcontext(progress), beside=beside
-    )
+    beside = kind_of(evaluation.names, look_at(evaluation.names, evaluation.paths).sizes)
+    faces = faces_of(names, paths, cache, workers=workers, stage=stage, beside=beside)
     return _split(faces, what)
 
 
@@ -102,20 +96,21 @@ def faces_in(
     evaluation: VerificationSet | None,
     cache: Cache,
     workers: int,
-    progress: Progress | None = None,
+    stage: Stage = nullcontext,
 ) -> CalibrationFaces:
     """Return the aligned faces in a folder.
 
     Parameters
     ----------
     evaluation : VerificationSet or None
-        Whose people and pictures must not be among them; its photos are aligned to compare.
+        The set whose people and pictures must not be among the faces. Its photos are aligned to
+        compare the pictures.
 
     Raises
     ------
     DatasetError
-        If there are fewer than 500, they are not 160×160, or one shows a person or is a picture of
-        the evaluation pairs.
+        If there are fewer than 500 faces, or a face is not 160×160, shows a person of the
+        evaluation pairs, or is a picture of them.
     """
     photo_files = photos_below(folder)
     every = photo_files.paths
@@ -125,22 +120,14 @@ def faces_in(
     no_files = [str(path.relative_to(folder)) for path in photo_files.no_files]
     _check_count(len(paths), f"faces in {folder}")
     names = [str(path.relative_to(folder).with_suffix("")) for path in paths]
-    photos = look_at(names, paths)
-    if not kind_of([str(path) for path in paths], photos.sizes).aligned:
-        raise DatasetError(
-            f"{paths[0]}: not 160×160 pixels. INT8 is calibrated on aligned faces: what the engine "
-            "will read. Align the photos, or name a folder in LFW's layout with --lfw: its photos "
-            "are aligned here."
-        )
-    faces = as_they_are(photos)
+    faces = already_aligned(
+        names,
+        paths,
+        "INT8 is calibrated on what the engine will read. Align the photos, or name a folder in "
+        "LFW's layout with --lfw: its photos are aligned here.",
+    )
     if evaluation is not None:
-        others = faces_of(
-            evaluation.names,
-            evaluation.paths,
-            cache,
-            workers=workers,
-            stage=lambda: nullcontext(progress),
-        )
+        others = faces_of(evaluation.names, evaluation.paths, cache, workers=workers, stage=stage)
         check_no_picture_shared(faces, others)
     lines = [*note_lines(notes.facts()), *passed_over(no_files)]
     return _split(faces, f"faces in {folder}", notes=lines)
@@ -155,12 +142,12 @@ def _check_strangers(folder: Path, paths: Sequence[Path], people: Set[str]) -> N
         if seen:
             raise DatasetError(
                 f"{path}: shows {known[min(seen)]}, who is in the evaluation pairs. An engine must "
-                "not be calibrated on whom it is judged by; remove these photos."
+                "not be calibrated on people that it is judged by; remove these photos."
             )
 
 
 def _without_copies(folder: Path, paths: Sequence[Path]) -> tuple[list[Path], FileNotes]:
-    """Return photos without the copies of another one of the same person, and what was found."""
+    """Return photos without copies of another photo of the same person, and what was found."""
     copies: set[Path] = set()
     two_people: list[str] = []
     for group in equal_files(paths):
@@ -178,7 +165,7 @@ def _without_copies(folder: Path, paths: Sequence[Path]) -> tuple[list[Path], Fi
 
 
 def _person(folder: Path, path: Path) -> str:
-    """Return whom a photo shows: by its folder, or, where it has none, by LFW's way of naming."""
+    """Return the person of a photo: its folder, or, without a folder, the person in its name."""
     parents = path.relative_to(folder).parts[:-1]
     return composed(parents[-1] if parents else person_of(path.stem))
 

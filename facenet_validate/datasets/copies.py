@@ -1,4 +1,4 @@
-"""Files of the same bytes: one photo under several names."""
+"""Files of equal bytes: one photo under several names."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
-from facenet_validate.datasets.regular import check_regular
+from facenet_validate.base.files import check_regular
 
 _TAIL = 512
 
 
 def equal_files(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
-    """Return groups of files with the same bytes, two or more in each.
+    """Return groups of files of equal bytes, two or more in each.
 
-    Files are told apart by their lengths first, then by their last bytes, and only those that
-    still agree are read. Empty ones are no photos, and those that cannot be read are named where
-    they are used.
+    Lengths are compared first, then the last bytes; only files that still agree are read. Empty
+    files and files that cannot be read are left out: whoever uses a file reports its errors.
 
     Parameters
     ----------
     paths : iterable of Path
-        Files; each group has them in this order, and so have the groups by their first.
+        Files. Groups and the files in them are in this order.
     """
     groups = _parted([list(dict.fromkeys(paths))], _length)
     groups = _parted(groups, _tail)
@@ -45,20 +44,20 @@ def copy_pairs(
     Parameters
     ----------
     groups : iterable of sequences of Path
-        Files of the same bytes.
+        Files of equal bytes.
     names, paths : sequences
         The photos.
     left, right : ndarray of shape (P,)
-        Their rows in each pair.
+        Rows of each pair's photos.
     """
     group_of = {path: number for number, group in enumerate(groups) for path in group}
     numbers = np.array([group_of.get(path, -1 - row) for row, path in enumerate(paths)], np.intp)
-    own = np.flatnonzero(numbers[left] == numbers[right])
-    return tuple(f"{names[left[pair]]} = {names[right[pair]]}" for pair in own)
+    equal = np.flatnonzero(numbers[left] == numbers[right])
+    return tuple(f"{names[left[pair]]} = {names[right[pair]]}" for pair in equal)
 
 
 def _parted(groups: list[list[Path]], key: Callable[[Path], Hashable | None]) -> list[list[Path]]:
-    """Return the parts of groups that agree in a key, those of one file left out."""
+    """Split groups by a key, and drop parts of one file."""
     parts: list[list[Path]] = []
     for group in groups:
         by_key: defaultdict[Hashable, list[Path]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""A verification set of one's own: a CSV of pairs beside the photos it names."""
+"""A user's own verification set: a CSV of pairs beside the photos that it names."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.wording import quoted
 from facenet_validate.datasets.copies import copy_pairs, equal_files
 from facenet_validate.datasets.csv_photos import PhotoFinder, RowError
-from facenet_validate.datasets.lfw import VerificationSet
-from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
+from facenet_validate.datasets.lines import Fault, bad_lines, read_lines
 from facenet_validate.datasets.notes import FileNotes
+from facenet_validate.datasets.verification_set import VerificationSet
 
 WHAT = "pairs CSV"
 FOLDS = 10
-"""Folds the pairs are dealt out to where the file has no column of them."""
+"""Folds that pairs are dealt to if the file has no column of folds."""
 
 FEWEST_OF_A_KIND = 10
-"""Genuine and impostor pairs a set needs: one of each for each of ten folds."""
+"""Least number of genuine pairs and of impostor pairs: one in each of ten folds."""
 
 RESERVED = ("lfw", "synthetic", "any")
-"""Names that mean something else in ``gates.toml``."""
+"""Names of sets that have another meaning in ``gates.toml``."""
 
 _HEADER = ["left", "right", "same"]
 _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -37,7 +38,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class _Row:
-    """A row: its line, the photos as files below the folder, and what it says of them."""
+    """A row: its line number, the two photos below the folder, and what it says of them."""
 
     line: int
     left: str
@@ -51,33 +52,34 @@ class _Row:
 
 
 def load_csv(path: Path) -> VerificationSet:
-    """Read a set of pairs and check every row of it.
+    """Read a set of pairs and check every row.
 
     The first line is ``left,right,same`` or ``left,right,same,fold``. Each further line is a pair:
     two photos, relative to the file's folder; 1, true or yes if they show one person, else 0,
-    false or no; and the fold, numbered from 0 or from 1. Without folds the pairs are dealt out to
-    ten in turn, genuine and impostor pairs apart.
+    false or no; and the fold, numbered from 0 or from 1. Without folds, the pairs are dealt to ten
+    folds in turn, genuine and impostor pairs separately.
 
-    Who is who follows from the pairs: photos that genuine pairs join, directly or by way of
-    others, show one person. There are no photos to calibrate on.
+    The pairs tell who is who: photos that genuine pairs join, directly or over other photos, show
+    one person. There are no photos to calibrate on.
 
     Parameters
     ----------
     path : Path
-        The CSV: UTF-8, commas. Its stem names the set, or its folder where the stem is ``pairs``.
+        The CSV: UTF-8, commas. The set has the name of the file, or of its folder if the file is
+        ``pairs.csv``.
 
     Returns
     -------
     VerificationSet
-        Rows are named by their paths below the folder, links resolved.
+        Photos are named by their paths below the folder, with links resolved.
 
     Raises
     ------
     DatasetError
-        If the file cannot be read, the name or header is not as expected, there are too few pairs
-        or folds are missing; or naming all bad rows by their lines: a field is missing or
-        unreadable, a photo is missing or outside the folder, a pair is of one photo or comes
-        twice, or an impostor pair shows one person by the genuine pairs.
+        If the file cannot be read, its name or header is not as expected, there are too few pairs,
+        or folds are missing. An error about rows names all bad rows by their lines: a field is
+        missing or unreadable, a photo is missing or outside the folder, a pair has one photo twice
+        or is a repetition, or an impostor pair shows one person according to the genuine pairs.
     """
     name = _name(path)
     lines = read_lines(path, WHAT)
@@ -94,7 +96,7 @@ def load_csv(path: Path) -> VerificationSet:
     if len(joined):
         text = "an impostor pair, but by the genuine pairs the photos show one person."
         raise bad_lines(WHAT, path, [Fault(rows[pair].line, text) for pair in joined])
-    folds = _given_folds(path, rows, same) if has_folds else _dealt(same)
+    folds = _checked_folds(path, rows, same) if has_folds else _dealt(same)
     root = Path(os.path.realpath(path.parent))
     paths = tuple(root / photo for photo in names)
     return VerificationSet(
@@ -122,7 +124,7 @@ def _notes(
     left: NDArray[np.intp],
     right: NDArray[np.intp],
 ) -> FileNotes:
-    """Return which photos are copies: of two people by the pairs, or both of a genuine pair."""
+    """Return equal photos of two people, and genuine pairs of two equal photos."""
     groups = equal_files(paths)
     row_of = {path: row for row, path in enumerate(paths)}
     rows = [[row_of[path] for path in group] for group in groups]
@@ -141,13 +143,13 @@ def _name(path: Path) -> str:
     name = (path.absolute().parent.name if stem.lower() == "pairs" else stem).lower()
     if re.fullmatch("[a-z0-9_-]+", name) is None:
         raise DatasetError(
-            f"{WHAT} {path}: its name, or its folder's where it is pairs.csv, names the set, here "
-            f"{name!r}; expected letters, digits, _ and -. Rename it."
+            f"{WHAT} {path}: the set would be called {name!r}, after the file, or after the folder "
+            "of a pairs.csv; expected letters, digits, _ and -. Rename it."
         )
     if name in RESERVED:
         raise DatasetError(
-            f"{WHAT} {path}: a set cannot be called {name}, which gates.toml has a meaning for. "
-            "Rename the file, or its folder where it is pairs.csv."
+            f"{WHAT} {path}: a set cannot be called {name}: gates.toml reserves the name. Rename "
+            "the file, or the folder of a pairs.csv."
         )
     return name
 
@@ -157,7 +159,7 @@ def _header(path: Path, line: str) -> bool:
     fields = _fields(line)
     found = [] if fields is None else [field.lower() for field in fields]
     if found not in (_HEADER, [*_HEADER, "fold"]):
-        text = f"{shown(line)}; expected the header left,right,same or left,right,same,fold."
+        text = f"{quoted(line)}; expected the header left,right,same or left,right,same,fold."
         raise bad_lines(WHAT, path, [Fault(1, text)])
     return len(found) == len(_HEADER) + 1
 
@@ -165,7 +167,7 @@ def _header(path: Path, line: str) -> bool:
 def _fields(line: str) -> list[str] | None:
     """Return a line's fields; None if it is not CSV.
 
-    Every line is read alone, so that a lost quotation mark spoils one row and not the rest.
+    Every line is read by itself, so a missing quotation mark spoils only its own row.
     """
     if line.count('"') % 2:
         return None
@@ -176,7 +178,7 @@ def _fields(line: str) -> list[str] | None:
 
 
 def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
-    """Return the rows, all of them good and no pair twice; empty lines are passed over."""
+    """Return the rows. One error names all bad rows and repeated pairs; empty lines are ignored."""
     photos = PhotoFinder(path.parent)
     rows: list[_Row] = []
     faults: list[Fault] = []
@@ -211,18 +213,18 @@ def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Ro
     fields = _fields(line)
     if fields is None:
         raise RowError(
-            f"{shown(line)} is no row of CSV: a quotation mark without its partner, or a field "
+            f"{quoted(line)} is not a row of CSV: a quotation mark without its partner, or a field "
             "without an end."
         )
     expected = len(_HEADER) + has_folds
     if len(fields) != expected:
         raise RowError(
-            f"{len(fields)} fields; the header has {expected}. Fields are parted by commas, and "
+            f"{len(fields)} fields; the header has {expected}. Fields are separated by commas, and "
             'names with commas stand in "quotation marks".'
         )
     same = _SAME.get(fields[2].lower())
     if same is None:
-        raise RowError(f"same is {shown(fields[2])}; expected 1, true or yes, or 0, false or no.")
+        raise RowError(f"same is {quoted(fields[2])}; expected 1, true or yes, or 0, false or no.")
     fold = _fold(fields[3]) if has_folds else None
     left, right = (photos.find(field) for field in fields[:2])
     if left == right:
@@ -232,7 +234,7 @@ def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Ro
 
 def _fold(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise RowError(f"fold is {shown(text)}; expected a whole number.")
+        raise RowError(f"fold is {quoted(text)}; expected a whole number.")
     return int(text)
 
 
@@ -252,7 +254,7 @@ def _check_count(path: Path, same: NDArray[np.bool_]) -> None:
     if min(genuine, impostor) < FEWEST_OF_A_KIND:
         raise DatasetError(
             f"{WHAT} {path}: {genuine} genuine and {impostor} impostor pairs; expected at least "
-            f"{FEWEST_OF_A_KIND} of each kind. Thousands are needed to see a small loss."
+            f"{FEWEST_OF_A_KIND} of each kind. A small loss is seen only with thousands."
         )
 
 
@@ -264,10 +266,10 @@ def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:
     return folds
 
 
-def _given_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the folds from 0, all there, and each with pairs of both kinds to train on."""
-    given = np.array([row.fold for row in rows], np.intp)
-    found = set(given.tolist())
+def _checked_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the folds from 0, after a check that none is missing and all can be trained."""
+    folds = np.array([row.fold for row in rows], np.intp)
+    found = set(folds.tolist())
     first, last = min(found), max(found)
     missing = sorted(set(range(min(first, 1), last + 1)) - found)
     if missing or len(found) < 2:
@@ -277,11 +279,11 @@ def _given_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) -> N
             "1 to K, and at least two."
         )
     for fold in sorted(found):
-        training = same[given != fold]
+        training = same[folds != fold]
         if training.all() or not training.any():
             kind = "genuine" if not training.any() else "impostor"
             raise DatasetError(
                 f"{WHAT} {path}: no {kind} pair outside fold {fold}: its threshold is chosen on "
                 "the pairs of the other folds and needs both kinds. Spread the pairs."
             )
-    return np.asarray(given - first, np.intp)
+    return np.asarray(folds - first, np.intp)

@@ -1,11 +1,11 @@
-"""The photos that a CSV of pairs names: files below its folder."""
+"""The photos that a CSV of pairs names: files below the folder of the CSV."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath
 
-from facenet_validate.datasets.lines import shown
+from facenet_validate.base.wording import quoted
 from facenet_validate.datasets.pairs import composed
 
 
@@ -14,47 +14,47 @@ class RowError(Exception):
 
 
 class PhotoFinder:
-    """The files below a folder, each looked up once and named by its path without links."""
+    """Finds files below a folder, each once, and names them by their paths without links."""
 
     def __init__(self, folder: Path) -> None:
         self._root = os.path.realpath(folder)
         self._known: dict[str, str] = {}
         self._folders: dict[str, dict[str, str]] = {}
 
-    def find(self, given: str) -> str:
+    def find(self, named: str) -> str:
         """Return a photo's path below the folder.
 
         Raises
         ------
         RowError
-            If it is not there, is no file, or lies outside.
+            If it is missing, is not a file, or lies outside the folder.
         """
-        if given not in self._known:
-            self._known[given] = self._look(given)
-        return self._known[given]
+        if named not in self._known:
+            self._known[named] = self._look(named)
+        return self._known[named]
 
-    def _look(self, given: str) -> str:
-        path = PurePosixPath(given)
+    def _look(self, named: str) -> str:
+        path = PurePosixPath(named)
         if path.is_absolute() or ".." in path.parts:
             raise RowError(
-                f"{shown(given)} leaves the folder of the CSV; expected a path below it."
+                f"{quoted(named)} leaves the folder of the CSV; expected a path below it."
             )
-        if not given or "\0" in given:
-            raise RowError(f"{shown(given)} is not the name of a photo.")
+        if not named or "\0" in named:
+            raise RowError(f"{quoted(named)} is not the name of a photo.")
         try:
             real = Path(os.path.realpath(self._found(path), strict=True))
             if real.is_relative_to(self._root) and real.is_file():
                 return real.relative_to(self._root).as_posix()
         except OSError as error:
-            hint = " Write paths with /." if "\\" in given else ""
+            hint = " Write paths with /." if "\\" in named else ""
             raise RowError(
-                f"{shown(given)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
+                f"{quoted(named)}: no such photo in the folder of the CSV ({error.strerror}).{hint}"
             ) from None
         kind = "not a file" if real.is_relative_to(self._root) else "a link that leaves the folder"
-        raise RowError(f"{shown(given)} is {kind}.")
+        raise RowError(f"{quoted(named)} is {kind}.")
 
     def _found(self, path: PurePosixPath) -> str:
-        """Return where a path leads, each part of it in the Unicode form that the disk has."""
+        """Return the path on the disk, where each part of it may have another Unicode form."""
         place = self._root
         for part in path.parts:
             step = f"{place}/{part}"
@@ -64,7 +64,7 @@ class PhotoFinder:
         return place
 
     def _listed(self, folder: str) -> dict[str, str]:
-        """Return the names in a folder by their composed forms."""
+        """Return the names in a folder by their forms in NFC."""
         if folder not in self._folders:
             try:
                 names = sorted(path.name for path in Path(folder).iterdir())

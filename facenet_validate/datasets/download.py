@@ -1,12 +1,10 @@
-"""LFW from the internet: digests checked, resumed, extracted safely; whole or absent.
+"""LFW from the internet: resumed after interruptions, checked by digest, complete or absent.
 
-The files and digests are those that scikit-learn's loader names. The university's host no longer
-resolves.
+Files and digests are those of scikit-learn's loader, since the university's host is gone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -15,27 +13,30 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.progress import Report
+from facenet_validate.datasets.archive import check_free, extract
+from facenet_validate.datasets.sums import SUMS, changed_file, write_sums
 
-SUMS = "SHA256SUMS"
 _TRIES = 4
-_WRONG_FILES = 2  # of so many it is no accident
+_MOST_WRONG_FILES = 2
+"""Downloads with a wrong digest before the mirror is given up."""
 _TIMEOUT = 30.0
 _CHUNK = 1 << 18
 _MOST_BYTES = 1 << 30
 
-Report = Callable[[int, int], None]
 Stage = Callable[[str], AbstractContextManager[Report]]
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download: its name at a mirror, its own address, its SHA-256."""
+    """A file to download: its name at a mirror, its original address, and its SHA-256."""
 
     name: str
     url: str
@@ -54,7 +55,7 @@ ARCHIVES = {
         "055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0",
     ),
 }
-"""The photos, as they were found or aligned by congealing ("funneled")."""
+"""The photos: as they were found, or aligned by congealing ("funneled")."""
 
 LISTS = (
     Remote(
@@ -82,7 +83,7 @@ def lfw_folder(cache_root: Path, photos: str) -> Path:
 
 
 def downloaded_lfw(cache_root: Path) -> Path | None:
-    """Return the LFW folder in a cache, None where none was downloaded whole."""
+    """Return the LFW folder in a cache; None if none was downloaded completely."""
     folders = (lfw_folder(cache_root, photos) for photos in ARCHIVES)
     # Path.is_file raises where a folder may not be searched.
     return next((folder for folder in folders if os.path.isfile(folder / SUMS)), None)  # noqa: PTH113
@@ -96,35 +97,34 @@ def fetch(
     *,
     mirror: str | None = None,
 ) -> bool:
-    """Download files and an archive of photos into a folder that appears whole.
+    """Download files and an archive of photos into a folder, which appears when it is complete.
 
-    What was downloaded before an interruption is kept beside the folder and continued.
+    After an interruption, the files downloaded so far stay beside the folder, and the next call
+    continues with them.
 
     Parameters
     ----------
     files, archive : Remote
-        What goes into the folder as it is, and what is extracted into it.
+        Files to copy into the folder, and the archive to extract into it.
     folder : Path
         Must be absent, empty, or made by this function.
     stage : callable
         Shows progress.
     mirror : str, optional
-        Address below which all files lie by their names; digests hold there too.
+        Address of a folder with all files. They are checked by the same digests.
 
     Returns
     -------
     bool
-        Whether anything was downloaded; False if the folder was there, and is as it was made.
+        True if files were downloaded; False if the folder exists and is unchanged.
 
     Raises
     ------
     DatasetError
-        If the folder holds something else, a file cannot be had or is another one, the archive is
-        refused, or the disk is full.
+        If the folder holds something else, a file cannot be downloaded or has another digest, the
+        archive is refused, or the disk is full.
     """
     from filelock import FileLock
-
-    from facenet_validate.datasets.archive import extract
 
     folder = folder.absolute()
     downloads = folder.with_name(f".{folder.name}.downloading")
@@ -140,11 +140,11 @@ def fetch(
             staging.mkdir()
             try:
                 with stage("extracting photos") as report:
-                    extract(downloads / archive.name, staging, progress=report)
+                    extract(downloads / archive.name, archive.sha256, staging, report)
                 for remote in files:
                     shutil.copyfile(downloads / remote.name, staging / remote.name)
                 with stage("noting digests") as report:
-                    (staging / SUMS).write_text(_sums(staging, report), encoding="utf-8")
+                    write_sums(staging, report)
                 if folder.exists():
                     folder.rmdir()  # it is empty
                 staging.rename(folder)
@@ -160,10 +160,8 @@ def fetch(
 
 
 def _is_there(folder: Path, stage: Stage) -> bool:
-    """Return whether a folder is as it was made."""
-    if not folder.exists():
-        return False
-    if folder.is_dir() and not any(folder.iterdir()):
+    """Return whether the folder exists, after a check that it is unchanged; False if empty."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     if not (folder / SUMS).is_file():
         raise DatasetError(
@@ -171,31 +169,24 @@ def _is_there(folder: Path, stage: Stage) -> bool:
             "folder with --to, or use this one: --facenet-lfw."
         )
     with stage("verifying") as report:
-        if (folder / SUMS).read_text(encoding="utf-8") == _sums(folder, report):
-            return True
-    raise DatasetError(
-        f"{folder}: files are missing, changed or added since it was downloaded. Nothing was "
-        "touched; move it away, or name another folder with --to."
-    )
-
-
-def _sums(folder: Path, report: Report) -> str:
-    """Return a line ``digest  file`` for every file but the list itself, as ``sha256sum`` does."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = []
-    for done, path in enumerate(paths, start=1):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
-        report(done, len(paths))
-    return "".join(lines)
+        try:
+            changed = changed_file(folder, report)
+        except ValueError:
+            changed = SUMS
+    if changed:
+        raise DatasetError(
+            f"{folder}: files are missing, changed or added since it was downloaded, the first "
+            f"{changed}. Nothing was touched; move it away, or name another folder with --to."
+        )
+    return True
 
 
 def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) -> None:
-    """Download a file, unless a whole one is there."""
+    """Download a file, unless it is there completely."""
     import pooch
 
     url = remote.url if mirror is None else f"{mirror.rstrip('/')}/{remote.name}"
-    pooch.get_logger().setLevel("ERROR")  # progress and errors are told by us
+    pooch.get_logger().setLevel("ERROR")  # this module reports progress and errors
     why, wrong = "", 0
     with stage(f"downloading {remote.name} (kB)") as report:
         for attempt in range(_TRIES):
@@ -207,12 +198,12 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
                     f"sha256:{remote.sha256}",
                     fname=remote.name,
                     path=folder,
-                    downloader=_Resuming(folder / f"{remote.name}.part", report),
+                    downloader=partial(_resume, folder / f"{remote.name}.part", report),
                 )
-            except ValueError:  # what pooch raises for a wrong digest; the file is gone by now
-                why = f"it is another file there: expected sha256 {remote.sha256}"
+            except ValueError:  # pooch found a wrong digest, and has deleted the file
+                why = f"the file there is another one: expected sha256 {remote.sha256}"
                 wrong += 1
-                if wrong == _WRONG_FILES:
+                if wrong == _MOST_WRONG_FILES:
                     break
             except urllib.error.HTTPError as error:
                 why = f"the server answered {error.code} {error.reason}"
@@ -226,61 +217,49 @@ def _download(remote: Remote, folder: Path, stage: Stage, mirror: str | None) ->
     )
 
 
-class _Resuming:
-    """Downloads for pooch, going on where a partial file ends.
+def _resume(part: Path, report: Report, url: str, output_file: Any, _pooch: Any) -> None:
+    """Download a file for pooch, and continue a partial file, which stays if the connection breaks.
 
-    Parameters
-    ----------
-    part : Path
-        What is there already; stays if the connection breaks.
-    report : callable
-        Called with (kB done, kB in all).
+    ``report`` is called with (kB done, kB in all).
     """
+    if not url.startswith(("http://", "https://")):
+        raise DatasetError(f"{url}: expected an address that starts with http:// or https://.")
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "facenet-validate", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310  checked above
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
+            _write(response, part, start, report)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # the partial file is complete already
+            raise
+    part.replace(output_file)
 
-    def __init__(self, part: Path, report: Report) -> None:
-        self._part = part
-        self._report = report
 
-    def __call__(self, url: str, output_file: Any, _pooch: Any) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise DatasetError(f"{url}: expected an address that starts with http:// or https://.")
-        start = self._part.stat().st_size if self._part.exists() else 0
-        headers = {"User-Agent": "facenet-validate", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310  checked above
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310
-                self._write(response, start)
-        except urllib.error.HTTPError as error:
-            if error.code != 416:  # nothing is left of it to ask for
-                raise
-        self._part.replace(output_file)
+def _write(response: Any, part: Path, start: int, report: Report) -> None:
+    """Append a response to a partial file, or start the file anew if the server sends all of it."""
+    sent = str(response.headers.get("Content-Range", ""))
+    resumed = response.status == 206 and sent.startswith(f"bytes {start}-")
+    done = start if resumed else 0
+    length = response.headers.get("Content-Length")
+    total = done + int(length) if length is not None else None
+    _check_size(part, total or 0)
+    if total is not None:
+        check_free(part.parent, total - done, f"the rest of {part.stem}")
+    with part.open("ab" if resumed else "wb") as file:
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            done += len(chunk)
+            _check_size(part, done)
+            report(done // 1000, (total or done) // 1000)
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
-    def _write(self, response: Any, start: int) -> None:
-        resumed = response.status == 206 and str(
-            response.headers.get("Content-Range", "")
-        ).startswith(f"bytes {start}-")
-        done = start if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length is not None else None
-        self._check_room(done, total)
-        with self._part.open("ab" if resumed else "wb") as file:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                self._check_room(done, None)
-                self._report(done // 1000, (total or done) // 1000)
-        if total is not None and done < total:
-            raise ConnectionError(f"the connection ended after {done} of {total} bytes")
 
-    def _check_room(self, done: int, total: int | None) -> None:
-        from facenet_validate.datasets.archive import check_free
-
-        if max(done, total or 0) > _MOST_BYTES:
-            raise DatasetError(
-                f"{self._part.name}: more than {_MOST_BYTES >> 20} MiB; that is not LFW. Name "
-                "another mirror."
-            )
-        if total is not None:
-            check_free(self._part.parent, total - done, f"the rest of {self._part.stem}")
+def _check_size(part: Path, size: int) -> None:
+    if size > _MOST_BYTES:
+        raise DatasetError(
+            f"{part.name}: more than {_MOST_BYTES >> 20} MiB; that is not LFW. Name another mirror."
+        )

@@ -1,15 +1,11 @@
-"""What tells synthetic faces apart: the draws behind a person and behind one photo of them."""
+"""The random draws behind a synthetic person and behind one photo of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Colour = tuple[float, float, float]
 Plane = NDArray[np.floating]
@@ -46,8 +42,8 @@ class Draws:
     Parameters
     ----------
     *key
-        Non-negative integers; equal keys give equal draws. Give keys of one length: numpy takes
-        (1, 2) and (1, 2, 0) for the same seed.
+        Non-negative integers; equal keys give equal draws. All keys must have one length, since
+        numpy takes (1, 2) and (1, 2, 0) for the same seed.
     """
 
     def __init__(self, *key: int) -> None:
@@ -109,171 +105,106 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
     return (r, g, b)
 
 
-@dataclass(frozen=True)
 class Person:
-    """What stays the same in every photo of a person.
+    """A drawn person: what stays the same in every photo of them.
 
     Lengths are in half pictures (80 px) of a frontal, centred face; v grows downwards from the
     middle of the picture. Colours are RGB in 0 … 1.
+
+    Parameters
+    ----------
+    draws : Draws
+        Where the numbers come from. Another order of the draws below gives other people.
     """
 
-    face_width: float
-    chin: float
-    jaw_roundness: float
-    jaw_taper: float
-    skin: Colour
-    eye_apart: float
-    eye_height: float
-    eye_width: float
-    eye_opening: float
-    eye_tilt: float
-    socket_depth: float
-    iris: Colour
-    brow_gap: float
-    brow_thickness: float
-    brow_arch: float
-    brow_tilt: float
-    brow_strength: float
-    nose_tip: float
-    nose_width: float
-    nose_height: float
-    bridge_width: float
-    mouth_height: float
-    mouth_width: float
-    upper_lip: float
-    lower_lip: float
-    lip_redness: float
-    cheekbones: float
-    chin_bump: float
-    ear_size: float
-    hair: Colour
-    hairline: float
-    hairline_drop: float
-    hair_volume: float
-    hair_length: float
-    parting: float
-    beard: float
-    moustache: float
-    age: float
-    freckles: float
-    glasses: float
-    glasses_height: float
-    glasses_colour: Colour
-    texture: Plane
-
-    @classmethod
-    def drawn(cls, draws: Draws) -> Person:
-        """Draw a person."""
+    def __init__(self, draws: Draws) -> None:
         age = draws.unit() * draws.unit()
         masculine = draws.unit()
         hair = draws.blend(_HAIR_COLOURS)
         bearded = masculine > 0.5 and draws.happens(0.45)
         bald = masculine > 0.5 and draws.happens(0.2)
         hair_style = draws.unit()
-        return cls(
-            face_width=draws.bell(0.67, 0.05),
-            chin=draws.bell(0.90, 0.05) + 0.03 * masculine,
-            jaw_roundness=draws.unit(),
-            jaw_taper=draws.between(0.0, 0.34) - 0.08 * masculine,
-            skin=mix(draws.blend(_SKIN_TONES), draws.colour(0.3, 0.8), 0.08),
-            eye_apart=draws.bell(0.315, 0.027),
-            eye_height=draws.bell(-0.20, 0.04),
-            eye_width=draws.bell(0.128, 0.014),
-            eye_opening=draws.bell(0.060, 0.012),
-            eye_tilt=draws.bell(0.06, 0.10),
-            socket_depth=draws.between(0.2, 1.0),
-            iris=draws.blend(_IRIS_COLOURS),
-            brow_gap=draws.bell(0.155, 0.026) - 0.02 * masculine,
-            brow_thickness=draws.bell(0.030, 0.008) + 0.012 * masculine,
-            brow_arch=draws.bell(0.035, 0.02),
-            brow_tilt=draws.bell(0.02, 0.09),
-            brow_strength=draws.between(0.35, 1.0),
-            nose_tip=draws.bell(0.20, 0.045),
-            nose_width=draws.bell(0.145, 0.025),
-            nose_height=draws.bell(0.20, 0.045),
-            bridge_width=draws.bell(0.085, 0.015),
-            mouth_height=draws.bell(0.475, 0.035),
-            mouth_width=draws.bell(0.225, 0.028),
-            upper_lip=draws.bell(0.042, 0.013),
-            lower_lip=draws.bell(0.060, 0.015),
-            lip_redness=draws.unit() * (1.2 - masculine),
-            cheekbones=draws.between(0.0, 1.0),
-            chin_bump=draws.between(0.0, 1.0),
-            ear_size=draws.bell(0.15, 0.025),
-            hair=mix(hair, (0.72, 0.71, 0.70), max(0.0, age - 0.6) * 2.0),
-            hairline=-1.6 if bald else draws.bell(-0.70, 0.10),
-            hairline_drop=draws.between(0.0, 0.5),
-            hair_volume=0.0 if bald else draws.between(0.03, 0.22),
-            hair_length=draws.between(0.3, 1.6)
-            if hair_style > masculine
-            else draws.bell(-0.2, 0.1),
-            parting=draws.bell(0.0, 0.25),
-            beard=draws.between(0.3, 0.95) if bearded else 0.0,
-            moustache=draws.between(0.3, 0.95) if bearded or masculine > 0.9 else 0.0,
-            age=age,
-            freckles=draws.unit() * draws.unit(),
-            glasses=draws.between(0.5, 1.0) if draws.happens(0.2) else 0.0,
-            glasses_height=draws.between(0.11, 0.18),
-            glasses_colour=draws.colour(0.02, 0.35),
-            texture=draws.lattice(24, 24),
+        self.face_width = draws.bell(0.67, 0.05)
+        self.chin = draws.bell(0.90, 0.05) + 0.03 * masculine
+        self.jaw_roundness = draws.unit()
+        self.jaw_taper = draws.between(0.0, 0.34) - 0.08 * masculine
+        self.skin = mix(draws.blend(_SKIN_TONES), draws.colour(0.3, 0.8), 0.08)
+        self.eye_apart = draws.bell(0.315, 0.027)
+        self.eye_height = draws.bell(-0.20, 0.04)
+        self.eye_width = draws.bell(0.128, 0.014)
+        self.eye_opening = draws.bell(0.060, 0.012)
+        self.eye_tilt = draws.bell(0.06, 0.10)
+        self.socket_depth = draws.between(0.2, 1.0)
+        self.iris = draws.blend(_IRIS_COLOURS)
+        self.brow_gap = draws.bell(0.155, 0.026) - 0.02 * masculine
+        self.brow_thickness = draws.bell(0.030, 0.008) + 0.012 * masculine
+        self.brow_arch = draws.bell(0.035, 0.02)
+        self.brow_tilt = draws.bell(0.02, 0.09)
+        self.brow_strength = draws.between(0.35, 1.0)
+        self.nose_tip = draws.bell(0.20, 0.045)
+        self.nose_width = draws.bell(0.145, 0.025)
+        self.nose_height = draws.bell(0.20, 0.045)
+        self.bridge_width = draws.bell(0.085, 0.015)
+        self.mouth_height = draws.bell(0.475, 0.035)
+        self.mouth_width = draws.bell(0.225, 0.028)
+        self.upper_lip = draws.bell(0.042, 0.013)
+        self.lower_lip = draws.bell(0.060, 0.015)
+        self.lip_redness = draws.unit() * (1.2 - masculine)
+        self.cheekbones = draws.between(0.0, 1.0)
+        self.chin_bump = draws.between(0.0, 1.0)
+        self.ear_size = draws.bell(0.15, 0.025)
+        self.hair = mix(hair, (0.72, 0.71, 0.70), max(0.0, age - 0.6) * 2.0)
+        self.hairline = -1.6 if bald else draws.bell(-0.70, 0.10)
+        self.hairline_drop = draws.between(0.0, 0.5)
+        self.hair_volume = 0.0 if bald else draws.between(0.03, 0.22)
+        self.hair_length = (
+            draws.between(0.3, 1.6) if hair_style > masculine else draws.bell(-0.2, 0.1)
         )
+        self.parting = draws.bell(0.0, 0.25)
+        self.beard = draws.between(0.3, 0.95) if bearded else 0.0
+        self.moustache = draws.between(0.3, 0.95) if bearded or masculine > 0.9 else 0.0
+        self.age = age
+        self.freckles = draws.unit() * draws.unit()
+        self.glasses = draws.between(0.5, 1.0) if draws.happens(0.2) else 0.0
+        self.glasses_height = draws.between(0.11, 0.18)
+        self.glasses_colour = draws.colour(0.02, 0.35)
+        self.texture = draws.lattice(24, 24)
 
 
-@dataclass(frozen=True)
 class Photo:
-    """What differs between two photos of a person: pose, light, expression and camera.
+    """A drawn photo of a person: pose, light, expression and camera.
 
     Angles are in radians, shifts in half pictures, colours RGB in 0 … 1.
+
+    Parameters
+    ----------
+    draws : Draws
+        Where the numbers come from. Another order of the draws below gives other photos.
+    size : int
+        Height and width in pixels.
     """
 
-    roll: float
-    yaw: float
-    pitch: float
-    scale: float
-    shift: tuple[float, float]
-    light: tuple[float, float]
-    ambient: float
-    exposure: float
-    contrast: float
-    tint: Colour
-    smile: float
-    mouth_open: float
-    eye_openness: float
-    gaze: float
-    brow_raise: float
-    background: tuple[Colour, Colour]
-    shirt: Colour
-    clutter: Plane
-    hair_shift: float
-    blur: float
-    noise: float
-    grain: Plane
-
-    @classmethod
-    def drawn(cls, draws: Draws, size: int) -> Photo:
-        """Draw a photo of ``size`` × ``size`` pixels."""
+    def __init__(self, draws: Draws, size: int) -> None:
         smile = draws.between(-0.3, 1.0)
-        return cls(
-            roll=draws.bell(0.0, 0.06),
-            yaw=draws.bell(0.0, 0.24),
-            pitch=draws.bell(0.0, 0.12),
-            scale=draws.bell(1.06, 0.04),
-            shift=(draws.bell(0.0, 0.03), draws.bell(0.0, 0.03)),
-            light=(draws.bell(0.0, 0.55), draws.bell(-0.35, 0.25)),
-            ambient=draws.between(0.30, 0.65),
-            exposure=draws.bell(1.0, 0.14),
-            contrast=draws.bell(1.0, 0.14),
-            tint=mix((1.0, 1.0, 1.0), draws.colour(0.6, 1.4), 0.22),
-            smile=smile,
-            mouth_open=draws.between(0.0, 0.09) if draws.happens(0.45) else 0.0,
-            eye_openness=draws.bell(1.0, 0.17) - 0.12 * smile,
-            gaze=draws.bell(0.0, 0.3),
-            brow_raise=draws.bell(0.0, 0.02),
-            background=(draws.muted(), draws.muted()),
-            shirt=draws.muted(),
-            clutter=draws.lattice(6, 6),
-            hair_shift=draws.bell(0.0, 0.05),
-            blur=draws.between(0.2, 1.4),
-            noise=draws.between(0.004, 0.022),
-            grain=draws.grain(size, size),
-        )
+        self.roll = draws.bell(0.0, 0.06)
+        self.yaw = draws.bell(0.0, 0.24)
+        self.pitch = draws.bell(0.0, 0.12)
+        self.scale = draws.bell(1.06, 0.04)
+        self.shift = (draws.bell(0.0, 0.03), draws.bell(0.0, 0.03))
+        self.light = (draws.bell(0.0, 0.55), draws.bell(-0.35, 0.25))
+        self.ambient = draws.between(0.30, 0.65)
+        self.exposure = draws.bell(1.0, 0.14)
+        self.contrast = draws.bell(1.0, 0.14)
+        self.tint = mix((1.0, 1.0, 1.0), draws.colour(0.6, 1.4), 0.22)
+        self.smile = smile
+        self.mouth_open = draws.between(0.0, 0.09) if draws.happens(0.45) else 0.0
+        self.eye_openness = draws.bell(1.0, 0.17) - 0.12 * smile
+        self.gaze = draws.bell(0.0, 0.3)
+        self.brow_raise = draws.bell(0.0, 0.02)
+        self.background = (draws.muted(), draws.muted())
+        self.shirt = draws.muted()
+        self.clutter = draws.lattice(6, 6)
+        self.hair_shift = draws.bell(0.0, 0.05)
+        self.blur = draws.between(0.2, 1.4)
+        self.noise = draws.between(0.004, 0.022)
+        self.grain = draws.grain(size, size)

@@ -1,7 +1,7 @@
 """The brushes of the face renderer: smooth shapes and colours on float32 planes.
 
-Arrays are touched only with +, −, ×, ÷, square root and comparisons, which IEEE 754 rounds the
-same way everywhere: pixels do not depend on OpenCV, on numpy's vector kernels or on the CPU.
+Arrays are computed with +, −, ×, ÷, square root and comparisons only. IEEE 754 rounds these the
+same way everywhere, so pixels do not depend on OpenCV, on numpy's vector kernels or on the CPU.
 
 A *plane* is a float array, (rows, columns) or (3, rows, columns) for RGB in 0 … 1.
 """
@@ -17,7 +17,7 @@ _EDGE = 0.019
 
 
 def blur(picture: Plane, sigma: float, axis: int) -> Plane:
-    """Blur along one axis with five taps of the variance sigma² (pixels)."""
+    """Blur along one axis with five taps, whose variance is sigma² (pixels)."""
     variance = sigma * sigma
     near, far = max(0.0, 4.0 - variance) * variance / 6.0, (variance - 1.0) * variance / 24.0
     far = max(0.0, far)
@@ -48,13 +48,13 @@ def sample(lattice: Plane, column: Plane, row: Plane) -> Plane:
 
 
 def paint(picture: Plane, cover: Plane, colour: Plane | Colour) -> None:
-    """Blend a colour over the picture, in place, where ``cover`` (0 … 1) says."""
-    wet = plane(colour) if isinstance(colour, tuple) else colour
-    picture += cover * (wet - picture)
+    """Blend a colour over the picture, in place, by the share ``cover`` (0 … 1)."""
+    colours = plane(colour) if isinstance(colour, tuple) else colour
+    picture += cover * (colours - picture)
 
 
 def plane(colour: Colour) -> Plane:
-    """Return a colour in the shape (3, 1, 1), to be spread over a plane."""
+    """Return a colour as an array of shape (3, 1, 1)."""
     return np.array(colour, dtype=np.float32)[:, None, None]
 
 
@@ -64,7 +64,7 @@ def grey(level: float) -> Colour:
 
 
 def square(values: Plane) -> Plane:
-    """Return the square; a power would go through the C library, whose rounding varies."""
+    """Return the square. A power would call the C library, whose rounding varies."""
     squared: Plane = values * values
     return squared
 
@@ -75,7 +75,7 @@ def bump(squared_radius: Plane) -> Plane:
 
 
 def ease(share: Plane) -> Plane:
-    """Bend 0 … 1 so that it starts and ends without a slope."""
+    """Map 0 … 1 to 0 … 1 along a curve whose slope is 0 at both ends."""
     return share * share * (3.0 - 2.0 * share)
 
 

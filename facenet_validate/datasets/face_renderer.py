@@ -1,20 +1,19 @@
 """Draws a synthetic face from its parameters.
 
-The face is a relief, an oval with nose, sockets, cheeks and lips, lit from one side; its features
-are painted on it in layers, from the background to the glasses. Like `face_raster`, this keeps to
-arithmetic that is rounded the same way on every machine.
+The face is a relief: an oval with nose, sockets, cheeks and lips, lit from one side. Features are
+painted on it in layers, from the background to the glasses. As in `face_raster`, all arithmetic is
+rounded the same way on every machine.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.datasets.face_parameters import Plane, mix
+from facenet_validate.datasets.face_parameters import Person, Photo, Plane, mix
 from facenet_validate.datasets.face_raster import (
     blur,
     bump,
@@ -26,9 +25,6 @@ from facenet_validate.datasets.face_raster import (
     square,
     step,
 )
-
-if TYPE_CHECKING:
-    from facenet_validate.datasets.face_parameters import Person, Photo
 
 _FACE_DEPTH = 0.55
 _SKULL = 1.06
@@ -72,7 +68,7 @@ class _Head:
     """Coordinates of every pixel, float32 (size, size), in half pictures.
 
     ``x, y`` lie on the picture, ``across, down`` on the plane of the head, and ``u, v`` on the
-    skin, where the features sit; they part from ``across, down`` as the head turns.
+    skin, where the features are. ``u, v`` differ from ``across, down`` when the head is turned.
     """
 
     x: Plane
@@ -89,7 +85,7 @@ class _Head:
     def rows(self, level: float, reach: float) -> tuple[slice, _Head]:
         """Return the rows of pixels whose ``v`` is within reach of a level, and the head there.
 
-        Drawing a small feature on its own rows only is what keeps a photo under 10 ms.
+        A small feature is drawn on its own rows only: so a photo takes less than 10 ms.
         """
         found = np.flatnonzero((np.abs(self.v - level) < reach).any(axis=1))
         rows = slice(int(found[0]), int(found[-1]) + 1) if found.size else slice(0, 0)
@@ -105,7 +101,7 @@ def _pose(person: Person, photo: Photo, size: int) -> _Head:
     across, down = cos * moved_x + sin * moved_y, cos * moved_y - sin * moved_x
     outline = _outline(person, across, down)
     relief = _FACE_DEPTH * np.sqrt(np.maximum(0.0, -outline))
-    # A detector centres its box on the visible face, hence half of the depth is taken back.
+    # A detector centres its box on the visible face, so half of the depth is subtracted.
     turn, nod = math.sin(photo.yaw), math.sin(photo.pitch)
     u = (across - turn * (relief - 0.5 * _FACE_DEPTH)) / math.cos(photo.yaw)
     v = (down - nod * (relief - 0.5 * _FACE_DEPTH)) / math.cos(photo.pitch)
@@ -149,7 +145,7 @@ def _hair_colour(head: _Head, person: Person) -> Plane:
 
 
 def _hair_outline(head: _Head, person: Person) -> Plane:
-    """Return the cover (0 … 1) of everything within the outline of the hair."""
+    """Return the cover (0 … 1) of the area within the outline of the hair."""
     tapered = ramp(person.hair_length - head.down, -0.1, 0.7)
     wide = person.face_width + person.hair_volume * tapered
     tall = _SKULL + person.hair_volume

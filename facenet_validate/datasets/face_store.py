@@ -1,8 +1,8 @@
-"""Aligned faces on disk, by the photo they were cut from.
+"""Aligned faces on disk, by the digest of the photo.
 
 A stored face is one file: a line of JSON with the crop, the boxes of all faces found and the digest
-of what follows, then a lossless PNG. It is written beside its place and renamed, so it is whole or
-absent; one whose digest is wrong, or which lacks the boxes, is aligned again.
+of the rest, then a lossless PNG. A file with a wrong digest or without boxes counts as absent: the
+photo is aligned again.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from facenet_validate.datasets.framing import Box, Framing
 
 @dataclass(frozen=True)
 class StoredFace:
-    """An encoded face and where it was cut from.
+    """An encoded face and its place in the photo.
 
     Attributes
     ----------
     png : bytes
     framing : Framing
     checked : bool
-        Whether its photo was searched for damage. Earlier versions did not: OpenCV decoded what it
-        could.
+        Whether the photo was checked for damage. Earlier versions did not check.
     """
 
     png: bytes

@@ -1,4 +1,4 @@
-"""Aligned faces of a verification set: photos taken as they are, or aligned once and kept."""
+"""Aligned faces of a verification set: from photos aligned already, or aligned once and stored."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.digests import inputs_digest
 from facenet_validate.base.errors import CacheError, DatasetError
 from facenet_validate.base.preprocessing import standardize
+from facenet_validate.base.progress import Report
 from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.face_store import FaceStore, StoredFace
@@ -22,21 +23,8 @@ from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import check_image, decode_image, encode_png
 from facenet_validate.datasets.photos import SIZE, Kind, Photos, kind_of, look_at, read_photo
 
-__all__ = [
-    "SIZE",
-    "AlignedFaces",
-    "FaceStore",
-    "StoredFace",
-    "align_photos",
-    "as_they_are",
-    "check_disjoint",
-    "check_no_picture_shared",
-    "faces_as_they_are",
-    "faces_of",
-]
-
-Progress = Callable[[int, int], None]
-Stage = Callable[[], AbstractContextManager[Progress | None]]
+Stage = Callable[[], AbstractContextManager[Report | None]]
+"""Entered while photos are aligned; gives the function that reports progress, or None."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +36,15 @@ class AlignedFaces:
     names : tuple of str
         Photo names, in the order of rows.
     digest : str
-        Of names, photos and aligner.
+        SHA-256 of the names, the photos' digests and the aligner.
     read : callable
-        Row → encoded image and its name for errors.
+        Row → encoded image.
     framings : tuple of Framing
-        Where each face was cut from; empty for photos that are taken as they are.
+        Where each face was cut from; empty for photos that were aligned already.
     photo_digests : tuple of str
         SHA-256 of each photo's file.
     aligner : str
-        What aligned them.
+        What aligned them; ``none`` if they were aligned already.
     """
 
     names: tuple[str, ...]
@@ -68,7 +56,7 @@ class AlignedFaces:
 
     @property
     def kind(self) -> Kind:
-        """Whether these photos are taken as they are, for photos of the same set."""
+        """Whether these photos were aligned already, for other photos of the same set."""
         return Kind(self.aligner == "none", self.names)
 
     @property
@@ -147,7 +135,10 @@ def faces_of(
     stage: Stage = nullcontext,
     beside: Kind | None = None,
 ) -> AlignedFaces:
-    """Return photos as aligned faces: as they are if all are 160×160, aligned if none is.
+    """Return photos as aligned faces: unchanged if all are 160×160, aligned by MTCNN if none is.
+
+    Faces that were aligned before come from the cache. Every face is stored as soon as it is
+    found: an interrupted run continues where it stopped.
 
     Parameters
     ----------
@@ -158,7 +149,7 @@ def faces_of(
     workers : int
         Processes that align.
     stage : callable
-        Entered while photos are aligned; gives what is told of the progress.
+        Entered while photos are aligned.
     beside : Kind, optional
         Other photos of the same set, which have to be of the same kind.
 
@@ -170,18 +161,37 @@ def faces_of(
     """
     photos = look_at(names, paths)
     if kind_of(names, photos.sizes, beside).aligned:
-        return as_they_are(photos)
+        return _unchanged(photos)
     with stage() as report:
         return _align_photos(photos, cache, workers, report)
 
 
-def faces_as_they_are(names: Sequence[str], paths: Sequence[Path]) -> AlignedFaces:
-    """Return faces of photos that are known to be aligned."""
-    return as_they_are(look_at(names, paths))
+def already_aligned(names: Sequence[str], paths: Sequence[Path], advice: str = "") -> AlignedFaces:
+    """Return faces of photos that must be aligned already, and may not be.
+
+    Parameters
+    ----------
+    names, paths : sequences
+        The photos, at least one.
+    advice : str
+        What to do with photos that are not aligned, for the error.
+
+    Raises
+    ------
+    DatasetError
+        If a photo is not 160×160 or cannot be read; the first is named by its path.
+    """
+    photos = look_at(names, paths)
+    if not kind_of([str(path) for path in paths], photos.sizes).aligned:
+        width, height = photos.sizes[0]
+        raise DatasetError(
+            f"{paths[0]}: {width}×{height} pixels; expected an aligned face of {SIZE}×{SIZE}."
+            f"{' ' * bool(advice)}{advice}"
+        )
+    return _unchanged(photos)
 
 
-def as_they_are(photos: Photos) -> AlignedFaces:
-    """Return faces of photos that are known to be aligned, already looked at."""
+def _unchanged(photos: Photos) -> AlignedFaces:
     return AlignedFaces(
         photos.names,
         _set_digest("none", photos.names, photos.digests),
@@ -197,29 +207,8 @@ def _set_digest(aligner: str, names: Sequence[str], digests: Sequence[str]) -> s
     return inputs_digest({"aligner": aligner, "decoder": decoder, "photos": photos})
 
 
-def align_photos(
-    names: Sequence[str],
-    paths: Sequence[Path],
-    cache: Cache,
-    *,
-    workers: int,
-    progress: Progress | None = None,
-) -> AlignedFaces:
-    """Align photos by MTCNN, taking from the cache what was aligned before.
-
-    Every face is kept as soon as it is found: an interrupted run continues where it stopped.
-
-    Raises
-    ------
-    DatasetError
-        If a photo cannot be read or decoded; it is named.
-    """
-    photos = look_at(names, paths)
-    return _align_photos(photos, cache, workers, progress)
-
-
 def _align_photos(
-    photos: Photos, cache: Cache, workers: int, progress: Progress | None
+    photos: Photos, cache: Cache, workers: int, progress: Report | None
 ) -> AlignedFaces:
     names, digests = photos.names, photos.digests
     aligner = _aligner(photos)
@@ -261,7 +250,7 @@ def _align_photos(
 
 
 def _aligner(photos: Photos) -> str:
-    """Return what aligns a set; another name where photos are large enough to be reduced first."""
+    """Return the aligner's name: another one if a photo is so large that it is reduced first."""
     from facenet_validate.datasets.alignment import ALIGNER_ID, LARGE_ID
     from facenet_validate.datasets.mtcnn import MOST_PIXELS
 
@@ -281,12 +270,12 @@ def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFac
 
 
 def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
-    """Check that no evaluation photo is calibrated on, under whatever name.
+    """Check that no evaluation photo is used for calibration, under any name.
 
     Raises
     ------
     DatasetError
-        Naming the first photo that is in both sets: the same file.
+        If a file is in both sets. The first such photo is named.
     """
     by_digest = dict(zip(evaluation.photo_digests, evaluation.names, strict=True))
     for digest, name in zip(calibration.photo_digests, calibration.names, strict=True):
@@ -295,12 +284,12 @@ def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
 
 
 def check_no_picture_shared(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:
-    """Check that no evaluation face is calibrated on: the same pixels, in whatever file.
+    """Check that no evaluation face is used for calibration: no equal pixels, in any file.
 
     Raises
     ------
     DatasetError
-        Naming the first face that is in both sets.
+        If a face is in both sets. The first such face is named.
     """
 
     def pictures(faces: AlignedFaces) -> Iterator[tuple[str, str]]:
@@ -317,5 +306,5 @@ def check_no_picture_shared(calibration: AlignedFaces, evaluation: AlignedFaces)
 def _shared(calibration: str, evaluation: str) -> DatasetError:
     return DatasetError(
         f"calibration photo {calibration} is the evaluation photo {evaluation}. An engine must not "
-        "be calibrated on what it is judged by; remove it."
+        "be calibrated on photos that it is judged by; remove it."
     )

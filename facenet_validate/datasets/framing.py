@@ -1,4 +1,4 @@
-"""Where the face of a photo was cut from."""
+"""The place of faces in a photo."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Framing:
-    """Where a photo's faces are, and what was cropped.
+    """The faces of a photo, and the crop.
 
     Attributes
     ----------
     crop : Box
         In whole pixels, margin included, inside the photo.
     boxes : tuple of Box
-        The faces found, neither rounded nor clipped: first the one that was cropped, the others by
-        score. Empty: no face was found, and the centre crop was taken.
+        The faces found, neither rounded nor clipped: first the cropped face, then the others by
+        score. Empty if no face was found: then the crop is at the centre.
     """
 
     crop: Box

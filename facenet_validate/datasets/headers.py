@@ -1,4 +1,4 @@
-"""What the header of an encoded photo says: its segments, its size, whether it reaches its end."""
+"""The structure of encoded photos: segments, kind, size, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -11,16 +11,20 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Markers that head a frame: its size and its components."""
+"""Markers of frame headers, which hold the size and the components."""
+
+SEQUENTIAL = frozenset({0xC0, 0xC1, 0xC9})
+PROGRESSIVE = frozenset({0xC2, 0xCA})
+"""Frames whose coefficients come at once, or in several scans. C9 and CA: arithmetic coding."""
 
 _UNREAD = {
     **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG"),
     **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical JPEG"),
     0xF7: "JPEG-LS",
 }
-"""Kinds by the markers that head their frames."""
+"""Kinds of JPEG that are not read, by the marker of the frame header."""
 
-# In a scan's data a marker is FF followed by neither a stuffed zero, a restart nor more padding.
+# In a scan's data, FF followed by a stuffed zero, a restart or another FF is not a marker.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 
 
@@ -31,40 +35,44 @@ class Segment:
     Attributes
     ----------
     marker : int
-        Its second byte.
+        The second byte of its marker.
     start, stop : int
-        Where it lies in the file, marker included. A scan's data follow it.
+        Its place in the file, marker included. The data of a scan follow its segment.
+    content : bytes
+        What follows marker and length.
     """
 
     marker: int
     start: int
     stop: int
+    content: bytes
 
 
 def jpeg_segments(data: bytes) -> Iterator[Segment]:
     """Yield the segments of the first picture of a JPEG, the end of the image last.
 
-    The segments are walked because a thumbnail in the header has an end marker of its own. Where
-    the file stops before its end, so do they.
+    A thumbnail in the header has an end marker of its own, so a search for the marker would not do.
+    A truncated file yields the segments up to its end.
     """
     position = 2
     while (found := _NEXT_MARKER.search(data, position)) is not None:
         marker, position = data[found.end() - 1], found.end()
         if marker != END_OF_IMAGE:
-            # Every other marker heads a segment whose length counts itself.
+            # Two bytes of length follow every other marker; they count themselves.
             position += int.from_bytes(data[position : position + 2], "big")
-        yield Segment(marker, found.start(), position)
+        content = data[found.end() + 2 : position]
+        yield Segment(marker, found.start(), position, content)
         if marker == END_OF_IMAGE:
             return
 
 
 def is_complete_jpeg(data: bytes) -> bool:
-    """Say whether the end-of-image marker follows the scans; bytes after it do not matter."""
+    """Return whether the end-of-image marker follows the scans. Bytes after it do not matter."""
     return any(segment.marker == END_OF_IMAGE for segment in jpeg_segments(data))
 
 
 def is_complete_png(data: bytes) -> bool:
-    """Say whether the chunk list reaches ``IEND``."""
+    """Return whether the list of chunks reaches ``IEND``."""
     position = len(PNG_START)
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
@@ -75,10 +83,10 @@ def is_complete_png(data: bytes) -> bool:
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Return the width and height that a JPEG or PNG states, None where it states none.
+    """Return the width and height in the header of a JPEG or PNG, None if there are none.
 
-    The orientation that a file may state does not count: width and height may be exchanged in the
-    decoded picture.
+    A file may also state an orientation. It is ignored here, so the decoded picture may have width
+    and height exchanged.
 
     Parameters
     ----------
@@ -90,14 +98,14 @@ def image_size(data: bytes) -> tuple[int, int] | None:
             return None
         size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     elif (frame := jpeg_frame(data)) is not None:
-        size = int.from_bytes(frame[7:9], "big"), int.from_bytes(frame[5:7], "big")
+        size = int.from_bytes(frame.content[3:5], "big"), int.from_bytes(frame.content[1:3], "big")
     else:
         return None
     return size if min(size) > 0 else None
 
 
 def unread_kind(data: bytes) -> str:
-    """Return what kind of image this is, if it is a sound one that is not read; else empty.
+    """Return the kind of a JPEG or PNG that is not read; empty for any other file.
 
     Parameters
     ----------
@@ -114,24 +122,17 @@ def unread_kind(data: bytes) -> str:
         if segment.marker in _UNREAD:
             return _UNREAD[segment.marker]
         if segment.marker in FRAMES:
-            return (
-                "JPEG of 12 bits a colour"
-                if data[segment.start + 4 : segment.start + 5] == b"\x0c"
-                else ""
-            )
+            return "JPEG of 12 bits a colour" if segment.content.startswith(b"\x0c") else ""
     return ""
 
 
-def jpeg_frame(data: bytes) -> bytes | None:
-    """Return the frame header of a JPEG from its marker on; None where there is no whole one.
+def jpeg_frame(data: bytes) -> Segment | None:
+    """Return the frame header of a JPEG; None if there is none, or it is cut off.
 
-    Its bytes are FF and the marker, the length (2), bits, height (2), width (2) and the number of
-    components.
+    Its content begins with bits a colour (1 byte), height (2), width (2) and the number of
+    components (1).
     """
     if not data.startswith(JPEG_START):
         return None
-    for segment in jpeg_segments(data):
-        if segment.marker in FRAMES:
-            frame = data[segment.start : segment.stop]
-            return frame if len(frame) >= 10 else None
-    return None
+    frame = next((one for one in jpeg_segments(data) if one.marker in FRAMES), None)
+    return None if frame is None or len(frame.content) < 6 else frame

@@ -1,4 +1,4 @@
-"""Encoded photos → pixels, and aligned faces → network inputs."""
+"""Encoded photos → pixels, and pixels → PNG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from facenet_validate.datasets.headers import (
 )
 
 MOST_PIXELS = 256_000_000
-"""Of a photo. No camera has as many; a header that says so is damaged or means harm."""
+"""Most pixels of a photo. No camera makes more: a header with more is damaged or hostile."""
 
 
 def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
@@ -29,20 +29,18 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     data : bytes
         The encoded file.
     name : str
-        What to call the photo in an error: its path or key.
+        The photo's path or key, for errors.
 
     Returns
     -------
     numpy.ndarray, shape (H, W, 3), uint8
-        RGB, upright by the orientation the file states; grey becomes RGB, alpha is dropped.
+        RGB, turned upright by the orientation in the file; grey becomes RGB, alpha is dropped.
 
     Raises
     ------
     DatasetError
-        If the data are empty, neither JPEG nor PNG, of a kind of them that is not read, truncated,
-        damaged, of more than 256 megapixels, or cannot be decoded. OpenCV itself decodes a
-        truncated or damaged JPEG to grey rubble with a warning on standard error at most; of a
-        damaged PNG it says so.
+        As `check_image`; and if OpenCV cannot decode the data. OpenCV alone decodes a truncated or
+        damaged JPEG to partly grey pixels, with at most a warning on standard error.
     """
     kind = check_image(data, name=name)
     try:
@@ -55,7 +53,7 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
 
 
 def check_image(data: bytes, *, name: str) -> str:
-    """Check what can be checked of a JPEG or PNG without decoding it to pixels.
+    """Check a JPEG or PNG as far as is possible without decoding it to pixels.
 
     Returns
     -------
@@ -65,8 +63,8 @@ def check_image(data: bytes, *, name: str) -> str:
     Raises
     ------
     DatasetError
-        If the data are empty, neither JPEG nor PNG, of a kind of them that is not read, truncated,
-        a damaged JPEG, or of more than 256 megapixels.
+        If the data are empty, neither JPEG nor PNG, a kind of these that is not read, truncated, a
+        damaged JPEG, or of more than 256 megapixels.
     """
     if not data:
         raise DatasetError(
@@ -78,8 +76,8 @@ def check_image(data: bytes, *, name: str) -> str:
         kind, complete = "PNG", is_complete_png(data)
     else:
         raise DatasetError(
-            f"{name} is not an image this reads: it starts with {data[:4]!r}; expected a JPEG or "
-            "PNG. Convert it, or take it out of the data set."
+            f"{name} is not an image of a known kind: it starts with {data[:4]!r}; expected a JPEG "
+            "or PNG. Convert it, or take it out of the data set."
         )
     if unread := unread_kind(data):
         raise DatasetError(
@@ -92,26 +90,22 @@ def check_image(data: bytes, *, name: str) -> str:
             f"{name} is a truncated {kind}: its {len(data)} bytes stop before the end-of-image "
             "marker. Copy or download it again."
         )
-    _check_size(data, name)
-    if kind == "JPEG" and (damage := jpeg_damage(data)):
-        raise DatasetError(
-            f"{name} is a damaged JPEG ({len(data)} bytes; {damage}): a part of the picture would "
-            "be made up. Copy or download it again."
-        )
-    return kind
-
-
-def _check_size(data: bytes, name: str) -> None:
     width, height = image_size(data) or (0, 0)
     if width * height > MOST_PIXELS:
         raise DatasetError(
             f"{name} has {width}×{height} pixels, {megapixels(width, height)}; expected at most "
             f"{MOST_PIXELS / 1e6:.0f} megapixels. Reduce it, or take it out of the data set."
         )
+    if kind == "JPEG" and (damage := jpeg_damage(data)):
+        raise DatasetError(
+            f"{name} is a damaged JPEG ({len(data)} bytes; {damage}): OpenCV would "
+            "invent a part of the picture. Copy or download it again."
+        )
+    return kind
 
 
 def megapixels(width: int, height: int) -> str:
-    """Return a photo's number of pixels for people."""
+    """Return a photo's number of pixels, for messages."""
     return f"{width * height / 1e6:.2f} megapixels"
 
 
@@ -125,8 +119,8 @@ def _undecodable(name: str, kind: str, size: int, reason: str) -> DatasetError:
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """Encode a picture as PNG, without loss and without compression.
 
-    Faces are decoded at every embedding. Inflating one takes 0.35 ms, an eighth of what an INT8
-    engine takes for it; the file grows from 46 to 77 kB.
+    Faces are decoded for every embedding. Decompression would take 0.35 ms a face, an eighth of the
+    time of an INT8 engine. Without compression the file has 77 kB instead of 46.
 
     Parameters
     ----------

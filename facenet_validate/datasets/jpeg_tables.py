@@ -1,6 +1,6 @@
-"""What cannot be in the tables of a JPEG that a camera or program wrote.
+"""Damage in the tables of a JPEG: content that no camera or program writes.
 
-libjpeg decodes with whatever it finds there, and with tables of its own where one is missing.
+libjpeg decodes with any content, and with tables of its own where one is missing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from facenet_validate.datasets.headers import FRAMES, START_OF_SCAN, jpeg_segmen
 
 QUANTISATION, HUFFMAN = 0xDB, 0xC4
 
-_HEAD = 4
-"""Bytes of a segment before what it holds: marker and length."""
-
-_SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1}), 0xC2
+_HUFFMAN_SEQUENTIAL, _HUFFMAN_PROGRESSIVE = frozenset({0xC0, 0xC1}), 0xC2
 _DC, _AC = 0, 1
 
 Table = tuple[int, int]
@@ -30,7 +27,7 @@ def table_damage(data: bytes) -> str:
     defined: set[Table] = set()
     frame = 0
     for segment in jpeg_segments(data):
-        content = data[segment.start + _HEAD : segment.stop]
+        content = segment.content
         if segment.marker == QUANTISATION and _has_zero(content):
             return "a zero in a quantisation table"
         if segment.marker == HUFFMAN:
@@ -40,7 +37,7 @@ def table_damage(data: bytes) -> str:
             defined |= tables
         elif segment.marker in FRAMES:
             frame = segment.marker
-        # The frames of films leave all tables out, because all of them have the same.
+        # A frame of a film has no tables at all: they are the same for all frames.
         elif segment.marker == START_OF_SCAN and defined and _needed(content, frame) - defined:
             return "a Huffman table is missing"
     return ""
@@ -59,7 +56,7 @@ def _has_zero(content: bytes) -> bool:
 
 
 def _huffman_tables(content: bytes) -> set[Table] | None:
-    """Return which tables a segment has; None if one is cut off or has a symbol twice."""
+    """Return the tables of a segment; None if one is cut off or has a symbol twice."""
     found: set[Table] = set()
     while content:
         count = sum(content[1:17])
@@ -72,15 +69,15 @@ def _huffman_tables(content: bytes) -> set[Table] | None:
 
 
 def _needed(scan: bytes, frame: int) -> set[Table]:
-    """Return the tables that a scan's header asks for."""
+    """Return the tables that a scan needs, by its header."""
     if len(scan) < 4 or len(scan) != 4 + 2 * scan[0]:
         return set()
     classes: tuple[int, ...] = ()
-    if frame in _SEQUENTIAL:
+    if frame in _HUFFMAN_SEQUENTIAL:
         classes = (_DC, _AC)
-    elif frame == _PROGRESSIVE:
+    elif frame == _HUFFMAN_PROGRESSIVE:
         first, refines = scan[-3], scan[-1] >> 4
-        # Refining the DC coefficients takes plain bits.
+        # A scan that refines the DC coefficients holds plain bits.
         classes = (_AC,) if first else () if refines else (_DC,)
     numbers = [(byte >> 4, byte & 15) for byte in scan[2:-3:2]]
     return {(kind, number[kind]) for kind in classes for number in numbers}

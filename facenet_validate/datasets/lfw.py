@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.alike import Alike, people_shown
+from facenet_validate.datasets.alike import EqualPhotos, people_shown
 from facenet_validate.datasets.copies import copy_pairs
 from facenet_validate.datasets.layout import LfwLayout
 from facenet_validate.datasets.notes import FileNotes, printable
-from facenet_validate.datasets.pairs import Pair, PhotoRef, composed, person_of
+from facenet_validate.datasets.pairs import composed, person_of
 from facenet_validate.datasets.people import Photo, PhotoFolder, read_folder
 from facenet_validate.datasets.photo_files import ENDINGS
-from facenet_validate.metrics.pairs import PairList
+from facenet_validate.datasets.verification_set import VerificationSet
 
 _NAMED = 3
 
@@ -35,66 +34,8 @@ _ERRATA = {
 
 
 @dataclass(frozen=True)
-class VerificationSet:
-    """Photos and pairs.
-
-    Attributes
-    ----------
-    name : str
-        ``lfw`` or ``synthetic``: selects the gates.
-    title : str
-        For people.
-    names : tuple of str
-        The evaluation photos' names, sorted; rows of every embedding matrix.
-    paths : tuple of Path
-        Their files, same order.
-    left, right : ndarray of shape (P,)
-        Rows of each pair's photos.
-    identities : ndarray of shape (N,)
-        Each row's person, numbered from 0.
-    same : ndarray of shape (P,)
-        Whether a pair is genuine.
-    folds : ndarray of shape (P,)
-        Each pair's fold.
-    suspect : ndarray of shape (E,)
-        Pairs known to be mislabelled, ascending; empty unless the pairs are LFW's own.
-    calibration_names, calibration_paths : tuple
-        Photos of people who are in no pair, for calibration.
-    pairs_digest : str
-        SHA-256 of the pairs file.
-    notes : FileNotes
-        What is odd about the files.
-    """
-
-    name: str
-    title: str
-    names: tuple[str, ...]
-    paths: tuple[Path, ...]
-    identities: NDArray[np.intp]
-    left: NDArray[np.intp]
-    right: NDArray[np.intp]
-    same: NDArray[np.bool_]
-    folds: NDArray[np.intp]
-    suspect: NDArray[np.intp]
-    calibration_names: tuple[str, ...]
-    calibration_paths: tuple[Path, ...]
-    pairs_digest: str
-    notes: FileNotes = field(default_factory=FileNotes)
-
-    @property
-    def people(self) -> int:
-        """How many people the pairs show."""
-        return int(self.identities.max()) + 1
-
-    @cached_property
-    def pairs(self) -> PairList:
-        """The pairs as the metrics take them."""
-        return PairList(self.left, self.right, self.same, self.folds)
-
-
-@dataclass(frozen=True)
 class Gallery:
-    """Every photo of the people in a set's pairs, copies once, for comparing all with all.
+    """Every photo of the people in a set's pairs, without copies, for comparing all with all.
 
     Attributes
     ----------
@@ -117,11 +58,11 @@ def load_set(
     calibration_images: int = 512,
     others: Sequence[VerificationSet] = (),
 ) -> VerificationSet:
-    """Resolve every pair to files, and choose calibration photos of other people.
+    """Find the files of all pairs, and choose calibration photos of other people.
 
-    Calibration takes one photo a person, people in the order of the digests of their names, so
-    that the choice is arbitrary, fixed, and the same on every machine; further photos of the same
-    people follow until there are ``calibration_images``.
+    Calibration takes one photo a person, then a second one, until there are
+    ``calibration_images``. People come in the order of the digests of their names: the choice is
+    arbitrary, but the same on every machine.
 
     Parameters
     ----------
@@ -132,7 +73,7 @@ def load_set(
     calibration_images : int
         Photos to choose, if there are as many.
     others : sequence of VerificationSet
-        Further sets that the same engines are judged by: whom they show is not calibrated on.
+        Further sets that the same engines are judged by. People in them are not calibrated on.
 
     Raises
     ------
@@ -141,8 +82,9 @@ def load_set(
     """
     folder = read_folder(layout.photos)
     photos = folder.photos
+    pairs = layout.pairs.pairs
     references = sorted(
-        {p for pair in layout.pairs.pairs for p in (pair.left, pair.right)}, key=_by_stem
+        {ref for pair in pairs for ref in (pair.left, pair.right)}, key=lambda ref: ref.stem
     )
     missing = [ref.stem for ref in references if ref.stem not in photos]
     if missing:
@@ -154,15 +96,15 @@ def load_set(
         )
     rows = {ref.stem: index for index, ref in enumerate(references)}
     people = _numbered(ref.person for ref in references)
-    alike = Alike.among(folder, others)
-    judged = alike.joined(people.keys() | people_shown(folder, others))
-    copies = alike.copies(rows.keys())
+    equal = EqualPhotos.found(folder, others)
+    judged = equal.linked_people(people.keys() | people_shown(folder, others))
+    copies = equal.copies(rows.keys())
     candidates = [
         photo for stem, photo in photos.items() if photo.person not in judged and stem not in copies
     ]
     calibration = _calibration_names(candidates, people.keys(), calibration_images)
-    pairs = layout.pairs.pairs
-    left, right = _rows(pairs, "left", rows), _rows(pairs, "right", rows)
+    left = np.array([rows[pair.left.stem] for pair in pairs], np.intp)
+    right = np.array([rows[pair.right.stem] for pair in pairs], np.intp)
     same = np.array([pair.same for pair in pairs], np.bool_)
     paths = tuple(photos[stem].path for stem in rows)
     digest = _digest(layout.pairs_path)
@@ -183,8 +125,8 @@ def load_set(
         notes=FileNotes(
             left_out=folder.left_out,
             copies=copies,
-            two_people=alike.two_people(),
-            copy_pairs=copy_pairs(alike.groups, tuple(rows), paths, left[same], right[same]),
+            two_people=equal.two_people(),
+            copy_pairs=copy_pairs(equal.groups, tuple(rows), paths, left[same], right[same]),
             not_calibrated_on=tuple(
                 sorted({photo.person for photo in photos.values()} & judged - people.keys())
             ),
@@ -193,10 +135,10 @@ def load_set(
 
 
 def gallery(layout: LfwLayout, dataset: VerificationSet) -> Gallery:
-    """Return every photo of the people in a set's pairs, not only those that are in pairs.
+    """Return every photo of the people in a set's pairs, whether it is in a pair or not.
 
-    Copies of another photo of the same person count once. The people to calibrate on stay outside.
-    In LFW these are 11,684 photos of 4,281 people; none is a copy.
+    Of copies of one photo only one is returned. People to calibrate on are left out. LFW has 11,684
+    such photos of 4,281 people, and no copies.
 
     Parameters
     ----------
@@ -226,7 +168,7 @@ def gallery(layout: LfwLayout, dataset: VerificationSet) -> Gallery:
 
 
 def _in_their_place(folder: PhotoFolder, person: str) -> str:
-    """Return a sentence on images of a person that do not fit the layout, if there are any."""
+    """Return a sentence that names images of a person with unexpected names; empty if none is."""
     found = [name for name in folder.left_out if composed(name.partition("/")[0]) == person]
     if not found:
         return ""
@@ -247,14 +189,6 @@ def _digest(path: Path) -> str:
         return file_digest(path)
     except OSError as error:
         raise DatasetError(f"pairs file {path}: cannot be read ({error.strerror}).") from None
-
-
-def _by_stem(ref: PhotoRef) -> str:
-    return ref.stem
-
-
-def _rows(pairs: tuple[Pair, ...], side: str, rows: dict[str, int]) -> NDArray[np.intp]:
-    return np.array([rows[getattr(pair, side).stem] for pair in pairs], np.intp)
 
 
 def _calibration_names(

@@ -1,4 +1,4 @@
-"""Text files people write by hand: read with care, and every bad line told at once."""
+"""Text files that people write by hand: one error names all bad lines."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.regular import check_regular
+from facenet_validate.base.files import check_regular
 from facenet_validate.models.file_kinds import is_pickle
 
 MOST_BYTES = 64 * 2**20
-"""Of a pairs file: a million pairs. What is larger is something else."""
+"""Bytes of a pairs file: a million pairs. A larger file is something else."""
 
 MOST_TOLD = 20
-"""Bad lines an error names; the others it counts."""
+"""Bad lines that an error names. It counts the others."""
 
-
-_SHOWN = 80
 _BEGINNING = 4096
 _WIDE_TEXT = (b"\xff\xfe", b"\xfe\xff")
 _EXPECTED = (
     "Expected a text file in UTF-8 that names photos beside it, a pair a line "
-    "(docs/datasets.md): write one from your set."
+    "(docs/guide/datasets.md): write one from your set."
 )
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a line, by its number in an editor (from 1)."""
+    """What is wrong with a line, and the line's number in an editor (from 1)."""
 
     line: int
     text: str
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """Return a file's lines without their ends; a byte-order mark and empty last lines are dropped.
+    """Return a file's lines without their ends, without a byte-order mark and empty last lines.
 
-    Lines end where an editor ends them, with LF or CRLF, so that their numbers agree.
+    Lines end with LF or CRLF, as in an editor, so that line numbers agree with it.
 
     Raises
     ------
     DatasetError
-        If it is no file, cannot be read, is larger than 64 MiB, is binary, or is not UTF-8.
+        If the path is not a regular file, or the file cannot be read, is larger than 64 MiB, is
+        binary or a Python pickle, or is not UTF-8.
     """
     try:
         check_regular(path)
@@ -75,16 +74,11 @@ def read_lines(path: Path, what: str) -> list[str]:
     return lines
 
 
-def shown(text: str) -> str:
-    """Return a text of a file as an error quotes it, shortened."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
-
-
 def bad_lines(what: str, path: Path, faults: Sequence[Fault]) -> DatasetError:
-    """Return the error that names bad lines, the first twenty one by one."""
+    """Return the error that names bad lines: the first twenty with what is wrong."""
     if len(faults) == 1:
         return DatasetError(f"{what} {path}, line {faults[0].line}: {faults[0].text}")
-    told = [f"  line {fault.line}: {fault.text}" for fault in faults[:MOST_TOLD]]
+    named = [f"  line {fault.line}: {fault.text}" for fault in faults[:MOST_TOLD]]
     if len(faults) > MOST_TOLD:
-        told.append(f"  and {len(faults) - MOST_TOLD} more")
-    return DatasetError("\n".join([f"{what} {path}: {len(faults)} bad lines.", *told]))
+        named.append(f"  and {len(faults) - MOST_TOLD} more")
+    return DatasetError("\n".join([f"{what} {path}: {len(faults)} bad lines.", *named]))

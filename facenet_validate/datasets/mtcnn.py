@@ -27,13 +27,14 @@ from facenet_validate.datasets.mtcnn_networks import (
 __all__ = ["Detections", "Mtcnn", "MtcnnNetworks", "installed_networks", "suppress"]
 
 MIN_FACE = 20
-"""Side of the smallest face looked for, in source pixels."""
+"""Side of the smallest face that is searched for, in source pixels."""
 PYRAMID_FACTOR = 0.709
 MOST_PIXELS = 16 * 2**20
-"""Pixels of the largest photo that is searched as it is; larger ones are reduced to as many.
+"""Pixels of the largest photo that is searched in full size. Larger photos are reduced to it.
 
-A search takes about 100 bytes for each, 1.6 GB in all. What is lost are faces smaller than 20
-pixels of the reduced photo: in one of 108 megapixels, 51 of its 12,000.
+A search takes about 100 bytes for each pixel, 1.6 GB in all. Faces smaller than 20 pixels of the
+reduced photo are not found: in a photo of 108 megapixels, faces smaller than 51 of its 12,000
+pixels.
 """
 PNET_THRESHOLD, RNET_THRESHOLD, ONET_THRESHOLD = 0.6, 0.7, 0.7
 
@@ -104,8 +105,8 @@ class Mtcnn:
         return Detections(found.boxes * (across, down, across, down), found.scores)
 
     def _detect(self, image: NDArray[np.uint8]) -> Detections:
-        # The networks were trained in a column-major framework: they see x before y. One
-        # transposition here spares one for every level of the pyramid and every crop.
+        # The networks were trained in a column-major framework: they take x before y. Transposed
+        # here once, and not again for every level of the pyramid and every crop.
         pixels = cv2.transpose(image).astype(np.float32)
         boxes = self._propose(pixels)
         if len(boxes):
@@ -142,7 +143,7 @@ class Mtcnn:
         width, height, _ = pixels.shape
         size = math.ceil(height * scale), math.ceil(width * scale)
         scaled = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        # What resizing the 8-bit image itself gives, in two thirds of the time.
+        # Equal to resizing the 8-bit image, in two thirds of the time.
         level = _normalized(np.rint(scaled, out=scaled))
         offsets, probabilities = self._pnet.run(
             ("conv2d_4", "softmax"), {"input_1": level[np.newaxis]}
@@ -150,8 +151,8 @@ class Mtcnn:
         probability = probabilities[0, :, :, 1]
         cells = np.argwhere(probability >= PNET_THRESHOLD)
         x, y = cells.T
-        # A lone candidate takes its offsets from the mirrored column. It is a slip of the original
-        # (a leftover of its MATLAB source), kept because FaceNet's own crops went through it.
+        # A single candidate takes its offsets from the mirrored column. This is a mistake of the
+        # original (from its MATLAB source), kept because FaceNet's own crops were made with it.
         column = len(probability) - 1 - x if len(cells) == 1 else x
         return _Level(scale, cells, probability[x, y], offsets[0, column, y])
 
@@ -167,7 +168,7 @@ class Mtcnn:
         return _integral_squares(_regressed(boxes[kept], offsets[kept]))
 
     def _conclude(self, pixels: Pixels, boxes: Floats) -> Detections:
-        """Run O-Net on what R-Net kept."""
+        """Run O-Net on the boxes that R-Net kept."""
         names = ("dense_5", "softmax_2")
         offsets, scores = _look(
             self._onet, names, pixels, boxes, side=_ONET_SIDE, crops_per_run=_ONET_CROPS
@@ -190,9 +191,9 @@ def suppress(
     boxes : numpy.ndarray, shape (K, 4), float64
         x1, y1, x2, y2.
     scores : numpy.ndarray, shape (K,), float64
-        Of equal scores the later one is better.
+        Of two equal scores the later one counts as better.
     threshold : float
-        The largest overlap that is tolerated, as a fraction.
+        The largest overlap that is kept, as a fraction.
     of_smaller : bool
         Measure the intersection against the smaller box instead of against the union.
 
@@ -205,7 +206,7 @@ def suppress(
     corners = boxes.T + np.array([[0.0], [0.0], [1.0], [1.0]])
     areas = (corners[2] - corners[0]) * (corners[3] - corners[1])
     kept: list[NDArray[np.intp]] = []
-    # By blocks, so that memory stays linear in K where a large photo has thousands of candidates.
+    # In blocks, so that memory is linear in K: a large photo has thousands of candidates.
     while len(remaining):
         block = remaining[:_NMS_BLOCK]
         x1, y1, x2, y2 = corners[:, remaining]
@@ -228,7 +229,7 @@ def suppress(
 
 
 def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image reduced to `MOST_PIXELS`, its sides in proportion but for whole pixels."""
+    """Return an image reduced to `MOST_PIXELS`, in proportion but for whole pixels."""
     height, width, _ = image.shape
     factor = math.sqrt(MOST_PIXELS / (height * width))
     size = max(1, math.floor(width * factor)), max(1, math.floor(height * factor))
@@ -269,7 +270,7 @@ def _look(
 
 
 def _cut(pixels: Pixels, x1: int, y1: int, x2: int, y2: int) -> Pixels:
-    """Cut one box from the transposed image, black where it leaves it.
+    """Cut one box from the transposed image; black outside the image.
 
     Coordinates are one-based and inclusive: pixel x1 − 1 is the first one inside.
     """
@@ -303,7 +304,7 @@ def _regressed(boxes: Floats, offsets: Floats) -> Floats:
 
 
 def _integral_squares(boxes: Floats) -> Floats:
-    """Widen the shorter side about the centre, truncate, and leave out boxes without a pixel."""
+    """Widen the shorter side about the centre, truncate, and drop boxes without a pixel."""
     sides = boxes[:, 2:] - boxes[:, :2]
     side = np.maximum(sides[:, :1], sides[:, 1:])
     corner = boxes[:, :2] + sides * 0.5 - side * 0.5

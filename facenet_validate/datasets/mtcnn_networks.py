@@ -1,4 +1,4 @@
-"""The three MTCNN networks: found, checked, and rewritten to run fast."""
+"""The three MTCNN networks: read, checked by digest, and rewritten to run faster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PNET, RNET, ONET = (
 )
 
 _CHANNEL_BLOCK = 16
-"""Channels that one AVX-512 register holds; the blocks of narrower registers divide it."""
+"""Channels in one AVX-512 register. It is a multiple of the block of narrower registers."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def installed_networks() -> MtcnnNetworks:
 def without_prelu(network: bytes) -> bytes:
     """Rewrite a network's convolutional PReLUs as convolutions and ReLUs.
 
-    PReLU(y) = a·y + (1 − a)·max(y, 0), a the channel's slope. ONNX Runtime computes ``PRelu`` one
-    element at a time, outside the blocked layout of its convolutions: more than half of a
-    network's time. Per-channel 1×1 convolutions stay inside it, and so do poolings once their
+    PReLU(y) = a·y + (1 − a)·max(y, 0), where a is the channel's slope. ONNX Runtime computes
+    ``PRelu`` one element at a time, outside the blocked layout of its convolutions: more than half
+    of a network's time. Per-channel 1×1 convolutions stay in that layout, and so do poolings whose
     channels fill whole blocks. Outputs agree to 1e-6.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What is odd about the files of a set: told to people and kept in ``results.json``."""
+"""Oddities of a set's files, for messages and for ``results.json``."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ _TEXTS = {
     "copies": "photos that are copies of another one of the same person, counted once",
     "two_people": "photos that are, byte for byte, under two people",
     "copy_pairs": "genuine pairs of a photo and its copy",
-    "not_calibrated_on": "people outside the pairs who are in an evaluation photo all the same, "
+    "not_calibrated_on": "people outside the pairs who are in an evaluation photo nevertheless, "
     "not calibrated on",
 }
 
 
 @dataclass(frozen=True)
 class FileNotes:
-    """What is odd about the files of a set.
+    """Oddities of a set's files.
 
     Attributes
     ----------
     left_out : tuple of str
         Images that do not fit LFW's layout, by their paths in the photos' folder.
     copies : tuple of str
-        Photos that are copies of another one of their person: out of galleries and calibration.
+        Photos that are copies of another photo of the same person. Galleries and calibration leave
+        them out.
     two_people : tuple of str
-        Photos of the same bytes that are said to show different people, as ``one = another``.
+        Photos of equal bytes under different people, as ``one = another``.
     copy_pairs : tuple of str
-        Genuine pairs of the same bytes, as ``one = another``.
+        Genuine pairs of two equal files, as ``one = another``.
     not_calibrated_on : tuple of str
-        People who are in no pair of the set, and yet in an evaluation photo: in a photo of another
-        set, or in a copy.
+        People who are in no pair of the set, but in a photo of another set, or in a copy of an
+        evaluation photo.
     """
 
     left_out: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ class FileNotes:
 
 
 def passed_over(no_files: Sequence[str]) -> list[str]:
-    """Return the line on what has a photo's name and is no file, if there is any.
+    """Return the line about entries with a photo's name that are not files; empty if none.
 
     Parameters
     ----------
@@ -71,12 +72,12 @@ def _line(text: str, fact: Mapping[str, Any]) -> str:
 
 
 def printable(name: str) -> str:
-    """Return a name as a line of text can have it: a file's may have any bytes."""
+    """Return a file's name, which may have any bytes, as printable text."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def note_lines(facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return a line for each kind of which there is something.
+    """Return a line for each kind of oddity that was found.
 
     Parameters
     ----------

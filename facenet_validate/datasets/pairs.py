@@ -1,4 +1,4 @@
-"""``pairs.txt``: LFW's list of genuine and impostor pairs. The fold is the pair's position."""
+"""``pairs.txt``: LFW's list of genuine and impostor pairs. A pair's position gives its fold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.lines import Fault, bad_lines, read_lines, shown
+from facenet_validate.base.wording import quoted
+from facenet_validate.datasets.lines import Fault, bad_lines, read_lines
 
 WHAT = "pairs file"
 
@@ -31,13 +32,13 @@ def person_of(stem: str) -> str:
 
 
 def composed(name: str) -> str:
-    """Return a name in Unicode's NFC: by it people compare. Archives of macOS have it in NFD."""
+    """Return a name in Unicode's NFC, by which people are compared. macOS archives have NFD."""
     return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two photos, whether they show one person, and the fold the pair belongs to (from 0)."""
+class PhotoPair:
+    """Two photos, whether they show one person, and the pair's fold (from 0)."""
 
     left: PhotoRef
     right: PhotoRef
@@ -47,9 +48,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairsFile:
-    """The pairs of a file in its order, and how many folds it has."""
+    """The pairs of a file, in its order, and the number of folds."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PhotoPair, ...]
     folds: int
 
 
@@ -62,9 +63,9 @@ def read_pairs(path: Path) -> PairsFile:
     Raises
     ------
     DatasetError
-        If the file cannot be read, lines are malformed or of the wrong kind for their position
-        (all are named by number), or the count is not what the first line promises: a missing
-        pair would shift every fold after it.
+        If the file cannot be read; if lines are malformed or of the wrong kind for their position
+        (all are named by number); or if the number of pairs differs from what the first line
+        says, since a missing pair would shift every fold after it.
     """
     lines = read_lines(path, WHAT)
     folds, per_kind = _header(path, lines[0] if lines else "")
@@ -78,7 +79,7 @@ def read_pairs(path: Path) -> PairsFile:
         pair = _pair(line, fold)
         if pair is None or pair.same != genuine:
             kind = _GENUINE if genuine else _IMPOSTOR
-            text = f"{shown(line)}; expected {kind} (fold {fold + 1})."
+            text = f"{quoted(line)}; expected {kind} (fold {fold + 1})."
             faults.append(Fault(index + 2, text))
         else:
             pairs.append(pair)
@@ -94,12 +95,12 @@ def _header(path: Path, line: str) -> tuple[int, int]:
         if folds >= 2:
             return folds, per_kind
     expected = "the number of folds (at least 2) and of pairs of each kind in a fold, as in"
-    text = f"{shown(line)}; expected {expected} '10\\t300'."
+    text = f"{quoted(line)}; expected {expected} '10\\t300'."
     raise bad_lines(WHAT, path, [Fault(1, text)])
 
 
 def _wrong_count(path: Path, lines: list[str], folds: int, per_kind: int) -> DatasetError:
-    """Return the error, with the lines that are no pair of either kind: they may be the cause."""
+    """Return the error. It names lines that are not pairs: they may be the cause."""
     expected = folds * per_kind * 2
     count = (
         f"{len(lines) - 1} pairs, but its first line promises {expected} ({folds} folds of "
@@ -107,38 +108,38 @@ def _wrong_count(path: Path, lines: list[str], folds: int, per_kind: int) -> Dat
         "after it; get the whole file."
     )
     faults = [
-        Fault(number, f"{shown(line)} is no pair.")
+        Fault(number, f"{quoted(line)} is no pair.")
         for number, line in enumerate(lines[1:], start=2)
         if _pair(line, 0) is None
     ]
-    told = f"\n{bad_lines(WHAT, path, faults)}" if faults else ""
-    return DatasetError(f"{WHAT} {path}: {count}{told}")
+    named = f"\n{bad_lines(WHAT, path, faults)}" if faults else ""
+    return DatasetError(f"{WHAT} {path}: {count}{named}")
 
 
 _GENUINE = "a genuine pair 'name i j' of two different photos"
 _IMPOSTOR = "an impostor pair 'name i name j' of two different people"
 
 
-def _pair(line: str, fold: int) -> Pair | None:
-    """Return the pair a line means, None if it is neither kind."""
+def _pair(line: str, fold: int) -> PhotoPair | None:
+    """Return the pair in a line, None if the line is not a pair."""
     match composed(line).split():
         case [person, i, j] if _is_name(person) and _is_number(i) and _is_number(j):
             left, right = PhotoRef(person, int(i)), PhotoRef(person, int(j))
-            return Pair(left, right, True, fold) if left != right else None
+            return PhotoPair(left, right, True, fold) if left != right else None
         case [one, i, other, j] if (
             _is_name(one) and _is_name(other) and one != other and _is_number(i) and _is_number(j)
         ):
-            return Pair(PhotoRef(one, int(i)), PhotoRef(other, int(j)), False, fold)
+            return PhotoPair(PhotoRef(one, int(i)), PhotoRef(other, int(j)), False, fold)
     return None
 
 
 def _is_name(text: str) -> bool:
-    """Return whether a folder can have the name."""
+    """Return whether a text can be the name of a folder."""
     return len(text) <= _LONGEST_NAME and text.isprintable() and "/" not in text
 
 
 def _is_number(text: str) -> bool:
-    # Longer ones are no photo's number, and Python refuses to convert the longest.
+    # No photo has a longer number, and Python does not convert the longest ones.
     return text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) > 0
 
 

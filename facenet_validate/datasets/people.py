@@ -1,6 +1,6 @@
 """The photos of a folder in LFW's layout: ``PERSON/PERSON_NNNN.jpg``, the folder being the person.
 
-What does not fit is used for nothing and is told: whose photo it is nobody knows.
+Other images are not used, because it is unknown whom they show. They are named to the user.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Photo:
     person : str
         Its folder's name, in Unicode's NFC.
     stem : str
-        Its name without the ending, in NFC: the person and the photo's number.
+        The file's name without its ending, in NFC: the person and the photo's number.
     path : Path
         The file.
     """
@@ -41,14 +41,14 @@ class Photo:
 
 @dataclass(frozen=True)
 class PhotoFolder:
-    """What is in a folder in LFW's layout.
+    """The images of a folder in LFW's layout.
 
     Attributes
     ----------
     root : Path
         The folder.
     photos : dict
-        Photos by their stems, which name the person too; in alphabetical order.
+        Photos by their stems, in alphabetical order.
     left_out : tuple of str
         Images that do not fit the layout, relative to the folder, in alphabetical order.
     """
@@ -61,9 +61,9 @@ class PhotoFolder:
 def read_folder(folder: Path) -> PhotoFolder:
     """Find the photos of a folder in LFW's layout.
 
-    Hidden files and folders are passed over. An image that is not ``PERSON/PERSON_NNNN`` is left
-    out; so is a second one of the same person and number, be it by another ending or by another
-    Unicode form of the name.
+    Hidden files and folders are ignored. An image that is not ``PERSON/PERSON_NNNN`` is left out.
+    So is a second image of the same person and number, with another ending or in another Unicode
+    form of the name.
 
     Raises
     ------
@@ -95,26 +95,27 @@ def read_folder(folder: Path) -> PhotoFolder:
 
 
 def spelling(name: str) -> str:
-    """Return what names of one person have in common, whatever their case and outer spaces."""
+    """Return the common form of a person's names that differ only in case and outer spaces."""
     return composed(composed(name).casefold()).strip()
 
 
 def named_people(name: str) -> set[str]:
-    """Return whom a photo's name, without its ending, may name.
+    """Return the people that a photo's name, without its ending, may name.
 
-    That is what stands before a number, before small words at its end or before the last ``_``:
-    ``Ann_0001_masked``, ``Ann-3``, ``Ann-masked`` and ``Ann_Masked`` may show Ann,
-    ``Person_07_0001`` Person or Person_07.
+    A person's name may end before a number, before words in small letters at the end, or before
+    the last ``_``: ``Ann_0001_masked``, ``Ann-3``, ``Ann-masked`` and ``Ann_Masked`` may show Ann;
+    ``Person_07_0001`` may show Person or Person_07.
     """
     name = composed(name)
     return {person_of(name)} | people_of_folder(name)
 
 
 def people_of_folder(name: str) -> set[str]:
-    """Return whom a folder's name may name.
+    """Return the people that a folder's name may name.
 
-    That is what stands before a number or before small words at its end: ``Ann (1)`` and
-    ``Ann_masked`` may be Ann's. A word with a capital is a part of the name: ``Ann_Lee`` is not.
+    A person's name may end before a number or before words in small letters at the end: ``Ann (1)``
+    and ``Ann_masked`` may be Ann's. A word with a capital letter is part of the name, so
+    ``Ann_Lee`` is not Ann's.
     """
     name = composed(name)
     found = {name} | {name[: number.start()] for number in _NUMBER_AFTER.finditer(name)}
@@ -125,9 +126,9 @@ def people_of_folder(name: str) -> set[str]:
 
 
 def _images(folder: Path, below: str) -> Iterator[tuple[str, bool]]:
-    """Yield the images in a folder, sorted, by their paths in it, and whether they are files.
+    """Yield the path in a folder of every image in it, sorted, and whether it is a file.
 
-    Links to folders are not followed: they may lead round in circles.
+    Links to folders are not followed: they may form a circle.
     """
     with os.scandir(folder / below) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)

@@ -13,22 +13,22 @@ from facenet_validate.base.errors import DatasetError
 ENDINGS = (".jpg", ".jpeg", ".png")
 
 MOST_VISITS = 100_000
-"""Times that folders are come to again, by way of links, before it is said that links go round."""
+"""Repeated visits to folders, by links, after which the links count as endless."""
 
 Identity = tuple[int, int]
-"""Device and number of a folder, by which it is known under every path."""
+"""Device and inode of a folder: the same under every path to it."""
 
 
 @dataclass(frozen=True)
 class PhotoFiles:
-    """What in a folder has a photo's name.
+    """The entries of a folder that have a photo's name.
 
     Attributes
     ----------
     paths : tuple of Path
         The files, sorted.
     no_files : tuple of Path
-        What is no file: pipes, devices, links that lead nowhere; sorted.
+        Entries that are not files: pipes, devices, links that lead nowhere; sorted.
     """
 
     paths: tuple[Path, ...]
@@ -38,14 +38,14 @@ class PhotoFiles:
 def photos_below(folder: Path) -> PhotoFiles:
     """Return the photos in a folder and in those below it.
 
-    Hidden files and folders are passed over. Links to folders are followed, but not to a folder
-    that the link lies in.
+    Hidden files and folders are ignored. Links to folders are followed, except to a folder that
+    holds the link.
 
     Raises
     ------
     DatasetError
-        If there is no such folder, it or one below it cannot be read, or links to folders lead to
-        each other without an end.
+        If there is no such folder, a folder cannot be read, or links to folders lead to each other
+        endlessly.
     """
     try:
         if not folder.is_dir():
@@ -62,14 +62,14 @@ def photos_below(folder: Path) -> PhotoFiles:
 
 @dataclass
 class _Walk:
-    """A walk through folders, with those it has been in."""
+    """A walk through folders that remembers the folders it visited."""
 
     start: Path
     seen: set[Identity] = field(default_factory=set)
     again: int = 0
 
     def below(self, folder: Path, above: tuple[Identity, ...]) -> Iterator[tuple[Path, bool]]:
-        """Yield what has a photo's name, and whether it is a file."""
+        """Yield every entry with a photo's name, and whether it is a file."""
         status = folder.stat()
         identity = status.st_dev, status.st_ino
         if identity in above:
@@ -92,7 +92,7 @@ class _Walk:
 
 
 def leads_to(kind: Callable[[], bool]) -> bool:
-    """Return whether an entry of a folder is of a kind; a link to itself is of none.
+    """Return whether an entry of a folder is of a kind; False for a link to itself.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Photos looked at before they become faces: their digests, their sizes, their kind.
+"""Digests and sizes of photos, and whether they are aligned already.
 
-A set is of one kind: all its photos are aligned faces already, 160×160, or none is.
+Either all photos of a set are aligned faces already, 160×160, or none is.
 """
 
 from __future__ import annotations
@@ -12,27 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.files import check_regular
 from facenet_validate.datasets.headers import image_size
 from facenet_validate.datasets.images import decode_image
-from facenet_validate.datasets.regular import check_regular
 
 SIZE = 160
 
 Size = tuple[int, int]
 
-_HEADER_BYTES = 2**16
 _NAMED = 3
 _READERS = 4
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Of which kind some photos of a set are.
+    """Whether photos of a set are aligned already.
 
     Attributes
     ----------
     aligned : bool
-        Whether they are 160×160 already, all of them; else none is.
+        True if all photos are 160×160, False if none is.
     names : tuple of str
         The photos.
     """
@@ -43,7 +42,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos that were read once.
+    """What one reading of photos found.
 
     Attributes
     ----------
@@ -95,14 +94,14 @@ def kind_of(names: Sequence[str], sizes: Sequence[Size], beside: Kind | None = N
     Raises
     ------
     DatasetError
-        If some are and others are not, with how many, the first of both named.
+        If some are and others are not. It tells how many, and names the first of both.
     """
     aligned: list[str] = []
     unaligned: list[str] = []
     for name, size in zip(names, sizes, strict=True):
         (aligned if size == (SIZE, SIZE) else unaligned).append(name)
     if beside is not None:
-        # They come first: by them the set is known.
+        # First in the message: users know the set by these photos.
         (aligned if beside.aligned else unaligned)[:0] = beside.names
     if aligned and unaligned:
         raise DatasetError(
@@ -114,25 +113,13 @@ def kind_of(names: Sequence[str], sizes: Sequence[Size], beside: Kind | None = N
     return Kind(bool(aligned), tuple(names))
 
 
-def kind_by_headers(names: Sequence[str], paths: Sequence[Path]) -> Kind:
-    """Return whether photos are aligned already, reading no more of the files than it takes.
-
-    Raises
-    ------
-    DatasetError
-        If some are and others are not, or a file has no image's header.
-    """
-    with ThreadPoolExecutor(_READERS) as pool:
-        return kind_of(names, list(pool.map(_size_by_header, paths)))
-
-
 def read_photo(path: Path) -> bytes:
     """Return a photo's bytes.
 
     Raises
     ------
     DatasetError
-        If it is no file or cannot be read.
+        If it is not a file or cannot be read.
     """
     try:
         check_regular(path)
@@ -141,20 +128,10 @@ def read_photo(path: Path) -> bytes:
         raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
 
 
-def _size_by_header(path: Path) -> Size:
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            size = image_size(file.read(_HEADER_BYTES))
-    except OSError as error:
-        raise DatasetError(f"photo {path}: cannot be read ({error.strerror}).") from None
-    return size or _size(read_photo(path), path)
-
-
 def _size(data: bytes, path: Path) -> Size:
     size = image_size(data)
     if size is None:
-        # Says what is wrong with the file.
+        # Decoding raises the error that names what is wrong with the file.
         height, width = decode_image(data, name=str(path)).shape[:2]
         return width, height
     return size

@@ -1,38 +1,37 @@
-"""The embedded synthetic faces: the verification set of those who have no LFW.
+"""Synthetic faces: the verification set for users without LFW.
 
-People are draws of a parametric face, photos are draws of pose, light, expression and camera. The
-set has the layout and the pairs file of LFW, so that everything behind it reads both alike. Its
-difficulty is close to LFW's, yet its figures are not LFW's: absolute LFW gates do not apply to it.
+A person is a draw of a parametric face; a photo is a draw of pose, light, expression and camera.
+The set has LFW's layout and pairs file, so the same code reads both. It is about as difficult as
+LFW, but its figures differ: absolute gates for LFW do not apply to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations, product
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import DatasetError
+from facenet_validate.base.progress import Report
 from facenet_validate.datasets.face_parameters import Draws, Person, Photo
 from facenet_validate.datasets.face_renderer import draw_face
 from facenet_validate.datasets.images import encode_png
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 SYNTHETIC_VERSION = "synthetic-1"
-"""Names the pixels and pairs: it changes when any of them does."""
+"""Version of the pixels and pairs: it changes whenever one of them does."""
 
 EVALUATION_PEOPLE = 110
 """People who appear in pairs, 11 to a fold."""
 
 PHOTOS_PER_PERSON = 8
-"""Photos of every person: 28 genuine pairs each, so 11 people have 308 for a fold's 300."""
+"""Photos of every person. They make 28 genuine pairs: 308 in a fold of 11 people, of which 300
+are drawn."""
 
 CALIBRATION_PEOPLE = 64
-"""Further people, in no pair, whose 512 photos are for calibration."""
+"""People who are in no pair. Their 512 photos are for calibration."""
 
 _SIZE = 160
 _FOLDS = 10
@@ -44,14 +43,14 @@ _PERSON_STREAM, _PHOTO_STREAM, _PAIRS_STREAM = 1, 2, 3
 def render_photo(person: int, photo: int) -> NDArray[np.uint8]:
     """Draw one photo of one synthetic person.
 
-    The pixels depend on the arguments and `SYNTHETIC_VERSION` alone: not on earlier calls, the
-    machine, or the versions of OpenCV and numpy.
+    The pixels depend only on the arguments and `SYNTHETIC_VERSION`. They are the same after other
+    calls, on every machine, and with every version of OpenCV and numpy.
 
     Parameters
     ----------
     person
-        Zero-based number of the person; those below `EVALUATION_PEOPLE` appear in pairs, the
-        `CALIBRATION_PEOPLE` after them do not. Any larger number is one more person.
+        Zero-based number of the person. People below `EVALUATION_PEOPLE` appear in pairs; the
+        next `CALIBRATION_PEOPLE` do not. A larger number gives a person outside the set.
     photo
         Zero-based number of the photo.
 
@@ -66,25 +65,34 @@ def render_photo(person: int, photo: int) -> NDArray[np.uint8]:
         If an argument is negative.
     """
     if person < 0 or photo < 0:
-        msg = f"person and photo count from 0, not person {person}, photo {photo}"
-        raise ValueError(msg)
-    who = Person.drawn(Draws(_SEED, _PERSON_STREAM, person, 0))
-    how = Photo.drawn(Draws(_SEED, _PHOTO_STREAM, person, photo), _SIZE)
+        raise ValueError(f"person and photo count from 0, not person {person}, photo {photo}")
+    who = Person(Draws(_SEED, _PERSON_STREAM, person, 0))
+    how = Photo(Draws(_SEED, _PHOTO_STREAM, person, photo), _SIZE)
     return draw_face(who, how, _SIZE)
 
 
-def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | None = None) -> None:
+def proof_faces() -> NDArray[np.uint8]:
+    """Return the faces a model is proven on where the user gives none.
+
+    Returns
+    -------
+    ndarray of shape (4, 160, 160, 3), uint8
+        RGB: the first photo of each of the first four people.
+    """
+    return np.stack([render_photo(person, 0) for person in range(4)])
+
+
+def write_synthetic_faces(folder: Path, progress: Report | None = None) -> None:
     """Write the whole set in the layout of LFW.
 
     Photos are ``folder/<name>/<name>_0001.png`` and so on, 160×160 RGB; ``folder/pairs.txt`` holds
-    ten folds of 300 genuine and 300 impostor pairs, no two folds sharing a person. The calibration
-    people have folders too and are in no pair. ``pairs.txt`` is written last: where it is, the set
-    is complete.
+    ten folds of 300 genuine and 300 impostor pairs. No two folds share a person. The people for
+    calibration have folders too. ``pairs.txt`` is written last: if it exists, the set is complete.
 
     Parameters
     ----------
     folder
-        Where to write; made if missing. Files of the same names are overwritten.
+        Where to write. It is made if it is missing; files of the same names are overwritten.
     progress
         Called as ``progress(done, total)`` after each photo.
 
@@ -106,10 +114,9 @@ def write_synthetic_faces(folder: Path, progress: Callable[[int, int], None] | N
                     progress(person * PHOTOS_PER_PERSON + photo + 1, total)
         (folder / "pairs.txt").write_text("\n".join(_pairs_lines()) + "\n", encoding="ascii")
     except OSError as error:
-        msg = (
+        raise DatasetError(
             f"cannot write the synthetic faces to {folder}: {error}; give a folder with 100 MB free"
-        )
-        raise DatasetError(msg) from error
+        ) from error
 
 
 def _name(person: int) -> str:

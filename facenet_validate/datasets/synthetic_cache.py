@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,8 +10,9 @@ import cv2
 from filelock import FileLock
 
 from facenet_validate.base.errors import CacheError
+from facenet_validate.base.progress import Report
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.regular import check_regular
+from facenet_validate.datasets.sums import SUMS, changed_file, write_sums
 from facenet_validate.datasets.synthetic import (
     CALIBRATION_PEOPLE,
     EVALUATION_PEOPLE,
@@ -22,10 +21,9 @@ from facenet_validate.datasets.synthetic import (
 )
 
 PEOPLE = EVALUATION_PEOPLE + CALIBRATION_PEOPLE
-_SUMS = "SHA256SUMS"
 
 
-def synthetic_folder(cache: Cache, progress: Callable[[int, int], None] | None = None) -> Path:
+def synthetic_folder(cache: Cache, progress: Report | None = None) -> Path:
     """Return the folder with the synthetic faces in LFW's layout, drawing them if needed.
 
     Another version of OpenCV may draw other pixels, so each has a folder of its own.
@@ -53,16 +51,16 @@ def synthetic_folder(cache: Cache, progress: Callable[[int, int], None] | None =
     return folder
 
 
-def _draw(folder: Path, progress: Callable[[int, int], None] | None) -> None:
+def _draw(folder: Path, progress: Report | None) -> None:
     staging = folder.with_name(f".drawing-{uuid4().hex}")
     staging.mkdir()
     try:
         write_synthetic_faces(staging, progress)
-        (staging / _SUMS).write_text(_sums(staging))
-        if _is_whole(folder) and _sums(folder) == _sums(staging):
+        write_sums(staging)
+        if _is_whole(folder) and (folder / SUMS).read_bytes() == (staging / SUMS).read_bytes():
             return
         if folder.exists():
-            # Damaged, or not ours: set aside rather than deleted.
+            # A damaged folder, or somebody else's, is set aside rather than deleted.
             folder.rename(staging.with_name(staging.name.replace(".drawing-", ".replaced-")))
         staging.rename(folder)
     finally:
@@ -71,17 +69,6 @@ def _draw(folder: Path, progress: Callable[[int, int], None] | None) -> None:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        check_regular(folder / _SUMS)
-        return (folder / _SUMS).read_text() == _sums(folder)
-    except (OSError, ValueError):  # or no text
+        return not changed_file(folder)
+    except (OSError, ValueError):  # no folder, no list, or a list that is not text
         return False
-
-
-def _sums(folder: Path) -> str:
-    """Return a line ``digest  file`` for every file but the list itself, as ``sha256sum`` does."""
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != _SUMS
-    ]
-    return "".join(lines)

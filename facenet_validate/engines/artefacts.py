@@ -10,14 +10,13 @@ import numpy as np
 import onnx
 
 from facenet_validate.base.preprocessing import PREPROCESSING, standardize
+from facenet_validate.base.progress import Report
 from facenet_validate.base.versions import graph_tools, platform_text
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from facenet_validate.models.quantization.recipes import Int8Recipe, int8_recipe
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def build_artefact(
     calibration: Callable[[], Faces],
     cache: Cache,
     *,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Artefact:
     """Build an engine artefact of the prepared model, or take it from the cache.
 
@@ -112,7 +111,7 @@ def _int8(
     recipe: Int8Recipe,
     faces: Faces,
     cache: Cache,
-    progress: Progress | None,
+    progress: Report | None,
 ) -> Artefact:
     from facenet_validate.models.quantization.int8 import calibrate, to_int8
 

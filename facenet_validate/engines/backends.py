@@ -8,12 +8,19 @@ from facenet_validate.base.errors import SettingsError
 from facenet_validate.engines.backend import Backend
 from facenet_validate.engines.onnxruntime.backend import OnnxRuntime
 from facenet_validate.engines.onnxruntime.cuda_backend import OnnxRuntimeCuda
+from facenet_validate.engines.openvino.backend import OpenVino
 from facenet_validate.engines.tensorrt.backend import TensorRt, TensorRtRtx
 
 if TYPE_CHECKING:
     from facenet_validate.engines.device.probe import Gpu
 
-BACKENDS: tuple[type[Backend], ...] = (OnnxRuntime, OnnxRuntimeCuda, TensorRt, TensorRtRtx)
+BACKENDS: tuple[type[Backend], ...] = (
+    OnnxRuntime,
+    OpenVino,
+    OnnxRuntimeCuda,
+    TensorRt,
+    TensorRtRtx,
+)
 """Every backend. ``auto`` asks those it may choose in this order; else it is the first, which is
 installed everywhere."""
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.protocol import EngineInfo, Scope
+
 BLOCK_SECONDS = 0.05
 """How long a timed block lasts at least, so that its one synchronisation does not show."""
 
@@ -27,3 +30,18 @@ def repetitions(block: Callable[[int], None], clock: Callable[[], float]) -> int
         if clock() - begin >= BLOCK_SECONDS:
             return count
         count *= 2
+
+
+def check_scope(info: EngineInfo, scope: Scope, scopes: tuple[Scope, ...], where: str = "") -> None:
+    """Check that an engine times a scope.
+
+    Raises
+    ------
+    EngineError
+        If it does not.
+    """
+    if scope not in scopes:
+        raise EngineError(
+            f"engine {info.artefact}: scope {scope} cannot be timed{where}; expected "
+            f"{' or '.join(scopes)}."
+        )

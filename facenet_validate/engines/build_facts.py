@@ -1,4 +1,4 @@
-"""What was built: the facts that no device is needed for."""
+"""Facts of a build that need no device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BuildFacts:
     source : str
         What the shares were read from, for people.
     problems : tuple of str or None
-        What the parser or the checker complained about; None where neither has seen it.
+        Complaints of the parser or the checker; None where neither has read the engine.
     shares : mapping
         Precision → share of the multiply-adds, 0 to 1; empty where it cannot be told.
     layers : mapping
@@ -34,18 +34,19 @@ class BuildFacts:
     size : int
         Bytes of what is loaded, weights in files of their own among them.
     profiles : int or None
-        How often it may hold the network: once for each optimisation profile; None if unknown.
+        Optimisation profiles, each of which may hold the network once; None if unknown.
     compiled : mapping
-        Type → share of the multiply-adds, as the compiled engine lists its layers; empty where it
-        does not.
+        Type → share of the multiply-adds, by the compiled engine's list of layers; empty where
+        there is no list.
     log : Path or None
         The build's log.
     remade : str
-        Which build inputs were made anew, for people; empty if none could be.
+        Inputs of the build that were made a second time and compared, for people; empty for an
+        engine built elsewhere.
     differing : tuple of str
-        Those that came out differently.
+        Those whose second making differs from the first.
     untold : str
-        Why the shares cannot be told; empty where they are, and of a plan without a report.
+        Reason why `shares` is empty, where it is known; empty string otherwise.
     """
 
     source: str
@@ -89,14 +90,14 @@ def graph_facts(artefact: Artefact, model: PreparedModel) -> BuildFacts:
 
 
 def remade_inputs(artefact: Artefact, model: PreparedModel) -> tuple[str, tuple[str, ...]]:
-    """Make a build's graph anew and compare; INT8 is not calibrated twice.
+    """Make a build's graph a second time and compare; INT8 is not calibrated twice.
 
     Returns
     -------
     remade : str
-        What was made anew.
+        What was made a second time.
     differing : tuple of str
-        What came out differently.
+        What differs from the first.
     """
     if artefact.supplied:
         return "", ()

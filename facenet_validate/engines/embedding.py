@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.preprocessing import PREPROCESSING, standardize
+from facenet_validate.base.progress import Report
 from facenet_validate.cache import Cache
 from facenet_validate.engines.protocol import Engine
-
-Progress = Callable[[int, int], None]
 
 SAMPLE = 256
 """How many images a cache hit embeds again."""
@@ -53,7 +52,7 @@ class Embeddings:
     values : ndarray of shape (N, D)
         float32, one row a face, in the order of the faces' names.
     origin : str
-        How they were come by, for the report.
+        Whether they were computed now or come from the cache, for the report.
     """
 
     values: NDArray[np.float32]
@@ -87,7 +86,7 @@ def embed(
     batch_size: int,
     *,
     rows: NDArray[np.intp] | None = None,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> NDArray[np.float32]:
     """Embed faces in batches, the last partial one included.
 
@@ -138,7 +137,7 @@ def cached_embeddings(
     cache: Cache,
     *,
     cpu: str,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Embeddings:
     """Return embeddings from the cache, proven on a sample, or compute them.
 

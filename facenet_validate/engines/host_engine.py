@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
-from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.blocks import repetitions
+from facenet_validate.engines.blocks import check_scope, repetitions
 from facenet_validate.engines.protocol import (
     HOST_SCOPES,
     BatchTimes,
@@ -63,11 +62,7 @@ class HostEngine(Closing):
         EngineError
             If another scope than ``end-to-end`` is asked for.
         """
-        if scope not in self.scopes:
-            raise EngineError(
-                f"engine {self.info.artefact}: scope {scope} cannot be timed on a CPU; expected "
-                f"{' or '.join(self.scopes)}."
-            )
+        check_scope(self.info, scope, self.scopes, " on a CPU")
         block = partial(self._repeat, batch)
         count = repetitions(block, time.perf_counter)
         return Work(partial(block, count), count * len(batch), len(batch), scope)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenet_validate.base.errors import ModelError
+from facenet_validate.base.errors import EngineError, ModelError
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.engines.artefacts import Artefact
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from facenet_validate.engines.protocol import Engine
     from facenet_validate.models.prepared import PreparedModel
     from facenet_validate.models.sizes import ModelSizes
 
@@ -91,4 +96,52 @@ def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:
             f"engine {path}: embeddings of {size} values, but {model.name}, which it is "
             f"compared with, gives {model.embedding_size}. A different training? Name its own "
             "FP32 model with --facenet-model."
+        )
+
+
+def try_engine(
+    path: Path, load: Callable[[Artefact], Engine], image_size: int, embedding_size: int
+) -> None:
+    """Load a supplied ONNX graph and run a trial batch.
+
+    Parameters
+    ----------
+    load : callable
+        Loads an artefact on the backend.
+    image_size, embedding_size : int
+        What the graph says that it reads and gives.
+
+    Raises
+    ------
+    EngineError
+        If it does not load or run, or its embeddings have another size than it says.
+    """
+    from facenet_validate.models.prepared import load_onnx
+    from facenet_validate.models.quantization.precision import infer_precision
+
+    precision = infer_precision(load_onnx(path))
+    trial = Artefact(path, "", path, "", precision, "supplied", "a trial", supplied=True)
+    with load(trial) as engine:
+        check_shape(path, engine.run(trial_batch(image_size)).shape, embedding_size)
+
+
+def trial_batch(image_size: int) -> NDArray[np.float32]:
+    """Return two grey faces. More than one: a graph may have a fixed batch of one."""
+    import numpy as np
+
+    return np.zeros((2, 3, image_size, image_size), np.float32)
+
+
+def check_shape(path: Path, found: tuple[int, ...], embedding_size: int) -> None:
+    """Check the embeddings of a trial batch.
+
+    Raises
+    ------
+    EngineError
+        If they have another size than the graph says.
+    """
+    if found != (2, embedding_size):
+        raise EngineError(
+            f"engine {path}: gives {list(found)} for 2 faces; expected [2, {embedding_size}], as "
+            "its output says. Export it again."
         )

@@ -7,13 +7,12 @@ ours. So nothing is taken for granted: neither that it is a file, nor that it en
 from __future__ import annotations
 
 import errno
-import stat
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from facenet_validate.base.errors import BaselineError
-from facenet_validate.base.files import CONFLICT_MARKERS
+from facenet_validate.base.files import CONFLICT_MARKERS, is_regular
 from facenet_validate.base.wording import path_text, reason
 
 LARGEST = 64 * 1024
@@ -71,9 +70,8 @@ def may_be_there(path: Path) -> bool:
 def _text(path: Path) -> str:
     try:
         # Before it is opened, since opening a pipe waits for its writer.
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        if not is_regular(path):
+            what = "a folder" if path.is_dir() else "not a regular file"
             raise _wrong(path, f"it is {what}; expected a TOML file")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)

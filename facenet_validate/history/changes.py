@@ -14,8 +14,8 @@ with s the pooled standard deviation and N = C(n − 3, 3), the number of ways i
 neighbouring segments of at least three lie in n sessions. Of changes that fail the test the weakest
 is removed, its segments are joined, and all are tested again. By the union bound over those N
 pairs, a series without a change shows one with a probability of at most α, if its sessions are
-independent and normal. What happens if they are not is in docs/history.md. 0.004 is the spread
-below which the rule for stored sessions trusts no spread either.
+independent and normal. docs/evidence/history.md shows what happens if they are not. 0.004 is the
+spread below which the rule for stored sessions trusts no spread either.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from facenet_validate.benchmarking.paired_ratio import ALPHA
 from facenet_validate.benchmarking.provenance import provenance_changes
 from facenet_validate.benchmarking.shift import LEAST_SPREAD
-from facenet_validate.history.series import Entry, Series
+from facenet_validate.history.series import Series, SeriesEntry
 
 SEGMENT = 3
 """Fewest sessions between two changes."""
@@ -43,7 +43,7 @@ class ChangePoint:
 
     Attributes
     ----------
-    before, after : Entry
+    before, after : SeriesEntry
         The sessions on both sides.
     sessions : tuple of int
         Lengths of the segments before and after.
@@ -53,8 +53,8 @@ class ChangePoint:
         Provenance that differs between the two sessions.
     """
 
-    before: Entry
-    after: Entry
+    before: SeriesEntry
+    after: SeriesEntry
     sessions: tuple[int, int]
     change: float
     changed: tuple[str, ...]
@@ -77,9 +77,9 @@ def change_points(every: Sequence[Series], *, ratio: bool = False) -> tuple[Chan
     ratio : bool
         Look at the latency in relation to FP32's instead; sessions without it are left out.
     """
-    epochs: list[list[Entry]] = []
+    epochs: list[list[SeriesEntry]] = []
     for series in every:
-        by_epoch: dict[int, list[Entry]] = {}
+        by_epoch: dict[int, list[SeriesEntry]] = {}
         for entry in series.entries:
             if not ratio or entry.session.paired_ratio is not None:
                 by_epoch.setdefault(entry.epoch, []).append(entry)
@@ -101,7 +101,7 @@ def change_points(every: Sequence[Series], *, ratio: bool = False) -> tuple[Chan
     return tuple(found)
 
 
-def _value(speed: float | None, entry: Entry, *, ratio: bool) -> float:
+def _value(speed: float | None, entry: SeriesEntry, *, ratio: bool) -> float:
     return 1.0 / speed if ratio and speed is not None else entry.session.latency_seconds
 
 

@@ -24,7 +24,7 @@ from facenet_validate.benchmarking.stored_gate import (
 )
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.selectors import Selection
-from facenet_validate.history.series import Entry, titles
+from facenet_validate.history.series import SeriesEntry, titles
 
 NAMED = 3
 """Most identities that are named of those in A only: a baseline holds more than a run measures."""
@@ -202,7 +202,7 @@ def compare(a: Selection, b: Selection, limit: float) -> Report:
     )
 
 
-def _values(entries: Sequence[Entry], quantity: Quantity) -> list[float]:
+def _values(entries: Sequence[SeriesEntry], quantity: Quantity) -> list[float]:
     found = (quantity.value(entry.session) for entry in entries)
     return [value for value in found if value is not None]
 

@@ -12,7 +12,7 @@ from typing import IO
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.files import write_whole
-from facenet_validate.history.series import Entry, Series
+from facenet_validate.history.series import Series, SeriesEntry
 
 PROVENANCE = (
     "model",
@@ -73,7 +73,7 @@ def write_csv(file: IO[str], every: Sequence[Series]) -> int:
     return len(rows)
 
 
-def _row(series: Series, entry: Entry) -> list[object]:
+def _row(series: Series, entry: SeriesEntry) -> list[object]:
     session, identity = entry.session, entry.session.identity
     low, high = (bound if math.isfinite(bound) else "" for bound in entry.interval)
     ratio_low, ratio_high = session.paired_interval or ("", "")

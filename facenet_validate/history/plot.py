@@ -1,10 +1,18 @@
-"""A picture of series over time: a panel a series, with intervals, epochs and change points."""
+"""A picture of series over time: a panel a series, with intervals, epochs and change points.
+
+Vertical lines mark where an epoch begins and where the level changes. Each line has a short mark
+above the panel; the lists below the panel say what the marks stand for.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
+import string
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -13,22 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import SettingsError
+from facenet_validate.benchmarking.shift import percent
 from facenet_validate.history.changes import ChangePoint
-from facenet_validate.history.labels import Placed
-from facenet_validate.history.panel import (
-    LABEL,
-    ROW,
-    TITLE,
-    Panel,
-    date,
-    dates,
-    frame,
-    make_panel,
-    matplotlib_dates,
-    rows_of,
-    span_of,
-)
-from facenet_validate.history.series import INTERVAL_ALPHA, Entry, Series
+from facenet_validate.history.series import INTERVAL_ALPHA, Series, SeriesEntry, epoch_begins
+from facenet_validate.history.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,15 +41,16 @@ _RASTERIZED = 2000
 """From so many sessions on, an SVG holds all of them as pixels: a browser draws no more paths
 quickly."""
 
-# In inches: around a panel, its height without labels, what its ticks need and a line of its title.
-# Fitting to what is drawn would draw everything twice.
-_LEFT, _RIGHT, _TOP, _BOTTOM, _PANEL, _TICKS, _LINE = 0.85, 0.5, 0.45, 1.05, 1.9, 0.65, 0.15
+_LISTED = 8
+"""Most epochs, and most change points, that a panel lists."""
+
+_TITLE_LINES = 3
+
+# In inches: a panel without its title and lists, and a line of either.
+_PANEL, _LINE = 2.8, 0.16
 
 # Okabe and Ito's palette, whose colours the colour-blind tell apart; shapes tell them apart too.
 _SESSION, _CHANGE, _EPOCH = "#0072B2", "#D55E00", "#555555"
-
-# No session lies behind it, only lines of others.
-_PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
 
 
 def can_draw() -> bool:
@@ -102,54 +99,47 @@ def draw(
         Stands above the panels.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     columns = 1 if len(every) <= 3 else 2
     rows = math.ceil(len(every) / columns)
     width = 11.0 if columns == 1 else 16.0
-    breadth = 72.0 * (width / columns - _LEFT - _RIGHT)
+    # Letters of a list that fit in a panel.
+    letters = int(72.0 * (width / columns - 1.0) / 4.9)
     shown = [_measured(series, ratio=ratio) for series in every]
     moments = [entry.when for entries in shown for entry in entries]
-    span = span_of(min(moments), max(moments))
-    panels = []
-    for series, entries in zip(every, shown, strict=True):
-        ids = {entry.id for entry in entries}
-        own = [point for point in points if point.after.id in ids]
-        panels.append(make_panel(series, entries, own, span, breadth, ratio=ratio))
-    lines = max(len(panel.title) for panel in panels)
-    above = max(rows_of(panel.epochs) for panel in panels)
-    below = max(rows_of(panel.changes) for panel in panels)
-    tall = _PANEL + (above + below) * ROW / 72.0
-    gap = _TICKS + lines * _LINE
-    height = _TOP + lines * _LINE + rows * tall + (rows - 1) * gap + _BOTTOM
-    figure = Figure(figsize=(width, height), dpi=110)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(
-        left=_LEFT / width,
-        right=1.0 - _RIGHT / width,
-        bottom=_BOTTOM / height,
-        top=1.0 - (_TOP + lines * _LINE) / height,
-        hspace=gap / tall,
-        wspace=(_LEFT + _RIGHT) / (breadth / 72.0),
+    first, last = min(moments), max(moments)
+    lists = [(_epochs(entries), _changes(entries, points, ratio=ratio)) for entries in shown]
+    titles = [_wrapped(printable(series.title), int(0.85 * letters)) for series in every]
+    lines = max(len(lines) for lines in titles)
+    lines += max(min(len(marks), _LISTED) for pair in lists for marks in pair)
+    figure = Figure(
+        (width, rows * (_PANEL + lines * _LINE) + 0.6),
+        dpi=110,
+        layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1),
     )
-    every_axes: list[Axes] = list(grid.flat)
-    for empty in every_axes[len(every) :]:
+    grid: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for empty in grid[len(every) :]:
         empty.remove()
     legend: dict[str, Any] = {}
     pixels = len(moments) > _RASTERIZED
-    for axes, panel in zip(every_axes, panels, strict=False):
-        extent = _sessions(axes, panel.entries, legend, ratio=ratio, pixels=pixels)
-        _epochs(axes, panel, legend)
-        _changes(axes, panel, legend)
-        axes.set_ylim(*frame(*extent, 72.0 * tall, rows_of(panel.epochs), rows_of(panel.changes)))
-        axes.set_title("\n".join(panel.title), loc="left", fontsize=TITLE, parse_math=False)
+    for axes, entries, (epochs, changes), lines_of_title in zip(
+        grid, shown, lists, titles, strict=False
+    ):
+        _draw_sessions(axes, entries, legend, ratio=ratio, pixels=pixels)
+        _draw_marks(axes, epochs, changes, legend, letters)
+        axes.set_title(
+            "\n".join(lines_of_title), loc="left", fontsize=9, pad=14.0, parse_math=False
+        )
         axes.set_ylabel("speed, × FP32's" if ratio else "latency, ms a batch")
         # Digits of their own, since a common offset would stand in the title.
         axes.yaxis.set_major_formatter("{x:.6g}")
-        _time_axis(axes, span, min(moments), max(moments))
+        _draw_times(axes, first, last)
     figure.legend(
-        legend.values(), legend.keys(), loc="lower center", ncols=len(legend), frameon=False
+        legend.values(), legend.keys(), loc="outside lower center", ncols=len(legend), frameon=False
     )
-    figure.suptitle(title, fontsize=10, y=1.0 - 0.12 / height, va="top")
+    if title:
+        figure.suptitle(title, fontsize=10)
     # No date within: the same sessions give the same file.
     more: dict[str, Any] = (
         {"metadata": {"Date": None}} if kind == "svg" else {"pil_kwargs": {"compress_level": 3}}
@@ -157,42 +147,77 @@ def draw(
     figure.savefig(file, format=kind, **more)
 
 
-def _measured(series: Series, *, ratio: bool) -> list[Entry]:
+@dataclass(frozen=True)
+class _Mark:
+    """A vertical line, its short mark, and what the list says of it; empty if not listed."""
+
+    entry: SeriesEntry
+    sign: str
+    text: str
+
+
+def _measured(series: Series, *, ratio: bool) -> list[SeriesEntry]:
     """Return the sessions that hold what is drawn."""
     return [e for e in series.entries if not ratio or e.session.paired_ratio is not None]
 
 
-def _value(entry: Entry, *, ratio: bool) -> float:
-    return (entry.session.paired_ratio or math.nan) if ratio else _ms(entry.session.latency_seconds)
+def _epochs(entries: Sequence[SeriesEntry]) -> list[_Mark]:
+    """Return a mark for each epoch that begins within these sessions, oldest first."""
+    begins = epoch_begins(entries)
+    return [
+        _Mark(
+            entry,
+            str(entry.epoch),
+            f"epoch {entry.epoch}: {printable(entry.session.reason)}"
+            if entry in begins[-_LISTED:]
+            else "",
+        )
+        for entry in begins
+    ]
 
 
-def _bounds(entries: Sequence[Entry], *, ratio: bool) -> NDArray[np.float64]:
-    """Return the lower and upper bounds, shape (2, n); NaN where there is no interval."""
-    none = (math.nan, math.nan)
-    found = (
-        [entry.session.paired_interval or none for entry in entries]
-        if ratio
-        else [(_ms(low), _ms(high)) for low, high in (entry.interval for entry in entries)]
-    )
-    bounds = np.array(found, dtype=np.float64).T
-    return np.where(np.isfinite(bounds), bounds, np.nan)
+def _changes(
+    entries: Sequence[SeriesEntry], points: Sequence[ChangePoint], *, ratio: bool
+) -> list[_Mark]:
+    """Return a mark for each change point of these sessions, oldest first."""
+    ids = {entry.id for entry in entries}
+    own = sorted((p for p in points if p.after.id in ids), key=lambda point: point.after.when)
+    largest = sorted(own, key=lambda point: -abs(point.change))[:_LISTED]
+    marks = []
+    for number, point in enumerate(own):
+        # A ratio is a speed: it falls where the latency grows.
+        text = percent(-point.change if ratio else point.change)
+        if commit := printable(point.after.commit):
+            text += f" at {commit}"
+        sign = string.ascii_lowercase[number % 26]
+        marks.append(_Mark(point.after, sign, f"{sign}: {text}" if point in largest else ""))
+    return marks
 
 
-def _ms(seconds: float) -> float:
-    return 1e3 * seconds
+def _wrapped(title: str, letters: int) -> list[str]:
+    """Return a title in lines of so many letters.
+
+    What tells titles apart stands at their end, so of a title that is too long the middle is cut.
+    """
+    lines = textwrap.wrap(title, letters)
+    if len(lines) > _TITLE_LINES:
+        lines = [*lines[: _TITLE_LINES - 2], f"{lines[_TITLE_LINES - 2]} …", lines[-1]]
+    return lines
 
 
-def _sessions(
-    axes: Axes, entries: Sequence[Entry], legend: dict[str, Any], *, ratio: bool, pixels: bool
-) -> tuple[float, float]:
-    """Draw sessions with their intervals; return the lowest and the highest of all values."""
-    times = dates([entry.when for entry in entries])
-    values = np.array([_value(entry, ratio=ratio) for entry in entries])
+def _draw_sessions(
+    axes: Axes,
+    entries: Sequence[SeriesEntry],
+    legend: dict[str, Any],
+    *,
+    ratio: bool,
+    pixels: bool,
+) -> None:
+    times = np.array([_utc(entry.when) for entry in entries])
+    values, low, high = _values(entries, ratio=ratio)
     accepted = np.array([entry.accepted for entry in entries])
-    low, high = _bounds(entries, ratio=ratio)
-    pixels = len(entries) > _RASTERIZED
-    what = "interval of the ratio" if ratio else "interval of the median block"
-    name = f"{100 * (1 - INTERVAL_ALPHA):.0f} % {what}" if not ratio else what
+    share = f"{100 * (1 - INTERVAL_ALPHA):.0f} %"
+    name = "interval of the ratio" if ratio else f"{share} interval of the median block"
     crowded = len(entries) > _CROWDED
     # One line with gaps: a line for each session takes as long as all the rest.
     (legend[name],) = axes.plot(
@@ -203,7 +228,6 @@ def _sessions(
         linewidth=1.0 if crowded else 2.0,
         rasterized=pixels,
     )
-    size = 1.6 if crowded else 4.5
     for label, chosen, face in (
         ("accepted session", accepted, _SESSION),
         ("run that was not accepted", ~accepted, "white"),
@@ -213,7 +237,7 @@ def _sessions(
                 times[chosen],
                 values[chosen],
                 "o",
-                markersize=size,
+                markersize=1.6 if crowded else 4.5,
                 markerfacecolor=face,
                 markeredgecolor=_SESSION,
                 markeredgewidth=0.8,
@@ -224,49 +248,90 @@ def _sessions(
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     everything = np.concatenate([values, low, high])
-    return float(np.nanmin(everything)), float(np.nanmax(everything))
+    lowest, highest = np.nanmin(everything), np.nanmax(everything)
+    # Sessions that agree within 1 % fill a small part of the panel.
+    margin = max(0.005 * highest, 0.05 * (highest - lowest))
+    axes.set_ylim(lowest - margin, highest + margin)
 
 
-def _epochs(axes: Axes, panel: Panel, legend: dict[str, Any]) -> None:
-    for entry, label in panel.epochs:
-        legend["epoch begins"] = axes.axvline(
-            date(entry.when), color=_EPOCH, linewidth=1.2, zorder=0.5
-        )
-        _write(axes, entry, label, _EPOCH, edge=1.0)
-
-
-def _changes(axes: Axes, panel: Panel, legend: dict[str, Any]) -> None:
-    for entry, label in panel.changes:
-        legend["change point"] = axes.axvline(
-            date(entry.when), color=_CHANGE, linewidth=1.2, linestyle=(0, (4, 2)), zorder=0.5
-        )
-        _write(axes, entry, label, _CHANGE, edge=0.0)
-
-
-def _write(axes: Axes, entry: Entry, label: Placed | None, colour: str, *, edge: float) -> None:
-    """Write a label at the upper (1) or lower (0) edge of a panel."""
-    if label is None:
-        return
-    down = 2.0 + ROW * label.row
-    axes.annotate(
-        label.text,
-        (date(entry.when), edge),
-        xycoords=("data", "axes fraction"),
-        xytext=(label.offset, -down if edge else down),
-        textcoords="offset points",
-        fontsize=LABEL,
-        color=colour,
-        ha="right" if label.before else "left",
-        va="top" if edge else "bottom",
-        bbox=_PLATE,
-        parse_math=False,
+def _values(
+    entries: Sequence[SeriesEntry], *, ratio: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return what is drawn of each session: value, lower and upper bound; NaN for no bound."""
+    none = (math.nan, math.nan)
+    found = np.array(
+        [
+            (e.session.paired_ratio, *(e.session.paired_interval or none))
+            if ratio
+            else (1e3 * e.session.latency_seconds, *(1e3 * bound for bound in e.interval))
+            for e in entries
+        ],
+        dtype=np.float64,
     )
+    values, low, high = np.where(np.isfinite(found), found, np.nan).T
+    return values, low, high
 
 
-def _time_axis(axes: Axes, span: tuple[float, float], first: datetime, last: datetime) -> None:
-    dates = matplotlib_dates()
-    axes.set_xlim(*span)
+def _draw_marks(
+    axes: Axes,
+    epochs: Sequence[_Mark],
+    changes: Sequence[_Mark],
+    legend: dict[str, Any],
+    letters: int,
+) -> None:
+    """Draw the vertical lines, their marks above the panel and their lists below it."""
+    for name, marks, colour, style, left, share in (
+        ("epoch begins", epochs, _EPOCH, "-", 0.0, 0.68),
+        ("change point", changes, _CHANGE, (0, (4, 2)), 0.72, 0.28),
+    ):
+        for mark in marks:
+            when = _utc(mark.entry.when)
+            legend[name] = axes.axvline(
+                when,
+                color=colour,
+                linewidth=1.2,
+                linestyle=style,
+                zorder=0.5,
+            )
+            axes.annotate(
+                mark.sign,
+                (when, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(0.0, 1.0),
+                textcoords="offset points",
+                fontsize=8,
+                color=colour,
+                ha="center",
+                va="bottom",
+            )
+        axes.annotate(
+            "\n".join(
+                textwrap.shorten(mark.text, int(share * letters), placeholder="…")
+                for mark in marks
+                if mark.text
+            ),
+            (left, 0.0),
+            xycoords="axes fraction",
+            xytext=(0.0, -36.0),
+            textcoords="offset points",
+            fontsize=8,
+            color=colour,
+            va="top",
+            parse_math=False,
+        )
+
+
+def _draw_times(axes: Axes, first: datetime, last: datetime) -> None:
+    dates: Any = importlib.import_module("matplotlib.dates")  # Any: it has no types
+    # Ticks of different minutes at the least.
+    margin = max((last - first) * 0.03, timedelta(minutes=3))
+    axes.set_xlim(_utc(first - margin), _utc(last + margin))
     days = last - first > timedelta(days=6)
     axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=3, maxticks=7))
     axes.xaxis.set_major_formatter(dates.DateFormatter("%Y-%m-%d" if days else "%m-%d %H:%M"))
     axes.set_xlabel("recorded, UTC" if days else f"recorded in {last:%Y}, UTC")
+
+
+def _utc(when: datetime) -> Any:
+    # Any: matplotlib takes times, which its annotations do not say.
+    return np.datetime64(when.replace(tzinfo=None), "s")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.benchmarking.sessions import Identity
-from facenet_validate.history.series import Entry, Filter, Series, group
+from facenet_validate.history.series import Filter, Series, SeriesEntry, group
 from facenet_validate.history.sources import Problem, read
 
 FORMS = "an id, latest, latest~N, epoch:N, commit:PREFIX, or a file"
@@ -29,14 +29,14 @@ class Selection:
     ----------
     selector : str
         As the user wrote it.
-    entries : dict of Identity to tuple of Entry
+    entries : dict of Identity to tuple of SeriesEntry
         The sessions of each identity, oldest first; no identity is empty.
     problems : tuple of Problem
         What could not be read of a file that was named.
     """
 
     selector: str
-    entries: dict[Identity, tuple[Entry, ...]]
+    entries: dict[Identity, tuple[SeriesEntry, ...]]
     problems: tuple[Problem, ...] = ()
 
     def newest_epochs(self) -> Selection:
@@ -106,13 +106,13 @@ def select(selector: str, every: Sequence[Series], wanted: Filter) -> Selection:
     return Selection(selector, {identity: e for identity, e in chosen.items() if e})
 
 
-def _of_epoch(entries: Sequence[Entry], number: int) -> tuple[Entry, ...]:
+def _of_epoch(entries: Sequence[SeriesEntry], number: int) -> tuple[SeriesEntry, ...]:
     """Return an epoch's accepted sessions; where none was accepted, all of that time."""
     found = tuple(entry for entry in entries if entry.epoch == number)
     return tuple(entry for entry in found if entry.accepted) or found
 
 
-def _with_id(prefix: str, every: Sequence[Series]) -> Entry:
+def _with_id(prefix: str, every: Sequence[Series]) -> SeriesEntry:
     found = [entry for series in every for entry in series.entries if entry.id.startswith(prefix)]
     if len(found) == 1:
         return found[0]

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 
 from facenet_validate.benchmarking.paired_ratio import median_interval
-from facenet_validate.benchmarking.sessions import Identity, Session
+from facenet_validate.benchmarking.sessions import Identity
 from facenet_validate.history.sources import Found
 
 INTERVAL_ALPHA = 0.05
@@ -20,28 +20,16 @@ ID_DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Entry:
+class SeriesEntry(Found):
     """A session in its series.
 
     Attributes
     ----------
-    session : Session
-        As it was stored; its own epoch counts only if it was accepted.
     epoch : int
-        The epoch it belongs to.
-    accepted : bool
-        Whether it stands in a baseline.
-    origin : str
-        The file it was found in.
-    id : str
-        64 hexadecimal digits.
+        The epoch it belongs to. The session's own epoch counts only if it was accepted.
     """
 
-    session: Session
     epoch: int
-    accepted: bool
-    origin: str
-    id: str
 
     @cached_property
     def when(self) -> datetime:
@@ -80,26 +68,26 @@ class Series:
         What they have in common.
     title : str
         Precision, batch size, backend and device, and whatever else tells it from the others.
-    entries : tuple of Entry
+    entries : tuple of SeriesEntry
         Oldest first.
     epoch_medians : mapping of int to float
-        Median latency of each epoch in seconds: of its accepted sessions, or, where it has none,
-        of all of them. Narrowing a series leaves it as it was.
+        Median latency of each epoch in seconds: of its accepted sessions, or of all of them where
+        it has none. A series that a filter has narrowed keeps the medians of the whole one.
     """
 
     identity: Identity
     title: str
-    entries: tuple[Entry, ...]
+    entries: tuple[SeriesEntry, ...]
     epoch_medians: Mapping[int, float] = field(hash=False)
 
-    def change(self, entry: Entry) -> float:
+    def change(self, entry: SeriesEntry) -> float:
         """Return a session's latency over the median of its epoch."""
         return entry.session.latency_seconds / self.epoch_medians[entry.epoch]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which series and sessions are asked for; None asks for all.
+    """Which series and sessions the user asks for; None asks for all.
 
     Attributes
     ----------
@@ -142,7 +130,7 @@ class Filter:
             and (self.device or "").lower() in identity.device.lower()
         )
 
-    def _entries(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    def _entries(self, entries: tuple[SeriesEntry, ...]) -> tuple[SeriesEntry, ...]:
         kept = [
             entry
             for entry in entries
@@ -152,11 +140,22 @@ class Filter:
         return tuple(kept if self.limit is None else kept[-self.limit :])
 
 
+def epoch_begins(entries: Sequence[SeriesEntry]) -> list[SeriesEntry]:
+    """Return the first accepted session of each epoch that begins after the first session."""
+    known = {entries[0].epoch}
+    begins = []
+    for entry in entries:
+        if entry.accepted and entry.epoch not in known:
+            begins.append(entry)
+        known.add(entry.epoch)
+    return begins
+
+
 def group(found: Iterable[Found]) -> tuple[Series, ...]:
     """Return the series of some sessions, ordered by device, backend, precision and batch.
 
-    A session that was not accepted belongs to the epoch of the newest accepted one before it, or to
-    the first epoch if there is none before it.
+    A session that was not accepted belongs to the epoch of the newest accepted session before it.
+    If there is none, it belongs to the first epoch.
     """
     by_identity: dict[Identity, list[Found]] = {}
     for one in found:
@@ -170,22 +169,15 @@ def group(found: Iterable[Found]) -> tuple[Series, ...]:
 
 def titles(identities: Sequence[Identity]) -> tuple[str, ...]:
     """Return a title for each identity, no two of them alike."""
-    brief = [_brief(identity) for identity in identities]
-    return tuple(
-        f"{title}, {_distinction(identity, twins)}" if twins else title
-        for title, identity, twins in (
-            (
-                title,
-                identity,
-                [
-                    o
-                    for o, t in zip(identities, brief, strict=True)
-                    if t == title and o is not identity
-                ],
-            )
-            for title, identity in zip(brief, identities, strict=True)
-        )
-    )
+    alike: dict[str, list[Identity]] = {}
+    for identity in identities:
+        alike.setdefault(_brief(identity), []).append(identity)
+    found = []
+    for identity in identities:
+        title = _brief(identity)
+        twins = [other for other in alike[title] if other is not identity]
+        found.append(f"{title}, {_distinction(identity, twins)}" if twins else title)
+    return tuple(found)
 
 
 def _brief(identity: Identity) -> str:
@@ -194,7 +186,7 @@ def _brief(identity: Identity) -> str:
 
 
 def _distinction(identity: Identity, twins: Sequence[Identity]) -> str:
-    """Return the values of the fields in which an identity differs from some that look alike."""
+    """Return the values of the fields in which an identity differs from its twins."""
     parts: dict[str, None] = {}
     for twin in twins:
         for difference in twin.differences(identity):
@@ -209,19 +201,19 @@ def _distinction(identity: Identity, twins: Sequence[Identity]) -> str:
 
 
 def _series(identity: Identity, title: str, found: Sequence[Found]) -> Series:
-    # Where a run was recorded in the same second as another, the id keeps the order the same.
+    # The id keeps the order the same where two runs were recorded in the same second.
     ordered = sorted(found, key=lambda one: (one.session.recorded(), one.id))
     accepted = [one.session.epoch for one in ordered if one.accepted]
     epoch = min(accepted, default=1)
     entries = []
     for one in ordered:
         epoch = one.session.epoch if one.accepted else epoch
-        entries.append(Entry(one.session, epoch, one.accepted, str(one.origin), one.id))
+        entries.append(SeriesEntry(one.session, one.accepted, one.origin, one.id, epoch))
     return Series(identity, title, tuple(entries), _medians(entries))
 
 
-def _medians(entries: Sequence[Entry]) -> dict[int, float]:
-    by_epoch: dict[int, list[Entry]] = {}
+def _medians(entries: Sequence[SeriesEntry]) -> dict[int, float]:
+    by_epoch: dict[int, list[SeriesEntry]] = {}
     for entry in entries:
         by_epoch.setdefault(entry.epoch, []).append(entry)
     return {

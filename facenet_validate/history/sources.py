@@ -2,8 +2,8 @@
 
 Folders are searched, because CI systems unpack artefacts into folders of their own making. Links
 that lead out of the folder are not followed, and no file above `MAXIMUM_BYTES` is read: artefacts
-may come from anywhere. What cannot be read is a `Problem` with its file and line; it hides nothing
-that stands beside it.
+may come from anywhere. What cannot be read is a `Problem` with its file and line; whatever stands
+beside it is read all the same.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from facenet_validate.base.errors import BaselineError
-from facenet_validate.base.files import CONFLICT_MARKERS
-from facenet_validate.benchmarking.baselines import CONFLICT
-from facenet_validate.benchmarking.sessions import Session, from_line, from_mapping
+from facenet_validate.base.files import is_regular
+from facenet_validate.benchmarking.baselines import CONFLICT, read_lines
+from facenet_validate.benchmarking.sessions import Session, from_mapping
 
 MAXIMUM_BYTES = 64 * 2**20
 """Size of the largest file that is read."""
@@ -30,8 +29,8 @@ MAXIMUM_BYTES = 64 * 2**20
 DEFAULT_FOLDERS = ("baselines", ".benchmarks")
 """Where sessions are looked for when no source is named, below the current folder."""
 
-# Files with these names are ours or pytest-benchmark's, so one that is no JSON is damaged; other
-# JSON in a folder of artefacts is none of our business unless it holds sessions.
+# Files with these names are ours or pytest-benchmark's: one that is no JSON is damaged. Any other
+# JSON file in a folder of artefacts is passed over unless it holds sessions.
 _EXPECTED_NAME = re.compile(r"results\.json|[0-9]{4}_.*\.json")
 
 
@@ -63,8 +62,8 @@ class Found:
     session : Session
         As it was stored.
     accepted : bool
-        Whether it stands in a baseline, so that its epoch is what somebody decided; reports of runs
-        say epoch 1 whatever epoch they belong to.
+        Whether it stands in a baseline. Only then its epoch counts: somebody decided it. A run's
+        report says epoch 1 whatever epoch the run belongs to.
     origin : Path
         The file.
     id : str
@@ -107,11 +106,11 @@ class Reading:
 
 
 def session_id(session: Session) -> str:
-    """Return what makes two stored sessions the same measurement: identity and every block.
+    """Return a digest of a session's identity and blocks: equal for copies of one measurement.
 
-    Epoch and reason are decided when a session is accepted, and the reports of the same run do not
-    know them; times of recording differ between a run's files. No two measurements agree in every
-    block to the nanosecond.
+    Other fields are left out. Epoch and reason are decided when a session is accepted, so a run's
+    report lacks them; the time of recording differs between the files of one run. Two measurements
+    never agree in every block to the nanosecond.
     """
     blocks = (session.latency_seconds, *session.block_seconds)
     content = session.identity.key.encode("utf-8", "backslashreplace")
@@ -135,7 +134,7 @@ def read(sources: Sequence[Path]) -> Reading:
     reading = Reading()
     seen: set[str] = set()
     for source in sources:
-        # What is not there, or is a loop of links, is told when it is opened.
+        # A file that is missing, or a loop of links, becomes a problem when it is opened.
         files = _below(source, reading.problems) if _is_folder(source) else [source]
         for path in files:
             resolved = os.path.realpath(path)
@@ -146,8 +145,8 @@ def read(sources: Sequence[Path]) -> Reading:
     return reading
 
 
-# Methods of Path raise where a link leads to itself, a name is too long or a folder cannot be
-# searched; these functions do not.
+# os.path, because the methods of Path raise where a link leads to itself, a name is too long or a
+# folder cannot be searched.
 
 
 def _is_folder(path: Path) -> bool:
@@ -205,7 +204,7 @@ def _content(path: Path) -> bytes:
     """
     try:
         # Before it is opened, since opening a pipe waits for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not is_regular(path):
             raise BaselineError("this is not a regular file")
         with path.open("rb") as file:
             content = file.read(MAXIMUM_BYTES + 1)
@@ -222,31 +221,21 @@ def _content(path: Path) -> bytes:
 
 
 def _read_lines(path: Path, content: bytes, reading: Reading, *, named: bool) -> None:
-    conflict = False
-    for number, raw in enumerate(content.split(b"\n"), start=1):
-        where = f"{path}:{number}"
-        try:
-            text = raw.decode("utf-8").strip()
-        except UnicodeDecodeError:
-            why = "this is not UTF-8; restore the file from version control"
-            reading.problems.append(Problem(where, why))
+    conflicts = 0
+    for number, text, session in read_lines(content):
+        if isinstance(session, Session):
+            reading.add(session, path, accepted=True)
             continue
-        if text.startswith(CONFLICT_MARKERS):
-            # Once a file: what to do about the first marker is done about all.
-            if not conflict:
-                reading.problems.append(Problem(where, CONFLICT))
-            conflict = True
-        elif text:
-            try:
-                reading.add(from_line(text), path, accepted=True)
-            except BaselineError as error:
-                if not named and number == 1 and _is_foreign(text):
-                    return
-                reading.problems.append(Problem(where, str(error)))
+        if not named and number == 1 and _is_foreign(text):
+            return
+        conflicts += str(session) == CONFLICT
+        # A file's conflicts are one problem: the advice is for all its marker lines.
+        if str(session) != CONFLICT or conflicts == 1:
+            reading.problems.append(Problem(f"{path}:{number}", str(session)))
 
 
 def _is_foreign(text: str) -> bool:
-    """Whether a line is sound JSON that never was a session: other tools write .jsonl too."""
+    """Whether a line is JSON of another tool, as other tools write .jsonl files too."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -284,7 +273,7 @@ def _read_document(path: Path, content: bytes, reading: Reading, *, expected: bo
 
 
 def _entries(document: Any) -> list[tuple[str, dict[str, Any]]] | None:
-    """Return what may hold a session, with its place in the document; None for other documents."""
+    """Return the objects that may hold a session, each with its place; None for other documents."""
     if not isinstance(document, dict):
         return None
     benchmarks, measurements = document.get("benchmarks"), document.get("measurements")

@@ -15,7 +15,7 @@ from facenet_validate.benchmarking.stored_gate import MINIMUM_SESSIONS
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.changes import ChangePoint
 from facenet_validate.history.comparison import VERDICTS, Compared, Report
-from facenet_validate.history.series import INTERVAL_ALPHA, Entry, Series
+from facenet_validate.history.series import INTERVAL_ALPHA, Series, SeriesEntry, epoch_begins
 
 NOTABLE = 0.03
 """Change from the epoch's median, relative, from which a table colours it."""
@@ -26,7 +26,7 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
-def moment(entry: Entry) -> str:
+def moment(entry: SeriesEntry) -> str:
     """Return when a session was recorded, UTC, to the minute."""
     return f"{entry.when:%Y-%m-%d %H:%M}"
 
@@ -81,13 +81,10 @@ def table_legend(every: Sequence[Series]) -> list[str]:
 
 def epoch_lines(series: Series) -> list[str]:
     """Return a line for each epoch that begins within a series, with its reason."""
-    lines, known = [], {series.entries[0].epoch}
-    for entry in series.entries:
-        if entry.accepted and entry.epoch not in known:
-            reason = entry.session.reason or "no reason given"
-            lines.append(f"epoch {entry.epoch} begins {moment(entry)}: {reason}")
-        known.add(entry.epoch)
-    return lines
+    return [
+        f"epoch {entry.epoch} begins {moment(entry)}: {entry.session.reason or 'no reason given'}"
+        for entry in epoch_begins(series.entries)
+    ]
 
 
 def change_lines(point: ChangePoint) -> list[str]:
@@ -102,7 +99,7 @@ def change_lines(point: ChangePoint) -> list[str]:
     ]
 
 
-def session_rows(series: Series, entry: Entry) -> list[tuple[str, str]]:
+def session_rows(series: Series, entry: SeriesEntry) -> list[tuple[str, str]]:
     """Return one session whole, as (subject, text) rows."""
     session, identity = entry.session, entry.session.identity
     epoch = f"{entry.epoch}" + (f": {session.reason}" if session.reason else "")
@@ -113,7 +110,7 @@ def session_rows(series: Series, entry: Entry) -> list[tuple[str, str]]:
     rows = [
         ("session", entry.id),
         ("recorded", session.recorded_at),
-        ("file", entry.origin),
+        ("file", str(entry.origin)),
         ("epoch", epoch),
         *((name, str(getattr(identity, name))) for name in type(identity).__dataclass_fields__),
         ("FPS", number(entry.fps)),
@@ -183,12 +180,12 @@ def _count(sessions: int) -> str:
     return "1 session" if sessions == 1 else f"{sessions} sessions"
 
 
-def _latency(entry: Entry) -> str:
+def _latency(entry: SeriesEntry) -> str:
     low, high = (1e3 * bound for bound in entry.interval)
     return f"{number(1e3 * entry.session.latency_seconds)} ({number(low)}–{number(high)})"
 
 
-def _ratio(entry: Entry) -> str:
+def _ratio(entry: SeriesEntry) -> str:
     ratio, interval = entry.session.paired_ratio, entry.session.paired_interval
     if ratio is None:
         return "-"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx
 
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.exported.onnx_extent import inner_graphs
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import described, inner_graphs, inner_nodes
 
 _REPEATING = ("Loop", "Scan", "SequenceMap")
 
@@ -26,20 +23,13 @@ def check_ends(model: onnx.ModelProto, source: str) -> None:
     Raises
     ------
     ModelError
-        Naming the node. Of operators with inner graphs only ``If`` runs them once at most.
+        Naming the node. Of the operators with inner graphs only ``If`` runs them once at most.
     """
-    for node in _all_nodes(model.graph):
-        bodies = any(inner_graphs(attribute) for attribute in node.attribute)
-        if node.op_type in _REPEATING or (bodies and node.op_type != "If"):
-            raise ModelError(
-                f"{source}: {described(node)} repeats a part of the graph, which may never end. "
-                "Expected a FaceNet, whose layers run once: export the model without loops."
-            )
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in inner_graphs(attribute):
-                yield from _all_nodes(inner)
+    for outer in model.graph.node:
+        for node in (outer, *inner_nodes(outer)):
+            if node.op_type in _REPEATING or (inner_graphs(node) and node.op_type != "If"):
+                raise ModelError(
+                    f"{source}: {described(node)} repeats a part of the graph, which may never "
+                    "end. Expected a FaceNet, whose layers run once: export the model without "
+                    "loops."
+                )

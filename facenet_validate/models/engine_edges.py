@@ -1,10 +1,11 @@
 """An engine graph whose edges do not keep the contract → the same engine with edges that do.
 
-The network between them is not touched: precision, scales and operators stay as they were built.
+The network between the edges is not touched: its precision, scales and operators stay as built.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.base.preprocessing import standardize
+from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
 from facenet_validate.models.endless import check_ends
 from facenet_validate.models.engine_runs import (
     BATCHES,
@@ -23,9 +26,6 @@ from facenet_validate.models.engine_runs import (
     EdgeRunner,
     compare,
 )
-from facenet_validate.models.exported.anatomy import ImageInput, find_image
-from facenet_validate.models.exported.assembly import INPUT_NAME, OUTPUT_NAME
-from facenet_validate.models.exported.canonical import with_inner_batch
 from facenet_validate.models.exported.graph_view import (
     GraphView,
     declared_shape,
@@ -33,8 +33,14 @@ from facenet_validate.models.exported.graph_view import (
     shape_text,
     type_name,
 )
-from facenet_validate.models.exported.onnx_extent import inner_graphs
-from facenet_validate.models.passes import has_equal_names, name_nodes
+from facenet_validate.models.exported.image_input import ImageInput, find_image, with_inner_batch
+from facenet_validate.models.passes import (
+    constants_of,
+    has_equal_names,
+    name_nodes,
+    rename_tensor,
+    set_nodes,
+)
 from facenet_validate.models.quantization.precision import infer_precision
 
 
@@ -47,9 +53,9 @@ class Restored:
     model : onnx.ModelProto
         ``input`` float32 ``[N, 3, H, H]`` → ``embeddings`` float32 ``[N, D]``.
     changes : tuple of str
-        What was changed, for people.
+        The changes, for people.
     proof : str
-        What shows that it computes the same.
+        The comparison that shows that it computes the same, for people.
     """
 
     model: onnx.ModelProto
@@ -66,25 +72,13 @@ def is_engine(model: onnx.ModelProto) -> bool:
     )
 
 
-def keeps_contract(model: onnx.ModelProto) -> bool:
-    """Say whether a graph's edges are the contract's, their names among it."""
-    from facenet_validate.models.prepared import check_contract
-
-    try:
-        check_contract(model, "")
-    except ModelError:
-        return False
-    names = [own_inputs(model.graph)[0].name, model.graph.output[0].name]
-    return names == [INPUT_NAME, OUTPUT_NAME]
-
-
 def restored(
     model: onnx.ModelProto,
     *,
     source: str,
+    faces: NDArray[np.uint8],
     input_name: str | None = None,
     output_name: str | None = None,
-    faces: NDArray[np.uint8] | None = None,
 ) -> Restored:
     """Return an engine graph with a dynamic batch, float32 faces in planes and rows of embeddings.
 
@@ -94,26 +88,21 @@ def restored(
         As `load_onnx` gives it. It is not changed.
     source : str
         What to call it in an error.
+    faces : ndarray of shape (N, 160, 160, 3), uint8
+        Aligned RGB faces to compare both graphs on.
     input_name, output_name : str, optional
         The image input and the output that is the embedding, where there is a choice.
-    faces : ndarray of shape (N, 160, 160, 3), uint8, optional
-        Aligned faces to compare the two on; drawn ones by default.
 
     Raises
     ------
     ModelError
-        If image or embedding cannot be told, a part is repeated, the graph does not run, or the
-        batch is fixed inside it: then the rows differ from those of the graph as it was.
+        If image or embedding are not found, a part is repeated, the graph does not run, or the
+        batch is fixed inside it, so that the rows differ from those of the graph as it was.
     """
-    from facenet_validate.base.preprocessing import standardize
-    from facenet_validate.models.proof import drawn_faces
-
     check_ends(model, source)
     if has_equal_names(model):
-        named = onnx.ModelProto()
-        named.CopyFrom(model)
-        name_nodes(named)
-        model = named
+        model = copy.deepcopy(model)
+        name_nodes(model)
     image = find_image(model.graph, source=source, name=input_name, types=tuple(TYPES))
     image = with_inner_batch(model.graph, image, source)
     if len(own_inputs(model.graph)) > 1:
@@ -123,7 +112,7 @@ def restored(
             "Export the engine for inference."
         )
     output = _output(model, source, output_name)
-    images = standardize(drawn_faces() if faces is None else faces, image.size)
+    images = standardize(faces, image.size)
     before = EdgeRunner(model, image, output, source)
     with image.running():
         expected = before.rows(images)
@@ -167,45 +156,40 @@ def _output(model: onnx.ModelProto, source: str, name: str | None) -> onnx.Value
 def _with_edges(
     model: onnx.ModelProto, image: ImageInput, output: onnx.ValueInfoProto, size: int
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
+    made = copy.deepcopy(model)
     graph = made.graph
     value = next(v for v in own_inputs(graph) if v.name == image.name)
     changes = []
     if image.batch is not None:
         changes.append(f"batch fixed at {image.batch} → dynamic")
         _open_batch(graph, image.name, image.batch)
-    # What is called as the edges will be gets another name first.
+    # A tensor that has the name of an edge gets another name first.
     for name in (INPUT_NAME, OUTPUT_NAME):
         _rename(graph, name, f"{name}/inner")
     faces, rows = (f"{n}/inner" if n in (INPUT_NAME, OUTPUT_NAME) else n
                    for n in (image.name, output.name))  # fmt: skip
     first: list[tuple[str, dict[str, Any]]] = []
     last: list[tuple[str, dict[str, Any]]] = []
-    told, given = value.type.tensor_type.elem_type, output.type.tensor_type.elem_type
-    known = INPUT_NAME
+    read, given = value.type.tensor_type.elem_type, output.type.tensor_type.elem_type
     if image.layout == "NHWC":
         changes.append("interleaved pixels (NHWC) → planes")
         first.append(("Transpose", {"perm": [0, 2, 3, 1]}))
-    if told != TensorProto.FLOAT:
-        changes.append(f"input {type_name(told)} → FLOAT, cast inside")
-        first.append(("Cast", {"to": told}))
+    if read != TensorProto.FLOAT:
+        changes.append(f"input {type_name(read)} → FLOAT, cast inside")
+        first.append(("Cast", {"to": read}))
     if given != TensorProto.FLOAT:
         changes.append(f"output {type_name(given)} → FLOAT, cast inside")
         last.append(("Cast", {"to": int(TensorProto.FLOAT)}))
     if len(declared_shape(output)) != 2:
         changes.append("output → rows")
         last.append(("Flatten", {"axis": 1}))
-    before = _chain(known, faces, first, INPUT_NAME)
+    before = _chain(INPUT_NAME, faces, first, INPUT_NAME)
     after = _chain(rows, OUTPUT_NAME, last, OUTPUT_NAME)
     if not before:
         _rename(graph, faces, INPUT_NAME)
     if not after:
         _rename(graph, rows, OUTPUT_NAME)
-    nodes = [*before, *graph.node, *after]
-    copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copied)
+    set_nodes(graph, [*before, *graph.node, *after])
     weights = {tensor.name for tensor in graph.initializer}
     kept = [v for v in graph.input if v.name in weights]
     shape: list[str | int] = ["N", 3, image.size, image.size]
@@ -236,14 +220,7 @@ def _chain(
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     """Rename a tensor wherever it is read, made or annotated, in inner graphs too."""
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name == old:
-                    names[place] = new
-        for attribute in node.attribute:
-            for inner in inner_graphs(attribute):
-                _rename(inner, old, new)
+    rename_tensor(graph.node, old, new)
     for value in [*graph.input, *graph.output, *graph.value_info, *graph.initializer]:
         if value.name == old:
             value.name = new
@@ -252,17 +229,14 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 def _open_batch(graph: onnx.GraphProto, image: str, batch: int) -> None:
     """Let reshapes and annotations of what the image reaches take any batch, in place."""
     live = GraphView(graph, {}, image).live
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    constants = constants_of(graph)
     for node in graph.node:
         if node.op_type != "Reshape" or node.input[0] not in live or node.input[1] not in constants:
             continue
         target = numpy_helper.to_array(constants[node.input[1]]).copy()
         if target.ndim != 1 or not len(target) or target[0] != batch:
             continue
-        # Zero keeps the side that is read; where another side is left open it is the only way.
+        # Zero keeps the batch that is read. Where another side is open, only zero can be written.
         target[0] = 0 if -1 in target[1:] else -1
         node.input[1] = f"{node.output[0]}/shape"
         graph.initializer.append(numpy_helper.from_array(target, node.input[1]))

@@ -1,4 +1,4 @@
-"""Whether an engine graph with other edges computes what it did: both are run on the same faces."""
+"""The check that an engine graph with new edges computes what it did: both run the same faces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.exported.anatomy import ImageInput
+from facenet_validate.models.exported.graph_view import own_inputs
+from facenet_validate.models.exported.image_input import ImageInput
+from facenet_validate.models.onnx_session import cpu_session, reason, rows_in_batches
 
 TYPES: dict[int, np.dtype[Any]] = {
     TensorProto.FLOAT: np.dtype(np.float32),
@@ -21,69 +23,54 @@ TYPES: dict[int, np.dtype[Any]] = {
 """Types of faces and embeddings that a ``Cast`` brings to float32 without another scale."""
 
 SAME = 1e-5
-"""Largest difference of two values where both graphs run the same batch."""
+"""Largest allowed difference of two values where both graphs run the same batch."""
 
 SAME_IN_HALF = 5e-3
-"""The same where an edge was FP16: ONNX Runtime leaves out a cast to FP16 and straight back."""
+"""The limit where an edge was FP16: ONNX Runtime leaves out a cast to FP16 and straight back."""
 
 ALONE = 0.05
-"""Largest distance of a face's unit embeddings in two batch sizes: quantising may round anew."""
+"""Largest allowed distance of a face's unit embeddings in two batch sizes.
+
+Quantising may round anew in another batch size.
+"""
 
 BATCHES = (1, 3)
+"""Smaller batch sizes that the graph with new edges has to run."""
 
 
 class EdgeRunner:
-    """A graph on ONNX Runtime's CPU provider, fed as it wants to be."""
+    """A graph on ONNX Runtime's CPU provider, fed in its own layout, type and batch."""
 
     def __init__(
         self, model: onnx.ModelProto, image: ImageInput, output: onnx.ValueInfoProto, source: str
     ) -> None:
-        import onnxruntime as ort
-
-        self._image, self._output, self._source = image, output.name, source
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
+        self.image, self._output, self._source = image, output.name, source
         try:
-            self._session: Any = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = cpu_session(model)
         except Exception as error:  # ONNX Runtime has one class an error code
             raise self._failed(error) from None
-        (value,) = self._session.get_inputs()
-        self._name = value.name
-        self._type = next(
-            kind for kind in TYPES.values() if value.type == _SESSION_TYPES[kind.name]
-        )
+        (value,) = own_inputs(model.graph)
+        self._name, self._type = value.name, TYPES[value.type.tensor_type.elem_type]
 
     def _failed(self, error: Exception) -> ModelError:
         return ModelError(
-            f"{self._source}: onnxruntime cannot run it: "
-            f"{str(error).strip().splitlines()[0][:300]}. Expected an engine that it runs: export "
-            "it again."
+            f"{self._source}: onnxruntime cannot run it: {reason(error)}. Expected an engine that "
+            "it runs: export it again."
         )
 
     def rows(self, images: NDArray[np.float32], batch: int | None = None) -> NDArray[np.float64]:
         """Return embeddings of length 1, in full batches: the fixed one, else ``batch`` or all."""
-        step = self._image.batch or batch or len(images)
-        given = images if self._image.layout == "NCHW" else images.transpose(0, 2, 3, 1)
-        found = []
-        for start in range(0, len(given), step):
-            part = np.resize(given[start : start + step], (step, *given.shape[1:]))
-            try:
-                (values,) = self._session.run([self._output], {self._name: part.astype(self._type)})
-            except Exception as error:
-                raise self._failed(error) from None
-            wide = np.asarray(values, np.float64).reshape(step, -1)[: len(given) - start]
-            with np.errstate(invalid="ignore", divide="ignore"):  # a row of zeros becomes NaN
-                found.append(wide / np.linalg.norm(wide, axis=1, keepdims=True))
-        return np.concatenate(found)
+        step = self.image.batch or batch or len(images)
+        found = rows_in_batches(self._run, self.image.laid_out(images), step).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):  # a row of zeros becomes NaN
+            return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
-
-_SESSION_TYPES = {
-    "float32": "tensor(float)",
-    "float16": "tensor(float16)",
-    "float64": "tensor(double)",
-}
+    def _run(self, faces: NDArray[np.float32]) -> NDArray[Any]:
+        try:
+            (values,) = self._session.run([self._output], {self._name: faces.astype(self._type)})
+        except Exception as error:  # ONNX Runtime has one class an error code
+            raise self._failed(error) from None
+        return np.asarray(values)
 
 
 def compare(
@@ -108,9 +95,9 @@ def compare(
     Raises
     ------
     ModelError
-        If it gives others, in that batch or in smaller ones.
+        If it gives other embeddings, in that batch or in smaller ones.
     """
-    batch = before._image.batch
+    batch = before.image.batch
     fixed = (
         f"{source}: its batch is fixed inside the graph, where it cannot be opened. Export the "
         "engine with a dynamic batch: with dynamic_axes={'input': {0: 'N'}}, for torch.onnx.export."

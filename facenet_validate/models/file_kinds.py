@@ -1,6 +1,6 @@
-"""What a file is that is not what it was named as: told by its first bytes, else by its ending.
+"""Kinds of files: a file's kind is told by its first bytes, else by its ending.
 
-Everything here reads at most a few bytes, and opens regular files only.
+Functions here read at most a few bytes, and open regular files only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FileKind:
     Attributes
     ----------
     what : str
-        What it is called, with its article.
+        Name of the kind, with its article.
     advice : str
         What to do with it, a sentence.
     """
@@ -59,38 +59,23 @@ _DOCUMENT = FileKind("a PDF document", "Name the model itself.")
 _PROGRAM = FileKind("a program or library", "Name the model itself.")
 _ONNX = FileKind("an ONNX graph", "Call it .onnx: a model's kind is told by its ending.")
 
-_BY_ENDING = {
-    ".pb": _FROZEN,
-    ".pbtxt": _FROZEN_TEXT,
-    ".pt": _CHECKPOINT,
-    ".pth": _CHECKPOINT,
-    ".pkl": _PICKLE,
-    ".pickle": _PICKLE,
-    ".plan": _PLAN,
-    ".engine": _PLAN,
-    ".trt": _PLAN,
-    ".tflite": _TFLITE,
-    ".h5": _KERAS,
-    ".hdf5": _KERAS,
-    ".keras": _KERAS,
-    ".xml": _OPENVINO,
-    ".mlmodel": _CORE_ML,
-    ".mlpackage": _CORE_ML,
-    ".ort": _ORT,
-    ".npz": _ARRAYS,
-    ".npy": _ARRAYS,
-    ".zip": _ARCHIVE,
-    ".gz": _PACKED,
-    ".bz2": _PACKED,
-    ".xz": _PACKED,
-    ".zst": _PACKED,
-    ".tar": _PACKED,
-    ".tgz": _PACKED,
-    ".7z": _PACKED,
-    ".rar": _PACKED,
-    ".safetensors": _WEIGHTS,
-    ".ckpt": _WEIGHTS,
+_ENDINGS = {
+    _FROZEN: ".pb",
+    _FROZEN_TEXT: ".pbtxt",
+    _CHECKPOINT: ".pt .pth",
+    _PICKLE: ".pkl .pickle",
+    _PLAN: ".plan .engine .trt",
+    _TFLITE: ".tflite",
+    _KERAS: ".h5 .hdf5 .keras",
+    _OPENVINO: ".xml",
+    _CORE_ML: ".mlmodel .mlpackage",
+    _ORT: ".ort",
+    _ARRAYS: ".npz .npy",
+    _ARCHIVE: ".zip",
+    _PACKED: ".gz .bz2 .xz .zst .tar .tgz .7z .rar",
+    _WEIGHTS: ".safetensors .ckpt",
 }
+_BY_ENDING = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings.split()}
 
 _BY_START: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"ftrt", _PLAN),
@@ -125,19 +110,17 @@ _AS_TEXT = {
     **{kind: kind for kind in (_FROZEN_TEXT, _OPENVINO, _PICKLE)},
     _FROZEN: FileKind("a text file, not a TensorFlow frozen graph", _TEXT.advice),
 }
-"""What a file of text is by the kind it is called; of all others it is a text file."""
+"""The kind of a text file by the kind of its ending; all others are plain text files."""
 
 
 def missing(path: Path) -> str:
-    """Return why a path is no file that can be read, such as ``no such file``; empty if it is one.
+    """Return why a path is no readable file, such as ``no such file``; empty for a readable file.
 
-    It is not opened: a pipe would wait for a writer.
+    The file is not opened: a pipe would wait for a writer.
     """
     try:
         mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "no such file"
-    except NotADirectoryError:
+    except (FileNotFoundError, NotADirectoryError):
         return "no such file"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
@@ -156,9 +139,9 @@ def missing(path: Path) -> str:
 
 
 def kind_of(path: Path) -> FileKind | None:
-    """Return what kind a file is by its first bytes, else by its ending; None if neither tells.
+    """Return the kind of a file by its first bytes, else by its ending; None if neither is known.
 
-    A plan is told by its first bytes alone: without them it is none, whatever it is called.
+    A plan is known by its first bytes alone: its ending is not enough.
     """
     content, named = kind_by_content(path), kind_by_name(path)
     if content is not None or named not in (None, _PLAN):
@@ -167,14 +150,14 @@ def kind_of(path: Path) -> FileKind | None:
 
 
 def kind_by_name(path: Path) -> FileKind | None:
-    """Return what kind a file is called by its ending; None of ``.onnx`` and unknown ones."""
+    """Return the kind that a file's ending stands for; None for ``.onnx`` and unknown endings."""
     return _BY_ENDING.get(path.suffix.lower())
 
 
 def kind_by_content(path: Path) -> FileKind | None:
-    """Return what kind a file is by its first bytes; None if they are no known kind's.
+    """Return the kind of a file by its first bytes; None if they belong to no known kind.
 
-    An ONNX graph and a frozen graph have no mark of their own: they are None.
+    An ONNX graph and a frozen graph have no mark of their own: for them it is None.
     """
     head = _head(path)
     for place, mark, kind in _BY_START:
@@ -206,9 +189,9 @@ def _begins_as_onnx(head: bytes) -> bool:
 
 
 def is_pickle(head: bytes) -> bool:
-    """Say whether a file that begins so is a Python pickle.
+    """Say whether a file with these first bytes is a Python pickle.
 
-    It is one of protocol 2 or later, or a list, a tuple or a dictionary of an earlier one.
+    Known are pickles of protocol 2 or later, and lists, tuples and dictionaries of earlier ones.
     """
     return (len(head) > 2 and head[0] == 0x80 and 2 <= head[1] <= 5) or head.startswith(
         (b"(lp0\n", b"(dp0\n", b"]q\0", b"}q\0", b")q\0")

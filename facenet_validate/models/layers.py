@@ -1,4 +1,4 @@
-"""How much a layer of a graph multiplies: convolutions and products of matrices."""
+"""Multiply-adds of a layer: of convolutions and of products of matrices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.operands import Tensors
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import described, whole
 
 CONVOLUTIONS = ("Conv", "QLinearConv", "ConvInteger", "FusedConv")
 DENSE = (
@@ -28,12 +28,12 @@ def operands(node: onnx.NodeProto) -> tuple[str, str]:
 
 
 def multiplied(node: onnx.NodeProto, tensors: Tensors) -> int:
-    """Return the multiply-adds of a layer for the batch that the shapes are of.
+    """Return the multiply-adds of a layer, for the batch of the given shapes.
 
     Raises
     ------
     ModelError
-        If the shapes do not tell it.
+        If a size that it depends on is not known.
     """
     first, second = (tensors.shapes.get(name, ()) for name in operands(node))
     made = tensors.shapes.get(node.output[0], ())
@@ -53,18 +53,16 @@ def _convolution(node: onnx.NodeProto, weight: _Sides, made: _Sides) -> int:
             f"the size of what {node.op_type} {node.output[0]!r} gives is not known, so its "
             "multiply-adds cannot be counted."
         )
-    last = any(a.name == "channels_last" and a.i for a in node.attribute)
-    places = made[1:-1] if last else made[2:]
+    places = made[1:-1] if whole(node, "channels_last") else made[2:]
     return prod(weight) * made[0] * prod(places)
 
 
 def _product(node: onnx.NodeProto, first: _Sides, second: _Sides, made: _Sides) -> int:
-    """Each value of the result is a sum as long as the side that both operands have."""
-    flags = {a.name for a in node.attribute if a.i}
-    if flags & {"transBatchA", "transBatchB"}:
+    """Return the multiply-adds of a product: values of the result times the side they sum over."""
+    if whole(node, "transBatchA") or whole(node, "transBatchB"):
         first = second = ()
-    left = _turned(first, "transA" in flags)
-    right = _turned(second, "transB" in flags)
+    left = _turned(first, whole(node, "transA"))
+    right = _turned(second, whole(node, "transB"))
     # A vector is a row on the left, a column on the right.
     left = (1, *left) if len(left) == 1 else left
     right = (*right, 1) if len(right) == 1 else right
@@ -83,5 +81,5 @@ def _product(node: onnx.NodeProto, first: _Sides, second: _Sides, made: _Sides) 
     return int(inner * values)
 
 
-def _turned(sides: _Sides, turn: bool) -> _Sides:
+def _turned(sides: _Sides, turn: int) -> _Sides:
     return (*sides[:-2], sides[-1], sides[-2]) if turn and len(sides) > 1 else sides

@@ -1,6 +1,6 @@
-"""What a FaceNet graph consists of: blocks, multiply-adds, and which of them are in INT8.
+"""The blocks of a FaceNet graph, its multiply-adds, and the precisions they are computed in.
 
-Layers are known by their first output: node names may be missing or equal, a tensor's may not.
+A layer is named by its first output: names of nodes may be missing or equal, those of tensors not.
 """
 
 from __future__ import annotations
@@ -14,20 +14,26 @@ from onnx import TensorProto
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.layers import LAYERS, WEIGHTS_FOURTH, multiplied, operands
 from facenet_validate.models.operands import EIGHT_BITS, Tensors, tensors_of_graph, type_text
-from facenet_validate.models.passes import described, inner_nodes, read_nodes
+from facenet_validate.models.passes import (
+    described,
+    inner_nodes,
+    is_standard,
+    makers_of,
+    read_nodes,
+)
 
 _INTEGER = (*WEIGHTS_FOURTH, "ConvInteger", "MatMulInteger", "MatMulIntegerToFloat")
 _QUANTIZED = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 _UNCOUNTED = (
     "ConvTranspose", "DeformConv", "Einsum", "RNN", "GRU", "LSTM", "Attention", "Loop", "Scan",
 )  # fmt: skip
-"""Standard operators that multiply in ways that are not counted here."""
+"""Standard operators whose multiply-adds are not counted here."""
 
 _COUNTLESS = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinear", "Gelu", "FastGelu",
     "QuickGelu", "BiasGelu", "NhwcMaxPool", "FusedBatchNorm",
 )  # fmt: skip
-"""How the names of a runtime's own operators begin that have no weights to multiply with."""
+"""Beginnings of names: these operators of a runtime have no weights to multiply with."""
 
 _FLOATING: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
 
@@ -52,13 +58,14 @@ class Block:
 def multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
     """Return the multiply-adds an image of every convolution and dense layer, by first output.
 
-    A product of two activations counts as one with weights does. What nothing reads does not, nor
-    what is made of weights alone: that is computed once, not for every image.
+    A product of two activations counts like one with weights. A layer that no output needs does not
+    count. A layer that reads weights alone does not count either: it is computed once, not for
+    every image.
 
     Raises
     ------
     ModelError
-        If a layer's size cannot be told, as behind a runtime's own operators; the layer is named.
+        If a layer's size is not known, as behind a runtime's own operators; the layer is named.
     """
     return _counted(model, tensors_of_graph(model))
 
@@ -75,10 +82,10 @@ def precision_shares(model: onnx.ModelProto) -> dict[str, float]:
     """Return the share of multiply-adds in each precision, 0 to 1.
 
     A layer is ``int8`` where its data and its weights are both stored in INT8 or UINT8: it is an
-    integer operator that reads them so, or both come out of ``DequantizeLinear`` that read them so,
-    which a backend fuses into integer kernels. Where both are stored in other types, it is counted
-    by these: ``UINT16×INT8``. Otherwise it computes in the type of its weights: ``fp32``, ``fp16``,
-    or a type's name. What is not told is ``unknown``.
+    integer operator that reads them so, or both come out of ``DequantizeLinear``, which a backend
+    fuses into integer kernels. Where both are stored in other types, these name the precision:
+    ``UINT16×INT8``. Any other layer computes in the type of its weights: ``fp32``, ``fp16``, or a
+    type's name, and ``unknown`` where that type is not known.
 
     Returns
     -------
@@ -119,7 +126,7 @@ def _computed_in(node: onnx.NodeProto, tensors: Tensors) -> str:
 
 
 def _check_countable(model: onnx.ModelProto) -> None:
-    """Check that no operator hides multiply-adds, or a share would be one of the rest alone."""
+    """Check that no operator hides multiply-adds: a share would leave them out."""
     for node in read_nodes(model.graph):
         inner = inner_nodes(node)
         hidden = next((n for n in inner if n.op_type in LAYERS or _is_uncounted(n)), None)
@@ -132,7 +139,7 @@ def _check_countable(model: onnx.ModelProto) -> None:
 
 
 def _is_uncounted(node: onnx.NodeProto) -> bool:
-    foreign = node.domain not in ("", "ai.onnx")
+    foreign = not is_standard(node)
     known = node.op_type in LAYERS or node.op_type.startswith(_COUNTLESS)
     return node.op_type in _UNCOUNTED or (foreign and not known)
 
@@ -146,10 +153,11 @@ def int8_share(model: onnx.ModelProto) -> float:
 
 
 def blocks(model: onnx.ModelProto) -> list[Block]:
-    """Return all that a recipe quantises as blocks, in order.
+    """Return the layers that a recipe quantises as blocks, in order.
 
-    A residual block is what lies between a tensor and the ``Add`` that reads it again. What lies
-    between residual blocks is a reduction, the stem before the first, or the pool behind the last.
+    A residual block lies between a tensor and the ``Add`` that reads this tensor again. The layers
+    before the first residual block are the stem, those between residual blocks reductions, and
+    those after the last one the pool.
     """
     block_of = _residual_blocks(model)
     found: list[tuple[int | None, list[onnx.NodeProto]]] = []
@@ -165,11 +173,11 @@ def blocks(model: onnx.ModelProto) -> list[Block]:
 
 def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
     """Return the number of the ``Add`` that closes the block of each layer in one."""
-    producers = {name: node for node in model.graph.node for name in node.output if name}
+    makers = makers_of(model.graph)
     order = {n: index for index, node in enumerate(model.graph.node) for n in node.output if n}
     block_of: dict[str, int] = {}
     for node in model.graph.node:
-        if node.op_type != "Add" or any(name not in producers for name in node.input):
+        if node.op_type != "Add" or any(name not in makers for name in node.input):
             continue
         skip, branch = sorted(node.input, key=lambda name: order[name])
         seen: set[str] = set()
@@ -179,10 +187,10 @@ def _residual_blocks(model: onnx.ModelProto) -> dict[str, int]:
             if name in seen:
                 continue
             seen.add(name)
-            if name != skip and name in producers:
-                waiting += [n for n in producers[name].input if n in producers]
-        inside = [producers[name] for name in seen - {skip}]
-        # Two branches that are only added are no block around a skip.
+            if name != skip and name in makers:
+                waiting += [n for n in makers[name].input if n in makers]
+        inside = [makers[name] for name in seen - {skip}]
+        # Two branches that are only added make no residual block.
         if skip in seen and not any(made.output[0] in block_of for made in inside):
             number = order[node.output[0]]
             block_of[node.output[0]] = number

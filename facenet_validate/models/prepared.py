@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest, short
 from facenet_validate.base.errors import ModelError
@@ -19,6 +24,18 @@ from facenet_validate.base.versions import (
     platform_text,
 )
 from facenet_validate.cache import Cache, Entry
+from facenet_validate.models.contract import check_contract, image_size
+from facenet_validate.models.exported.anatomy import Anatomy
+from facenet_validate.models.exported.canonical import canonical
+from facenet_validate.models.exported.graph_view import declared_shape, own_inputs
+from facenet_validate.models.exported.image_input import find_image
+from facenet_validate.models.exported.onnx_file import load_onnx
+from facenet_validate.models.pretrained import (
+    PRETRAINED_EMBEDDING_SIZE,
+    PRETRAINED_IMAGE_SIZE,
+    PRETRAINED_NAME,
+)
+from facenet_validate.models.proof import Proof, prove
 from facenet_validate.models.sizes import ModelSizes
 from facenet_validate.models.sources import (
     RawModel,
@@ -30,21 +47,12 @@ from facenet_validate.models.sources import (
     suffix_of,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    import onnx
-    from numpy.typing import NDArray
-
-    from facenet_validate.models.exported.anatomy import Anatomy
-    from facenet_validate.models.proof import Proof
-
-    Faces = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
-
 __all__ = [
     "PreparedModel",
     "SourceModel",
     "check_contract",
     "load_onnx",
+    "model_sizes",
     "prepare",
     "source_model",
 ]
@@ -66,7 +74,7 @@ class PreparedModel:
     Attributes
     ----------
     source : SourceModel
-        Where it came from.
+        The model it was made from.
     entry : Entry
         The ONNX file in the cache.
     embedding_size : int
@@ -74,9 +82,9 @@ class PreparedModel:
     image_size : int
         H.
     proof : Proof
-        What shows that it is the source.
+        The comparison that shows that it is the source.
     anatomy : tuple of (str, str)
-        What was found in the source and why, by subject.
+        The parts found in the source: the name of each, and its description.
     """
 
     source: SourceModel
@@ -88,21 +96,21 @@ class PreparedModel:
 
     @property
     def sizes(self) -> ModelSizes:
-        """What it reads and gives."""
+        """The sizes of its images and embeddings."""
         return ModelSizes(self.source.name, self.image_size, self.embedding_size)
 
 
 def prepared_inputs(
     source: SourceModel, input_name: str | None, output_name: str | None
 ) -> dict[str, Any]:
-    """Return what a prepared model depends on."""
+    """Return the inputs that a prepared model's cache key is made of."""
     inputs = {
         "source model": source.digest,
         "converter": f"{CONVERTER_VERSION}, {graph_tools()}",
         "platform": platform_text(),
     }
-    if suffix_of(source.path) in (".pt", ".pth"):
-        inputs["exporter"] = f"torch {distribution_version('torch') or 'absent'}"
+    if _is_checkpoint(source):
+        inputs["exporter"] = _torch()
     if input_name is not None:
         inputs["input"] = input_name
     if output_name is not None:
@@ -114,10 +122,10 @@ def prepare(
     source: SourceModel,
     cache: Cache,
     *,
+    faces: NDArray[np.uint8],
     input_name: str | None = None,
     output_name: str | None = None,
-    faces: Faces | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> PreparedModel:
     """Convert a source model to the prepared model and prove it, or take it from the cache.
 
@@ -125,109 +133,86 @@ def prepare(
     ----------
     source : SourceModel
         From `source_model`.
+    faces : ndarray of shape (N, 160, 160, 3), uint8
+        Aligned RGB faces to prove the model on; at least four. They do not change the model: the
+        proof on other faces is another entry of the cache.
     input_name, output_name : str, optional
         The image input and the embedding's tensor, where the source leaves a choice.
-    faces : ndarray of shape (N, 160, 160, 3), uint8, or callable giving it, optional
-        Aligned faces to prove the model on; drawn ones by default.
     progress : callable, optional
         Called with (steps done, steps in all) of a conversion.
 
     Raises
     ------
     ModelError
-        If the file is of no known kind, is no FaceNet, leaves a choice, changes meanwhile, or the
-        prepared model gives other embeddings than the source.
+        If the file is of no known kind, is no FaceNet, leaves a choice or changes meanwhile, or if
+        the prepared model gives other embeddings than the source.
     """
     check_kind(source.path)
-    inputs = prepared_inputs(source, input_name, output_name)
+    name = str(source.path)
 
-    def report(done: int) -> None:
-        if progress is not None:
-            progress(done, _STEPS)
-
-    @functools.cache  # whoever comes first needs it: the conversion, or a proof on other faces
+    @functools.cache  # the conversion needs it, and so does a proof on other faces
     def converted() -> tuple[RawModel, onnx.ModelProto, Anatomy]:
-        report(0)
+        progress(0, _STEPS)
         raw = raw_model(source.path, input_name=input_name, output_name=output_name)
         _check_unchanged(source)
-        report(1)
-        from facenet_validate.models.exported.canonical import canonical
+        progress(1, _STEPS)
+        output = output_name if suffix_of(source.path) == ".onnx" else None
+        made, anatomy = canonical(raw.model, source=name, input_name=input_name, output_name=output)
+        progress(2, _STEPS)
+        return raw, made, anatomy
 
-        model, anatomy = canonical(
-            raw.model,
-            source=str(source.path),
-            input_name=input_name,
-            output_name=output_name if suffix_of(source.path) == ".onnx" else None,
-        )
-        report(2)
-        return raw, model, anatomy
+    def proof(path: Path, digest: str) -> Proof:
+        def write_proof(out: Path) -> None:
+            raw, _, anatomy = converted()
+            run_source, how = raw.runner(anatomy)
+            progress(3, _STEPS)
+            found = prove(load_onnx(path), run_source, source=name, source_run=how, faces=faces)
+            _check_unchanged(source)  # some runners read the file again
+            out.write_text(found.to_json())
+            progress(4, _STEPS)
 
-    proving = _Proving(source, cache, faces() if callable(faces) else faces, converted, report)
+        inputs = {
+            "prepared": digest,
+            "source model": source.digest,
+            "faces": sha256(f"{faces.shape}".encode() + faces.tobytes()).hexdigest(),
+            "proof": str(PROOF_VERSION),
+            "run by": _runtimes(source),
+        }
+        entry = cache.get_or_build("proof", inputs, "proof.json", write_proof)
+        return Proof.from_json(entry.path.read_text())
 
-    def build(path: Path) -> None:
-        _, model, anatomy = converted()
-        model.metadata_props.add(key=_ANATOMY, value=json.dumps(anatomy.lines()))
-        path.write_bytes(model.SerializeToString(deterministic=True))
-        proving.proof(path, file_digest(path))  # or nothing is kept
+    def write_model(path: Path) -> None:
+        _, made, anatomy = converted()
+        made.metadata_props.add(key=_ANATOMY, value=json.dumps(anatomy.lines()))
+        path.write_bytes(made.SerializeToString(deterministic=True))
+        proof(path, file_digest(path))  # a model without a proof is not kept
 
-    entry = cache.get_or_build("prepared", inputs, "model.onnx", build)
-    return _read(source, entry, proving.proof(entry.path, entry.digest))
-
-
-@dataclass
-class _Proving:
-    """Proves a prepared model beside its source, once; the proof is a cache entry of its own.
-
-    The model's bytes are the same whatever faces it was proven on.
-    """
-
-    source: SourceModel
-    cache: Cache
-    faces: NDArray[np.uint8] | None
-    converted: Callable[[], tuple[RawModel, onnx.ModelProto, Anatomy]]
-    report: Callable[[int], None]
-    found: Proof | None = None
-
-    def proof(self, path: Path, digest: str) -> Proof:
-        """Return the proof of a prepared model in a file."""
-        from facenet_validate.models.proof import Proof, drawn_faces
-
-        if self.found is None:
-            faces = drawn_faces() if self.faces is None else self.faces
-            inputs = {
-                "prepared": digest,
-                "source model": self.source.digest,
-                "faces": sha256(f"{faces.shape}".encode() + faces.tobytes()).hexdigest(),
-                "proof": str(PROOF_VERSION),
-                "run by": _runtimes(suffix_of(self.source.path)),
-            }
-            entry = self.cache.get_or_build(
-                "proof", inputs, "proof.json", lambda out: self._prove(path, faces, out)
-            )
-            self.found = Proof.from_json(entry.path.read_text())
-        return self.found
-
-    def _prove(self, path: Path, faces: NDArray[np.uint8], out: Path) -> None:
-        from facenet_validate.models.proof import prove
-
-        raw, _, anatomy = self.converted()
-        run_source, how = raw.runner(anatomy)
-        self.report(3)
-        name = str(self.source.path)
-        proof = prove(load_onnx(path), run_source, source=name, source_run=how, faces=faces)
-        _check_unchanged(self.source)  # some runners read the file again
-        out.write_text(proof.to_json())
-        self.report(4)
+    inputs = prepared_inputs(source, input_name, output_name)
+    entry = cache.get_or_build("prepared", inputs, "model.onnx", write_model)
+    model = load_onnx(entry.path)
+    kept = {prop.key: prop.value for prop in model.metadata_props}
+    return PreparedModel(
+        source,
+        entry,
+        check_contract(model, name),
+        image_size(model),
+        proof(entry.path, entry.digest),
+        tuple((subject, text) for subject, text in json.loads(kept[_ANATOMY])),
+    )
 
 
-def _runtimes(suffix: str) -> str:
-    """Return who runs a prepared model and a source, and who resizes the faces."""
-    import cv2
+def _is_checkpoint(source: SourceModel) -> bool:
+    return suffix_of(source.path) in (".pt", ".pth")
 
+
+def _torch() -> str:
+    return f"torch {distribution_version('torch') or 'absent'}"
+
+
+def _runtimes(source: SourceModel) -> str:
+    """Return the libraries that run a prepared model and its source, and resize the faces."""
     by = [f"onnxruntime {onnxruntime_version()}", f"opencv {cv2.__version__}"]
-    if suffix in (".pt", ".pth"):
-        by.append(f"torch {distribution_version('torch') or 'absent'}")
-    return ", ".join(by)
+    return ", ".join([*by, _torch()] if _is_checkpoint(source) else by)
 
 
 def _check_unchanged(source: SourceModel) -> None:
@@ -240,88 +225,47 @@ def _check_unchanged(source: SourceModel) -> None:
         )
 
 
-def _read(source: SourceModel, entry: Entry, proof: Proof) -> PreparedModel:
-    model = load_onnx(entry.path)
-    kept = {prop.key: prop.value for prop in model.metadata_props}
-    return PreparedModel(
-        source,
-        entry,
-        check_contract(model, str(source.path)),
-        int(model.graph.input[0].type.tensor_type.shape.dim[2].dim_value),
-        proof,
-        tuple((subject, text) for subject, text in json.loads(kept[_ANATOMY])),
-    )
+# -- sizes before a model is prepared ------------------------------------------------------------
 
 
-def load_onnx(path: Path) -> onnx.ModelProto:
-    """Read an ONNX file; see `facenet_validate.models.exported.onnx_file.load_onnx`."""
-    from facenet_validate.models.exported import onnx_file
+def model_sizes(path: Path | None, cache: Cache) -> ModelSizes:
+    """Return the sizes of a source model's images and embeddings, before the model is prepared.
 
-    return onnx_file.load_onnx(path)
+    The packaged model's sizes are known. The sizes of another model are taken from the first of
+    these that has them: the prepared model in the cache; the shapes that an ONNX file states; the
+    conversion that `prepare` begins with, without its proof.
 
-
-def check_contract(model: onnx.ModelProto, source: str) -> int:
-    """Check input and output of a model and return its embedding size D.
+    Parameters
+    ----------
+    path : Path or None
+        The source; None for the packaged model.
 
     Raises
     ------
     ModelError
-        If there is not one float32 input ``[N, 3, H, H]`` with dynamic N, or not one float32 output
-        ``[N, D]``.
+        As `prepare` does.
     """
-    import onnx
-
-    from facenet_validate.models.exported.graph_view import (
-        declared_shape,
-        own_inputs,
-        shape_text,
-        type_name,
-    )
-
-    how_to = f"write it that way: facenet-validate prepare {source} -o NEW.onnx."
-    inputs = own_inputs(model.graph)
-    for role, values in (("input", inputs), ("output", list(model.graph.output))):
-        if len(values) != 1:
-            names = ", ".join(value.name for value in values)
-            raise ModelError(
-                f"{source}: {len(values)} {role}s ({names}); expected one. "
-                f"{_one_edge(role, values, source)}"
-            )
-        kind = values[0].type.tensor_type.elem_type
-        if kind != onnx.TensorProto.FLOAT:
-            how = "Export it with FLOAT ones: faces as (x − 127.5) / 128, embeddings as they are."
-            if kind in (onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
-                how = "Export it with FLOAT ones (keep_io_types=True where it is made FP16), or "
-                how += how_to
-            raise ModelError(
-                f"{source}: {role} {values[0].name!r} is {type_name(kind)}; expected FLOAT. {how}"
-            )
-    shape = declared_shape(inputs[0])
-    planes = len(shape) == 4 and shape[1] == 3 and not isinstance(shape[0], int)
-    if not planes or shape[2] != shape[3] or not isinstance(shape[2], int):
-        raise ModelError(
-            f"{source}: input {inputs[0].name!r} has shape {shape_text(shape)}; expected "
-            "[N, 3, H, H], such as [N, 3, 160, 160], with a dynamic N: RGB faces in planes. Export "
-            f"it that way, or {how_to}"
-        )
-    output = declared_shape(model.graph.output[0])
-    if len(output) != 2 or not isinstance(output[1], int):
-        raise ModelError(
-            f"{source}: output {model.graph.output[0].name!r} has shape {shape_text(output)}; "
-            f"expected [N, D]: one embedding a face. Export it that way, or {how_to}"
-        )
-    return output[1]
+    if path is None:
+        return ModelSizes(PRETRAINED_NAME, PRETRAINED_IMAGE_SIZE, PRETRAINED_EMBEDDING_SIZE)
+    source = source_model(path)
+    kept = cache.find("prepared", prepared_inputs(source, None, None), "model.onnx")
+    if kept is not None:
+        model = load_onnx(kept.path)
+        return ModelSizes(source.name, image_size(model), check_contract(model, str(path)))
+    raw = raw_model(path, input_name=None, output_name=None)
+    stated = _stated(raw.model, source.name)
+    if stated is not None:
+        return stated
+    _, anatomy = canonical(raw.model, source=str(path))
+    return ModelSizes(source.name, anatomy.image.size, anatomy.embedding.size)
 
 
-def _one_edge(role: str, values: Sequence[onnx.ValueInfoProto], source: str) -> str:
-    """Return what to do about a graph of several inputs or outputs, or of none."""
-    from facenet_validate.models.exported.graph_view import declared_shape
-
-    if role == "input" or not values:
-        return "Export it for inference: the image in, the embedding out."
-    rows = [value.name for value in values if len(declared_shape(value)) == 2]
-    name = rows[0] if len(rows) == 1 else "NAME"
-    return (
-        "Write it with the embedding alone: facenet-validate prepare "
-        f"{source} -o NEW.onnx --output {name}."
-    )
+def _stated(model: onnx.ModelProto, name: str) -> ModelSizes | None:
+    """Return the sizes that a model's only input and output state; None where one is open."""
+    image = find_image(model.graph, source=name, name=None)
+    value = next(v for v in own_inputs(model.graph) if v.name == image.name)
+    rows = [declared_shape(output) for output in model.graph.output]
+    if image.size not in declared_shape(value) or len(rows) != 1 or len(rows[0]) != 2:
+        return None
+    size = rows[0][1]
+    return ModelSizes(name, image.size, size) if isinstance(size, int) and size > 1 else None

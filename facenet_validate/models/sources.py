@@ -1,9 +1,8 @@
-"""Source models: what the user has, as ONNX of whatever form, and the source's own run."""
+"""Source models: the user's file, its digest, its ONNX form, and the run of the file itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import TYPE_CHECKING
 
 from facenet_validate.base.digests import file_digest, inputs_digest, short
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.file_kinds import (
-    kind_by_content,
-    kind_by_name,
-    kind_of,
-    missing,
-)
+from facenet_validate.models.file_kinds import kind_by_content, kind_by_name, kind_of, missing
+from facenet_validate.models.model_files import check_file_size, read_source, readable
 from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME, locate
 
 if TYPE_CHECKING:
@@ -30,13 +25,10 @@ EXPECTED = (
     "checkpoint (.pt, .pth)."
 )
 
-SIZE_LIMIT = 2**31 - 1
-"""Bytes a protobuf message can have: what a source file and a prepared model are bounded by."""
-
 
 @dataclass(frozen=True)
 class SourceModel:
-    """What the user has.
+    """The model file that a user has.
 
     Attributes
     ----------
@@ -45,7 +37,7 @@ class SourceModel:
     name : str
         For people.
     digest : str
-        SHA-256 of the file, and of the files an ``.onnx`` keeps weights in.
+        SHA-256 of the file and, of an ``.onnx``, of the files that hold its weights.
     """
 
     path: Path
@@ -55,14 +47,14 @@ class SourceModel:
 
 @dataclass(frozen=True)
 class RawModel:
-    """A source as ONNX, and how to run the source itself.
+    """A source as ONNX, and a way to run the source itself.
 
     Attributes
     ----------
     model : onnx.ModelProto
-        Whatever an exporter or converter wrote.
+        As an exporter or converter wrote it.
     runner : callable
-        Given the anatomy, returns the source's own run and what it is called.
+        Given the anatomy, returns the source's own run and the name of that run.
     """
 
     model: onnx.ModelProto
@@ -70,12 +62,12 @@ class RawModel:
 
 
 def source_model(path: Path | None) -> SourceModel:
-    """Describe a model file; the pretrained one for None.
+    """Describe a model file: the pretrained one for None.
 
     Raises
     ------
     ModelError
-        If the file is missing or of no known kind, or the pretrained file is not the one we know.
+        If the file is missing or of no known kind, or the pretrained file has another digest.
     """
     if path is None:
         path = locate(PRETRAINED)
@@ -90,48 +82,6 @@ def source_model(path: Path | None) -> SourceModel:
     check_kind(path)
     check_file_size(path)
     return SourceModel(path, path.name, model_digest(path))
-
-
-def check_file_size(path: Path) -> None:
-    """Check that a file is not larger than a model can be, before it is read.
-
-    Raises
-    ------
-    ModelError
-        If it is larger than 2.1 GB, or is not there.
-    """
-    with readable(path):
-        size = path.stat().st_size
-    if size > SIZE_LIMIT:
-        raise ModelError(
-            f"{path}: {size / 1e9:.1f} GB; a model file has at most 2.1. Expected a FaceNet model "
-            "of about 0.1 GB."
-        )
-
-
-def read_source(path: Path) -> bytes:
-    """Return the bytes of a source file.
-
-    Raises
-    ------
-    ModelError
-        If it is larger than a model can be, or cannot be read.
-    """
-    check_file_size(path)
-    with readable(path):
-        return path.read_bytes()
-
-
-@contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one line of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise ModelError(
-            f"{error.filename or path}: cannot be read ({error.strerror}). Expected a model file "
-            "this user may read."
-        ) from None
 
 
 def suffix_of(path: Path) -> str:
@@ -156,7 +106,7 @@ def model_size(path: Path) -> int:
 
 
 def onnx_digest(path: Path) -> str:
-    """Return the SHA-256 of an ONNX graph, whatever its file is called, and of its weights' files.
+    """Return the SHA-256 of an ONNX graph and its weights' files; the file may have any ending.
 
     Raises
     ------
@@ -167,9 +117,7 @@ def onnx_digest(path: Path) -> str:
 
     with readable(path):
         digest = file_digest(path)
-    files = external_files(path)
-    with readable(path):
-        weights = {name: file_digest(file) for name, file in files.items()}
+        weights = {name: file_digest(file) for name, file in external_files(path).items()}
     return inputs_digest({"model": digest, "weights": weights}) if weights else digest
 
 
@@ -183,13 +131,13 @@ def onnx_size(path: Path) -> int:
     """
     from facenet_validate.models.exported.onnx_file import external_files
 
-    files = {path.resolve(), *external_files(path).values()}
     with readable(path):
+        files = {path.resolve(), *external_files(path).values()}
         return sum(file.stat().st_size for file in files)
 
 
 def check_kind(path: Path, origin: str = "model") -> None:
-    """Check that a source is of a kind that can be converted.
+    """Check that a source file is of a kind that can be converted.
 
     Parameters
     ----------
@@ -199,7 +147,7 @@ def check_kind(path: Path, origin: str = "model") -> None:
     Raises
     ------
     ModelError
-        If there is no such file, or it is another kind's by its ending or its first bytes.
+        If there is no such file, or its ending or its first bytes are those of another kind.
     """
     absent = missing(path)
     if absent:
@@ -224,7 +172,7 @@ def raw_model(path: Path, *, input_name: str | None, output_name: str | None) ->
     Raises
     ------
     ModelError
-        If it cannot be read or converted, or a name is given that its kind has no use for.
+        If it cannot be read or converted, or a name is given that its kind does not take.
     """
     check_kind(path)
     return _KINDS[suffix_of(path)](path, input_name, output_name)

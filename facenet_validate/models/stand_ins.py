@@ -1,13 +1,14 @@
-"""A runtime's own operators as the standard ones whose shapes they have.
+"""Standard operators that stand in for a runtime's own ones of the same shapes.
 
-Shape inference knows standard operators only. What stands in is inferred from, never run.
+Shape inference knows standard operators only. A stand-in is for inference; it is never run.
 """
 
 from __future__ import annotations
 
 import onnx
 
-_STANDARD = ("", "ai.onnx")
+from facenet_validate.models.passes import whole
+
 _RUNTIME = "com.microsoft"
 
 _READ: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -28,7 +29,7 @@ _READ: dict[str, tuple[str, tuple[int, ...]]] = {
     "QuickGelu": ("Identity", (0,)),
     "BiasGelu": ("Identity", (0,)),
 }
-"""ONNX Runtime's operator → the standard one, and which inputs that reads."""
+"""ONNX Runtime's operator → the standard one, and the inputs that the standard one reads."""
 
 _KEPT = {
     "QuantizeLinear": ("axis", "output_dtype"),
@@ -43,13 +44,13 @@ _KEPT = {
 
 
 def stood_in(node: onnx.NodeProto) -> onnx.NodeProto | None:
-    """Return what a runtime's own node is to shape inference; None of other nodes.
+    """Return the node that stands in for a runtime's own node; None for any other node.
 
-    ``QGemm`` without a scale for its result gives float32, which no standard operator makes of
-    8-bit integers, and with ``channels_last`` the sides are in another order: these are None.
+    Two of a runtime's nodes have no stand-in. ``QGemm`` without a scale for its result gives
+    float32, which no standard operator makes of 8-bit integers. With ``channels_last`` the sides
+    are in another order.
     """
-    last = any(a.name == "channels_last" and a.i for a in node.attribute)
-    if node.domain in _STANDARD or node.domain != _RUNTIME or last:
+    if node.domain != _RUNTIME or whole(node, "channels_last"):
         return None
     if node.op_type == "QLinearConcat":
         # The result's scale and zero point, then each tensor with its own.

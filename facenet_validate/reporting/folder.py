@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from facenet_validate.base.errors import SettingsError
-from facenet_validate.base.files import write_whole
+from facenet_validate.base.files import is_regular, write_whole
 
 FILENAME = "results.json"
 PREVIOUS = "previous"
@@ -142,7 +141,7 @@ def _is_finished(content: bytes) -> bool:
 def _content(path: Path) -> bytes | None:
     try:
         # Before it is opened, since opening a pipe waits for its writer.
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not is_regular(path):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return path.read_bytes()
     except FileNotFoundError:

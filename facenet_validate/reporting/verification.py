@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from facenet_validate.datasets.lfw import VerificationSet
+    from facenet_validate.datasets.verification_set import VerificationSet
     from facenet_validate.metrics.all_pairs import AllPairsComparison
     from facenet_validate.metrics.classic import ClassicEvaluation
     from facenet_validate.metrics.view2 import View2

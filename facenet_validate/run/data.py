@@ -10,9 +10,10 @@ from pathlib import Path
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces, check_disjoint
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import Gallery, VerificationSet, gallery, load_set
+from facenet_validate.datasets.lfw import Gallery, gallery, load_set
 from facenet_validate.datasets.photos import Kind
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.reporting.alignment import alignment_facts
 from facenet_validate.reporting.report import CalibrationFacts, GalleryFacts, SetFacts
 from facenet_validate.run.run import Run

@@ -129,7 +129,7 @@ def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:
         prepared = prepare(
             source,
             cache,
-            faces=lambda: faces.load(np.arange(len(faces.names))),
+            faces=faces.load(np.arange(len(faces.names))),
             progress=report,
         )
     run.report.model = ModelFacts(

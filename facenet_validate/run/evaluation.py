@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
-from facenet_validate.datasets.lfw import VerificationSet
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.gates.verdicts import GateResult, Observed
 from facenet_validate.metrics.all_pairs import compare_all_pairs

@@ -80,9 +80,9 @@ class Gates:
         limit = self.limits.get(gate)
         if limit is not None:
             return hold(Observed(gate, value, detail), limit, catalogue.row(gate).bound)
-        if value is None:
-            return not_evaluated(gate, detail)
-        return self.without_limit(gate, f"measured {value:.6g} {detail}")
+        return self.without_limit(
+            gate, detail if value is None else f"measured {value:.6g} {detail}"
+        )
 
     def without_limit(self, gate: str, measured: str) -> GateResult:
         """Return a gate that is not evaluated because ``gates.toml`` has no limit for it."""

@@ -1,47 +1,164 @@
-"""The run's options on pytest's command line and in its ini file."""
+"""The options of a run: a row has the flag, the variable, the ini key and the help of one."""
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
-from typing import Any
+from dataclasses import dataclass
 
-import pytest
+from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
+from facenet_validate.engines.backends import BACKEND_NAMES
+from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
-from facenet_validate.run.settings import OPTIONS, Option
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Add every option by its long name, and its ini key."""
-    for option in OPTIONS:
-        _add(parser, option, option.flag)
-        parser.addini(option.name, option.help, type="string", default=None)
+PROTOCOLS = ("plain", "davidsandberg")
+SCOPES = ("auto", "device", "end-to-end")
+CALIBRATION_IMAGES = 512
 
 
-def add_alias(parser: Any, asked: AbstractSet[str]) -> None:
-    """Add the short names that are asked for and that nobody else has.
+@dataclass(frozen=True)
+class Option:
+    """An option with its flags, ini key and variable.
 
-    Someone's own project may have a --precision: then ours goes by its long name alone. A conftest
-    that is read later may add one too, so ours is there only where it is asked for.
-
-    Parameters
+    Attributes
     ----------
-    parser : pytest.Parser
-        After the conftests of the project were read.
-    asked : set of str
-        The options that pytest was started with.
+    name : str
+        Ini key; the variable is the same in capitals.
+    help : str
+        One line.
+    flag : str
+        On the command line.
+    metavar : str or None
+        Placeholder in ``--help``; None for a switch.
+    repeated : bool
+        Whether the flag may be given several times.
+    alias : str or None
+        A shorter flag, where no other plugin has it.
     """
-    groups = [parser._anonymous, *parser._groups]
-    taken = {name for group in groups for option in group.options for name in option.names()}
-    for option in OPTIONS:
-        if option.alias is not None and option.alias in asked - taken:
-            _add(parser, option, option.alias)
+
+    name: str
+    help: str
+    flag: str = ""
+    metavar: str | None = None
+    repeated: bool = False
+    alias: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The environment variable's name."""
+        return self.name.upper()
 
 
-def _add(parser: pytest.Parser, option: Option, flag: str) -> None:
-    keywords: dict[str, Any] = {"dest": option.name, "default": None, "help": option.help}
-    if option.metavar is None:
-        keywords |= {"action": "store_const", "const": "true"}
-    else:
-        action = "append" if option.repeated else "store"
-        keywords |= {"action": action, "metavar": option.metavar}
-    parser.getgroup("facenet", "validation of FaceNet engines").addoption(flag, **keywords)
+def _option(
+    name: str,
+    metavar: str | None,
+    text: str,
+    *,
+    repeated: bool = False,
+    alias: str | None = None,
+) -> Option:
+    return Option(name, text, "--" + name.replace("_", "-"), metavar, repeated, alias)
+
+
+def _choice(*values: str) -> str:
+    return f"{{{','.join(values)}}}"
+
+
+OPTIONS: tuple[Option, ...] = (
+    _option(
+        "facenet_precision",
+        _choice(*PRECISIONS),
+        "precisions to validate; comma-separated or repeated (default: fp16,int8)",
+        repeated=True,
+        alias="--precision",
+    ),
+    _option(
+        "facenet_backend",
+        _choice("auto", *BACKEND_NAMES),
+        "what runs the engines (default: auto: TensorRT where it and a GPU are, else the CPU)",
+    ),
+    _option(
+        "facenet_target",
+        _choice("auto", *TARGETS),
+        "what INT8 recipes are made for (default: auto, by the CPU's flags)",
+    ),
+    _option(
+        "facenet_model",
+        "PATH",
+        "source model, .pb, .onnx or .pt (default: the pretrained 20180408-102900)",
+    ),
+    _option(
+        "facenet_engine",
+        "PATH",
+        "validate this engine, built elsewhere: an ONNX graph, or a TensorRT plan you trust",
+    ),
+    _option(
+        "facenet_calibration_images",
+        "N",
+        f"photos of other people INT8 is calibrated on (default: {CALIBRATION_IMAGES}, and at "
+        f"least {MINIMUM_CALIBRATION_IMAGES} unless fewer are asked for)",
+    ),
+    _option(
+        "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
+    ),
+    _option(
+        "facenet_pairs",
+        "CSV",
+        "a further verification set: left,right,same[,fold], photos relative to the file",
+        repeated=True,
+    ),
+    _option(
+        "facenet_protocol",
+        _choice(*PROTOCOLS),
+        "how pairs are scored: squared L2 (default), or flips, mean subtracted, angle",
+    ),
+    _option("facenet_all_pairs", None, "also compare every pair of photos of the people in pairs"),
+    _option(
+        "facenet_against",
+        "PATH",
+        "compare with this engine too: its decisions and its speed",
+    ),
+    _option(
+        "facenet_require",
+        "NAME",
+        "fail if this data set's gates are not evaluated: lfw, or a --facenet-pairs set",
+        repeated=True,
+    ),
+    _option(
+        "facenet_batch_size",
+        "N[,N]",
+        "batch sizes to time; the first one embeds (default: 64)",
+        repeated=True,
+    ),
+    _option(
+        "facenet_workspace",
+        "MIB",
+        "memory a layer of a TensorRT engine may work in (default: all there is)",
+    ),
+    _option(
+        "facenet_optimization_level",
+        "{0..5}",
+        "how long TensorRT looks for faster kernels (default: TensorRT's own, 3)",
+    ),
+    _option(
+        "facenet_scope",
+        _choice(*SCOPES),
+        "what is timed: inputs resident on the GPU, or copied in and out (default: device where "
+        "there is one)",
+    ),
+    _option(
+        "facenet_self_check",
+        "N",
+        "also compare every engine's speed with itself, N times: how often it would fail falsely",
+    ),
+    _option("facenet_cache", "DIR", "where engines, faces and embeddings are kept"),
+    _option("facenet_rebuild", None, "build everything anew, whatever the cache holds"),
+    _option("facenet_baselines", "DIR", "gates.toml and stored sessions (default: ROOT/baselines)"),
+    _option(
+        "facenet_update_baselines",
+        "{all,missing,accept}",
+        "record timing sessions: in all baselines, in those with too few, or as a new epoch",
+    ),
+    _option("facenet_reason", "TEXT", "why a new epoch is accepted; required with accept"),
+    _option(
+        "facenet_inconclusive", "{warn,fail}", "what an inconclusive gate does (default: warn)"
+    ),
+    _option("facenet_report", "DIR", "write results.json there; the previous one is kept"),
+)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from facenet_validate.benchmarking.recording import Measured
     from facenet_validate.cache import Cache
     from facenet_validate.datasets.faces import AlignedFaces
-    from facenet_validate.datasets.lfw import VerificationSet
     from facenet_validate.datasets.photos import Kind
+    from facenet_validate.datasets.verification_set import VerificationSet
     from facenet_validate.engines.supplied import SuppliedEngine
 
 RUN = pytest.StashKey["Run"]()

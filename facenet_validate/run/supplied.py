@@ -127,7 +127,7 @@ def check_runnable(
         Naming the engine, and what it lacks.
     """
     from facenet_validate.engines.supplied import check_fits
-    from facenet_validate.models.sizes import model_sizes
+    from facenet_validate.models.prepared import model_sizes
 
     told = [
         (engine, engine.image_size, engine.embedding_size)

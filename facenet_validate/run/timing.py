@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.progress import Report
 from facenet_validate.benchmarking.baselines import BaselineStore
 from facenet_validate.benchmarking.gpu import GpuWatch
 from facenet_validate.benchmarking.latency import time_batches
-from facenet_validate.benchmarking.measure import Measurement, Report, Timed, Watch
+from facenet_validate.benchmarking.measure import Measurement, Timed, Watch
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, ratio_floor, slow_down
 from facenet_validate.benchmarking.recording import (
     Measured,
@@ -30,8 +31,8 @@ from facenet_validate.benchmarking.stored_gate import (
     RELATIVE_LATENCY,
     Comparison,
     comparison_table,
+    confirmed,
     stored_gate,
-    unless_alone,
 )
 from facenet_validate.engines.device.driver import cuda_version
 from facenet_validate.engines.protocol import Engine, Scope, Work
@@ -289,8 +290,7 @@ class _Session:
             if not measurement.disturbance:
                 again = self._compare(self._session(since=before))
                 comparisons = [
-                    unless_alone(both, second)
-                    for both, second in zip(comparisons, again, strict=True)
+                    confirmed(both, second) for both, second in zip(comparisons, again, strict=True)
                 ]
         self._run.measured.append(Measured(self._session(), measurement.disturbance))
         results = [measurement.unless_disturbed(c.result) for c in comparisons]

@@ -17,7 +17,8 @@ import pytest
 from facenet_validate.base.errors import FacenetValidateError
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
-from facenet_validate.run.settings import OPTIONS, Option, Settings, gather, resolve
+from facenet_validate.run.options import OPTIONS, Option
+from facenet_validate.run.settings import Settings, gather, resolve
 from tests.closed_folders import close_folder
 from tests.models.small_facenet import small_facenet
 

@@ -3,18 +3,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from facenet_validate.benchmarking import measure
+from facenet_validate.base.progress import silent
 from facenet_validate.benchmarking.measure import Measurement
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, slow_down
 from facenet_validate.benchmarking.self_check import self_check
-from facenet_validate.benchmarking.timing import QuadTimer, WarmUp
 from facenet_validate.engines.protocol import Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
 
@@ -35,10 +33,11 @@ class Clock:
         return Work(run, images, batch, "device")
 
 
-class Around:
-    """Says of given times that they were disturbed."""
+class FakeWatch:
+    """Has a fake clock, and says of given times that they were disturbed."""
 
-    def __init__(self, *spans: tuple[float, float]) -> None:
+    def __init__(self, clock: Clock, *spans: tuple[float, float]) -> None:
+        self.clock = clock
         self.spans = spans
 
     def disturbance(self, begin: float, end: float) -> str:
@@ -67,16 +66,8 @@ class Benchmark:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-
-    monkeypatch.setattr(measure, "QuadTimer", partial(QuadTimer, clock=made))
-    monkeypatch.setattr(measure, "warm_up", lambda _work: WarmUp(6, settled=True))
-    return made
-
-
-def silent(_done: int, _total: int) -> None:
-    pass
+def clock() -> Clock:
+    return Clock()
 
 
 def no_judge(_: PairedRatio) -> None:
@@ -99,7 +90,7 @@ def noisy(seed: int, seconds: float, sd: float) -> Callable[[], float]:
 
 def test_a_block_of_several_batches_is_stored_as_seconds_a_batch(clock: Clock) -> None:
     benchmark = Benchmark(clock)
-    measurement = Measurement(clock.work(0.5, images=640), None, Around(), silent)
+    measurement = Measurement(clock.work(0.5, images=640), None, FakeWatch(clock))
     measurement.through(benchmark)
     assert measurement.until_decided(no_judge) is None
     timed = measurement.timed()
@@ -116,7 +107,7 @@ def test_the_ratio_is_of_images_however_long_the_blocks_are(clock: Clock) -> Non
     """An engine of 2,000 images/s in blocks of ten batches, FP32 of 1,000 in blocks of two."""
     fast = clock.work(0.32, images=640)
     slow = clock.work(0.128, images=128)
-    measurement = Measurement(fast, slow, Around(), silent)
+    measurement = Measurement(fast, slow, FakeWatch(clock))
     measurement.through(Benchmark(clock))
     assert measurement.until_decided(no_judge) is None
     timed = measurement.timed()
@@ -129,7 +120,7 @@ def test_looks_go_on_until_the_verdict_is_in(clock: Clock) -> None:
     told: list[tuple[int, int]] = []
     # 2 % slower on average: neither below 3 % for certain nor above.
     a, b = clock.work(noisy(1, 1.02, 0.02)), clock.work(noisy(2, 1.0, 0.02))
-    measurement = Measurement(a, b, Around(), lambda *counts: told.append(counts))
+    measurement = Measurement(a, b, FakeWatch(clock), lambda *counts: told.append(counts))
     benchmark = Benchmark(clock)
     measurement.through(benchmark)
     verdict = measurement.until_decided(judge)
@@ -145,7 +136,7 @@ def test_looks_go_on_until_the_verdict_is_in(clock: Clock) -> None:
 
 def test_a_clear_case_takes_the_first_look_alone(clock: Clock) -> None:
     a, b = clock.work(noisy(1, 1.06, 0.003)), clock.work(noisy(2, 1.0, 0.003))
-    measurement = Measurement(a, b, Around(), silent)
+    measurement = Measurement(a, b, FakeWatch(clock))
     verdict = measurement.until_decided(judge)
     assert verdict is not None
     assert verdict.verdict is Verdict.FAIL
@@ -154,7 +145,7 @@ def test_a_clear_case_takes_the_first_look_alone(clock: Clock) -> None:
 
 def test_measuring_again_pools_the_blocks(clock: Clock) -> None:
     durations = iter([1.0] * 48 + [3.0] * 48)
-    measurement = Measurement(clock.work(lambda: next(durations)), None, Around(), silent)
+    measurement = Measurement(clock.work(lambda: next(durations)), None, FakeWatch(clock))
     benchmark = Benchmark(clock)
     measurement.through(benchmark)
     assert measurement.timed().latency_seconds == 1.0
@@ -168,7 +159,7 @@ def test_disturbed_quads_are_neither_in_the_ratio_nor_in_the_statistic(clock: Cl
     """The second quad takes ten times as long, in A alone, while others are busy."""
     a = clock.work(lambda: 10.0 if 4.0 <= clock.now < 5.0 else 1.0)
     benchmark = Benchmark(clock)
-    measurement = Measurement(a, clock.work(1.0), Around((4.5, 5.0)), silent)
+    measurement = Measurement(a, clock.work(1.0), FakeWatch(clock, (4.5, 5.0)))
     measurement.through(benchmark)
     verdict = measurement.until_decided(judge)
     timed = measurement.timed()
@@ -182,7 +173,7 @@ def test_disturbed_quads_are_neither_in_the_ratio_nor_in_the_statistic(clock: Cl
 
 def test_a_disturbance_that_stays_is_inconclusive_with_its_reason(clock: Clock) -> None:
     a, b = clock.work(1.06), clock.work(1.0)
-    measurement = Measurement(a, b, Around((0.0, 1e9)), silent)
+    measurement = Measurement(a, b, FakeWatch(clock, (0.0, 1e9)))
     measurement.through(Benchmark(clock))
     verdict = measurement.until_decided(judge)
     assert verdict is not None
@@ -208,7 +199,7 @@ def test_an_engine_beside_itself_is_not_slower(clock: Clock) -> None:
     found = self_check(
         20,
         load,
-        Around(),
+        FakeWatch(clock),
         lambda *counts: told.append(counts),
         limit=1.03,
         alpha=0.01,
@@ -226,7 +217,7 @@ def test_an_engine_beside_itself_is_not_slower(clock: Clock) -> None:
 
 def test_a_machine_that_takes_an_engine_for_a_slower_one_fails(clock: Clock) -> None:
     load = in_turn(clock.work(1.05), clock.work(1.0))
-    found = self_check(3, load, Around(), silent, limit=1.03, alpha=0.01)
+    found = self_check(3, load, FakeWatch(clock), silent, limit=1.03, alpha=0.01)
     assert found.false_failures == 3
     assert found.bound == 1.0
     assert found.gate("performance.self_check", 1.03).verdict is Verdict.FAIL
@@ -234,13 +225,14 @@ def test_a_machine_that_takes_an_engine_for_a_slower_one_fails(clock: Clock) -> 
 
 def test_disturbed_comparisons_count_for_nothing(clock: Clock) -> None:
     load = in_turn(clock.work(1.0))
-    found = self_check(3, load, Around((0.0, 23.0)), silent, limit=1.03, alpha=0.01)
+    # Each takes 12 s to warm up; three disturbed quads of 4 s end it.
+    found = self_check(3, load, FakeWatch(clock, (0.0, 47.0)), silent, limit=1.03, alpha=0.01)
     assert (len(found.results), found.disturbed) == (1, 2)
     assert found.bound == pytest.approx(0.95)
     gate = found.gate("performance.self_check", 1.03)
     assert gate.verdict is Verdict.INCONCLUSIVE
     assert gate.detail.endswith("2 disturbed, not counted")
-    none = self_check(2, load, Around((0.0, 1e9)), silent, limit=1.03, alpha=0.01)
+    none = self_check(2, load, FakeWatch(clock, (0.0, 1e9)), silent, limit=1.03, alpha=0.01)
     assert none.gate("performance.self_check", 1.03).verdict is Verdict.INCONCLUSIVE
     assert none.bound == 1.0
 
@@ -248,7 +240,7 @@ def test_disturbed_comparisons_count_for_nothing(clock: Clock) -> None:
 def test_a_measurement_tells_of_its_second_half_alone(clock: Clock) -> None:
     durations = iter([1.1] * 24 + [1.0] * 24)
     a, b = clock.work(lambda: next(durations)), clock.work(1.0)
-    measurement = Measurement(a, b, Around(), silent)
+    measurement = Measurement(a, b, FakeWatch(clock))
     measurement.through(Benchmark(clock))
     since = measurement.again()
     assert since == 12
@@ -262,11 +254,15 @@ def test_a_measurement_tells_of_its_second_half_alone(clock: Clock) -> None:
 
 
 def test_block_times_that_do_not_settle_are_told(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock,
 ) -> None:
-    warmed = iter([WarmUp(6, settled=True), WarmUp(20, settled=False)])
-    monkeypatch.setattr(measure, "warm_up", lambda _run: next(warmed))
-    measurement = Measurement(clock.work(1.0), clock.work(1.0), Around(), silent)
+    jumping = itertools.cycle([1.0, 1.0, 1.0, 2.0, 2.0, 2.0])
+    steady = clock.work(1.0)
+    settled = Measurement(steady, steady, FakeWatch(clock))
+    settled.warm_up()
+    settled.through(Benchmark(clock))
+    assert not settled.timed().unsettled
+    measurement = Measurement(steady, clock.work(lambda: next(jumping)), FakeWatch(clock))
     measurement.warm_up()
     measurement.through(Benchmark(clock))
     assert measurement.timed().unsettled

@@ -17,8 +17,8 @@ from facenet_validate.benchmarking.shift import Shift, shift
 from facenet_validate.benchmarking.stored_gate import (
     RELATIVE_LATENCY,
     comparison_table,
+    confirmed,
     stored_gate,
-    unless_alone,
 )
 from facenet_validate.gates.verdicts import GateResult, Verdict
 
@@ -276,9 +276,9 @@ def test_a_fail_needs_the_second_measurement_alone_to_fail(make_session: Make) -
     stored = [make_session(n, latency_seconds=x) for n, x in enumerate(QUIET)]
     judge = partial(stored_gate, stored=stored, gate="g", limit=1.03)
     slow, clean = (judge(make_session(99, latency_seconds=x)) for x in (1.06, 1.001))
-    assert unless_alone(slow, slow) is slow
-    assert unless_alone(clean, slow) is clean
-    found = unless_alone(slow, clean)
+    assert confirmed(slow, slow) is slow
+    assert confirmed(clean, slow) is clean
+    found = confirmed(slow, clean)
     assert found.result.verdict is Verdict.INCONCLUSIVE
     assert found.result.observed == slow.result.observed
     assert found.result.detail.endswith("; measured again it is +0.1 %: no fail")

@@ -93,7 +93,7 @@ def test_alignment_beside_the_package_as_it_comes(benchmark: Any, photos: list[P
     assert _ratio(benchmark, photos, "package", 1) >= TARGET
 
 
-@pytest.mark.xfail(reason="2.0 times on AVX-512: docs/alignment.md says where the time goes")
+@pytest.mark.xfail(reason="2.0 times on AVX-512: docs/evidence/alignment.md says why")
 def test_alignment_beside_a_pool_of_the_package(benchmark: Any, photos: list[Path]) -> None:
     """The package in as many processes as ours, one thread each."""
     assert _ratio(benchmark, photos, "package-single-threaded", PROCESSES) >= TARGET

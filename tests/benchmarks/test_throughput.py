@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.preprocessing import standardize
-from facenet_validate.datasets.faces import AlignedFaces, faces_as_they_are
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.engines.embedding import embed
@@ -30,7 +30,7 @@ ROUNDS = 7
 @pytest.fixture(scope="module")
 def faces(small_set: Path) -> AlignedFaces:
     found = load_set(find_layout(small_set), name="lfw", title="")
-    return faces_as_they_are(found.names, found.paths)
+    return already_aligned(found.names, found.paths)
 
 
 @pytest.fixture(scope="module")

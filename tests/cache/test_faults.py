@@ -28,6 +28,7 @@ from facenet_validate.cache import Cache, Entry, locks, store
 from facenet_validate.cache.contents import contents
 from facenet_validate.cache.locks import BUILDING
 from facenet_validate.cache.upkeep import prunable, remove
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.engines.artefacts import build_artefact
 from facenet_validate.models.prepared import prepare, source_model
 from tests.models.small_facenet import small_facenet
@@ -297,7 +298,7 @@ def test_a_changed_model_of_the_same_name_and_shapes(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         onnx.save(model, str(tmp_path / name / "mine.onnx"))
         cache = Cache(tmp_path / "cache")
-        prepared = prepare(source_model(tmp_path / name / "mine.onnx"), cache)
+        prepared = prepare(source_model(tmp_path / name / "mine.onnx"), cache, faces=proof_faces())
         artefact = build_artefact("fp16", prepared, "cpu", _no_faces, cache)
         assert artefact.reason == "miss: first build", "another model's graph did not change"
         digests.add(artefact.digest)

@@ -32,10 +32,10 @@ from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.datasets.face_store import FaceStore
-from facenet_validate.datasets.faces import align_photos, faces_as_they_are
-from facenet_validate.datasets.lfw import VerificationSet
-from facenet_validate.datasets.synthetic import render_photo
+from facenet_validate.datasets.faces import already_aligned, faces_of
+from facenet_validate.datasets.synthetic import proof_faces, render_photo
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.artefacts import build_artefact
 from facenet_validate.engines.backend import Backend, BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.embedding import Flipped, cached_embeddings
@@ -46,8 +46,13 @@ from facenet_validate.engines.tensorrt.backend import TensorRt
 from facenet_validate.engines.tensorrt.library import describe_library
 from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan
-from facenet_validate.models.prepared import PreparedModel, prepare, prepared_inputs, source_model
-from facenet_validate.models.sizes import model_sizes
+from facenet_validate.models.prepared import (
+    PreparedModel,
+    model_sizes,
+    prepare,
+    prepared_inputs,
+    source_model,
+)
 from facenet_validate.models.sources import SourceModel, onnx_digest
 from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
 from tests.engines.device.fake_device import FakeDevice
@@ -219,9 +224,9 @@ def test_a_run_on_the_cpu(
     )
     result.assert_outcomes(passed=3)
     found = load(folder)
-    few = faces_as_they_are(found.names[:8], found.paths[:8])
+    few = already_aligned(found.names[:8], found.paths[:8])
     pixels = few.load(np.arange(len(few.names)))
-    faces = faces_as_they_are(found.names, found.paths)
+    faces = already_aligned(found.names, found.paths)
     stand_ins = {
         file_digest(source): "<source model>",
         hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest(): "<pixels>",
@@ -233,7 +238,7 @@ def test_a_run_on_the_cpu(
 
 
 def _calibration(found: VerificationSet) -> str:
-    return faces_as_they_are(found.calibration_names, found.calibration_paths).digest
+    return already_aligned(found.calibration_names, found.calibration_paths).digest
 
 
 def test_graphs_of_every_recipe(prepared: PreparedModel, cache: Cache) -> None:
@@ -259,13 +264,13 @@ def test_a_prepared_model_in_other_ways() -> None:
 def test_the_sizes_of_a_model_come_from_its_prepared_model(
     prepared: PreparedModel, cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facenet_validate.models.sources.raw_model", None)
+    monkeypatch.setattr("facenet_validate.models.prepared.raw_model", None)
     sizes = model_sizes(prepared.source.path, cache)
     assert (sizes.image_size, sizes.embedding_size) == (SIZE, EMBEDDING)
 
 
-def test_a_proof_without_faces_is_on_four_drawn_ones(source: Path, cache: Cache) -> None:
-    prepare(source_model(source), cache)
+def test_the_faces_of_a_proof_are_four_drawn_ones(source: Path, cache: Cache) -> None:
+    prepare(source_model(source), cache, faces=proof_faces())
     drawn = np.stack([render_photo(person, 0) for person in range(4)])
     pixels = hashlib.sha256(b"(4, 160, 160, 3)" + drawn.tobytes()).hexdigest()
     (path,) = cache.root.glob("v2/proof/*/manifest.json")
@@ -343,7 +348,7 @@ def test_the_digest_of_a_set_of_photos(tmp_path: Path) -> None:
         path.write_bytes(picture(seed))
     a, b = map(file_digest, paths)
     text = f'{{"aligner":"none","decoder":"opencv 3.2.1","photos":[["a","{a}"],["ö","{b}"]]}}'
-    faces = faces_as_they_are(["a", "ö"], paths)
+    faces = already_aligned(["a", "ö"], paths)
     assert faces.digest == _sha256(text.replace("ö", "\\u00f6"))
     assert faces.part([0]).digest == _sha256(text.replace(f',["ö","{b}"]', ""))
 
@@ -367,7 +372,7 @@ def test_a_face_that_was_aligned_by_0_1_0_is_found(
         '"crop": [1.0, 2.0, 3.0, 4.0], "boxes": [[1.5, 2.0, 3.0, 4.0]], "checked": true}\n'
     )
     write(cache.root, f"faces/{aligner}/{digest[:2]}/{digest}.face", header.encode() + png)
-    faces = align_photos(["a"], [photo], cache, workers=1)
+    faces = faces_of(["a"], [photo], cache, workers=1)
     assert faces.read(0) == png
     text = f'{{"aligner":"{aligner}","decoder":"opencv 3.2.1","photos":[["a","{digest}"]]}}'
     assert faces.digest == _sha256(text)
@@ -423,6 +428,6 @@ def test_losses_that_were_measured_by_tuning(
     ]
     assert re.fullmatch("[0-9a-f]{64}", inputs["graph"])
     names = [path.stem for path in faces]
-    assert inputs["calibration"] == faces_as_they_are(names, faces).digest
+    assert inputs["calibration"] == already_aligned(names, faces).digest
     inputs |= {"graph": "<graph>", "calibration": "<calibration>"}
     _hold("tuning", [{"kind": "tuning", "file": ".jsonl", "inputs": inputs}])

@@ -12,7 +12,7 @@ from facenet_validate.base.errors import CacheError
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.cli import main
 from facenet_validate.datasets.download import downloaded_lfw
-from facenet_validate.datasets.faces import FaceStore, StoredFace
+from facenet_validate.datasets.face_store import FaceStore, StoredFace
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.models.quantization.sensitivity import LossStore
@@ -204,7 +204,7 @@ def test_what_never_ends_is_not_read(cache: Path, capsys: pytest.CaptureFixture[
     folder = cache / "synthetic" / "1"
     folder.mkdir(parents=True)
     (folder / "SHA256SUMS").symlink_to("/dev/zero")
-    assert "no regular file" in _listed_sums(folder)
+    assert "it is a device, expected a file" in _listed_sums(folder)
     face = cache / "faces" / "mtcnn" / "dd" / f"{'d' * 64}.face"
     face.parent.mkdir(parents=True)
     face.symlink_to("/dev/zero")

@@ -9,7 +9,8 @@ import numpy as np
 
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, gallery, load_set
+from facenet_validate.datasets.lfw import gallery, load_set
+from facenet_validate.datasets.verification_set import VerificationSet
 
 PAIRED = ("Anna", "Ben", "Cleo", "Dan")
 """People of the pairs; they have three photos each, of which one or two are in pairs."""

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.calibration import CALIBRATED_ON, faces_in, faces_outside
-from facenet_validate.datasets.faces import check_disjoint, faces_as_they_are
+from facenet_validate.datasets.faces import already_aligned, check_disjoint
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, load_set
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 from tests.datasets.odd_sets import PAIRS, load, picture, write, write_set
 
@@ -94,15 +95,15 @@ def test_a_set_with_few_people_outside_its_pairs_is_refused(
 
 def test_disjoint_sets_pass(evaluation: VerificationSet) -> None:
     check_disjoint(
-        faces_as_they_are(evaluation.calibration_names, evaluation.calibration_paths),
-        faces_as_they_are(evaluation.names, evaluation.paths),
+        already_aligned(evaluation.calibration_names, evaluation.calibration_paths),
+        already_aligned(evaluation.names, evaluation.paths),
     )
 
 
 def test_a_part_has_the_digest_of_a_set_of_its_own(evaluation: VerificationSet) -> None:
     names, paths = evaluation.names, evaluation.paths
-    part = faces_as_they_are(names, paths).part(range(3, 7))
-    own = faces_as_they_are(names[3:7], paths[3:7])
+    part = already_aligned(names, paths).part(range(3, 7))
+    own = already_aligned(names[3:7], paths[3:7])
     assert (part.names, part.digest) == (own.names, own.digest)
     np.testing.assert_array_equal(part.load(np.arange(4)), own.load(np.arange(4)))
 

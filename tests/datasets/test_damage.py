@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import align_photos, faces_as_they_are
+from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.images import decode_image
 
 
@@ -330,7 +330,7 @@ def damaged(tmp_path: Path) -> Path:
 
 def test_a_damaged_photo_is_not_aligned(damaged: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"Ann_0001\.jpg is a damaged JPEG"):
-        align_photos(["Ann_0001"], [damaged], Cache(tmp_path / "cache"), workers=1)
+        faces_of(["Ann_0001"], [damaged], Cache(tmp_path / "cache"), workers=1)
 
 
 def test_a_damaged_aligned_photo_is_not_loaded(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_damaged_aligned_photo_is_not_loaded(tmp_path: Path) -> None:
     path = tmp_path / "Ann_0001.jpg"
     path.write_bytes(_with(data, len(data) // 2, bytes(512)))
     with pytest.raises(DatasetError, match="Ann_0001 is a damaged JPEG"):
-        faces_as_they_are(["Ann_0001"], [path]).load(np.array([0]))
+        already_aligned(["Ann_0001"], [path]).load(np.array([0]))
 
 
 def test_a_face_that_was_cut_from_a_damaged_photo_before_is_not_used(
@@ -347,7 +347,7 @@ def test_a_face_that_was_cut_from_a_damaged_photo_before_is_not_used(
     sound = tmp_path / "Ben_0001.jpg"
     sound.write_bytes(_jpeg())
     cache = Cache(tmp_path / "cache")
-    align_photos(["Ben_0001"], [sound], cache, workers=1)
+    faces_of(["Ben_0001"], [sound], cache, workers=1)
     (kept,) = (tmp_path / "cache").rglob("*.face")
     header, _, png = kept.read_bytes().partition(b"\n")
     digest = hashlib.sha256(damaged.read_bytes()).hexdigest()
@@ -357,7 +357,7 @@ def test_a_face_that_was_cut_from_a_damaged_photo_before_is_not_used(
     old.parent.mkdir(exist_ok=True)
     old.write_bytes(json.dumps(values).encode() + b"\n" + png)
     with pytest.raises(DatasetError, match=r"Ann_0001\.jpg is a damaged JPEG"):
-        align_photos(["Ann_0001"], [damaged], cache, workers=1)
+        faces_of(["Ann_0001"], [damaged], cache, workers=1)
 
 
 def test_every_photo_of_lfw_is_sound(lfw_folder: Path) -> None:

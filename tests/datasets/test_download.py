@@ -17,8 +17,9 @@ import pytest
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.base.progress import Progress
 from facenet_validate.datasets import download
-from facenet_validate.datasets.download import SUMS, Remote, downloaded_lfw, fetch, lfw_folder
+from facenet_validate.datasets.download import Remote, downloaded_lfw, fetch, lfw_folder
 from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.sums import SUMS
 from tests.waiting import HANG
 
 STAGE = Progress(None).stage
@@ -250,6 +251,13 @@ def test_a_damaged_set_is_named_and_left_alone(fetched: Fetch, folder: Path, cha
     with pytest.raises(DatasetError, match="missing, changed or added"):
         fetched()
     assert (folder / SUMS).is_file()
+
+
+def test_a_set_whose_list_is_damaged_is_left_alone(fetched: Fetch, folder: Path) -> None:
+    fetched()
+    (folder / SUMS).write_bytes(b"\xff\xfe")
+    with pytest.raises(DatasetError, match=rf"missing, changed or added .* first {SUMS}"):
+        fetched()
 
 
 def test_an_archive_that_is_refused_leaves_no_folder(server: Server, folder: Path) -> None:

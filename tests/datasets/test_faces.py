@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,8 @@ import pytest
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import (
-    FaceStore,
-    StoredFace,
-    align_photos,
-    faces_as_they_are,
-)
+from facenet_validate.datasets.face_store import FaceStore, StoredFace
+from facenet_validate.datasets.faces import already_aligned, faces_of
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
@@ -64,7 +61,7 @@ def test_a_flipped_bit_makes_a_face_absent(tmp_path: Path) -> None:
 
 def test_aligned_photos_are_taken_as_they_are(small_set: Path) -> None:
     found = load_set(find_layout(small_set), name="lfw", title="")
-    faces = faces_as_they_are(found.names, found.paths)
+    faces = already_aligned(found.names, found.paths)
     pixels = faces.load(np.array([5, 0]))
     np.testing.assert_array_equal(pixels[0], render_photo(1, 1))
     np.testing.assert_array_equal(pixels[1], render_photo(0, 0))
@@ -73,7 +70,7 @@ def test_aligned_photos_are_taken_as_they_are(small_set: Path) -> None:
 def test_digest_follows_names_and_pixels(small_set: Path, copy_of: Callable[[Path], Path]) -> None:
     def digest(folder: Path) -> str:
         found = load_set(find_layout(folder), name="lfw", title="")
-        return faces_as_they_are(found.names, found.paths).digest
+        return already_aligned(found.names, found.paths).digest
 
     folder = copy_of(small_set)
     assert digest(folder) == digest(small_set)
@@ -82,21 +79,21 @@ def test_digest_follows_names_and_pixels(small_set: Path, copy_of: Callable[[Pat
     assert digest(folder) != digest(small_set)
 
 
-def test_a_photo_of_another_size_among_aligned_ones_is_named(tmp_path: Path) -> None:
-    import cv2
-
+def test_a_photo_that_becomes_another_size_is_named(tmp_path: Path) -> None:
     path = tmp_path / "Ann_0001.png"
-    cv2.imwrite(str(path), np.zeros((250, 250, 3), np.uint8))
-    faces = faces_as_they_are(["Ann_0001"], [path])
+    path.write_bytes(encode_png(np.zeros((160, 160, 3), np.uint8)))
+    faces = already_aligned(["Ann_0001"], [path])
+    path.write_bytes(encode_png(np.zeros((250, 250, 3), np.uint8)))
     with pytest.raises(DatasetError, match="Ann_0001: 250×250"):
         faces.load(np.array([0]))
 
 
 ALIGN = """
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import align_photos
+from facenet_validate.datasets.faces import faces_of
 folder = Path(sys.argv[1])
 paths = sorted(folder.glob("*.png"))
 names = [path.stem for path in paths]
@@ -104,7 +101,7 @@ def report(done, total):
     print(done, total, flush=True)
     if done == 3:
         sys.stdin.read()  # until it is killed
-align_photos(names, paths, Cache(Path(sys.argv[2])), workers=2, progress=report)
+faces_of(names, paths, Cache(Path(sys.argv[2])), workers=2, stage=lambda: nullcontext(report))
 """
 
 
@@ -125,12 +122,12 @@ def test_what_was_aligned_before_a_kill_is_not_aligned_again(tmp_path: Path) -> 
     assert 3 <= kept < 24
     told: list[tuple[int, int]] = []
     paths = sorted(folder.glob("*.png"))
-    faces = align_photos(
+    faces = faces_of(
         [path.stem for path in paths],
         paths,
         Cache(tmp_path / "cache"),
         workers=1,
-        progress=lambda done, total: told.append((done, total)),
+        stage=lambda: nullcontext(lambda done, total: told.append((done, total))),
     )
     assert len(told) == 24 - kept
     assert faces.load(np.arange(24)).shape == (24, 160, 160, 3)

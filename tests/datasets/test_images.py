@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.base.preprocessing import standardize
-from facenet_validate.datasets.faces import faces_as_they_are
+from facenet_validate.datasets.faces import already_aligned
 from facenet_validate.datasets.images import decode_image, encode_png
 
 
@@ -169,7 +169,7 @@ def test_a_kind_that_is_not_read_is_told_and_is_no_damage(kind: str, tmp_path: P
             if number:
                 decode_image(data, name=str(path))
             else:
-                faces_as_they_are(["A_0001"], [path]).load(np.array([0]))
+                already_aligned(["A_0001"], [path]).load(np.array([0]))
         except DatasetError as error:
             said = str(error)
         assert f"is a {says}, a kind that is not read" in said

@@ -85,6 +85,14 @@ def test_a_folder_to_calibrate_on_is_looked_through(
     assert "499 are" in str(error.value)
 
 
+def test_a_folder_of_photos_to_align_is_refused_with_advice(
+    tmp_path: Path, shared_cache: Cache
+) -> None:
+    folder = _flat(tmp_path / "faces", 500, dict.fromkeys(range(500), 240))
+    with pytest.raises(DatasetError, match=r"Other_0000\.png: 240×240 pixels.* --lfw"):
+        faces_in(folder, None, shared_cache, 1)
+
+
 def test_quantize_refuses_a_mixture_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.alignment import align_all, align_face
-from facenet_validate.datasets.faces import align_photos
+from facenet_validate.datasets.faces import faces_of
 from facenet_validate.datasets.images import decode_image, encode_png
 from facenet_validate.datasets.mtcnn import Mtcnn, MtcnnNetworks, installed_networks
 from facenet_validate.datasets.synthetic import render_photo
@@ -174,7 +174,7 @@ def test_crops_of_reduced_photos_are_kept_apart(tmp_path: Path, recorder: Record
     cv2.imwrite(str(small), np.zeros((300, 400, 3), np.uint8))
     cv2.imwrite(str(large), np.zeros((4100, 4200, 3), np.uint8))
     cache = Cache(tmp_path / "cache")
-    few = align_photos(["A_0001"], [small], cache, workers=1)
-    both = align_photos(["A_0001", "B_0001"], [small, large], cache, workers=1)
+    few = faces_of(["A_0001"], [small], cache, workers=1)
+    both = faces_of(["A_0001", "B_0001"], [small, large], cache, workers=1)
     assert few.aligner.startswith("mtcnn-margin32-160-2-opencv-")
     assert both.aligner != few.aligner

@@ -9,8 +9,9 @@ import pytest
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import VerificationSet, gallery, load_set
+from facenet_validate.datasets.lfw import gallery, load_set
 from facenet_validate.datasets.pairs import person_of
+from facenet_validate.datasets.verification_set import VerificationSet
 
 
 def _load(folder: Path) -> VerificationSet:

@@ -17,10 +17,10 @@ from facenet_validate.base.errors import DatasetError
 from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from facenet_validate.commands.prepare import read_faces
-from facenet_validate.datasets.archive import inspect
+from facenet_validate.datasets.archive import extract
 from facenet_validate.datasets.calibration import faces_in
 from facenet_validate.datasets.csv_pairs import load_csv
-from facenet_validate.datasets.faces import faces_as_they_are
+from facenet_validate.datasets.faces import already_aligned
 from facenet_validate.datasets.pairs import read_pairs
 from tests.datasets.odd_sets import load, picture, used, write, write_set
 from tests.models.small_facenet import small_facenet
@@ -87,8 +87,8 @@ KINDS = ["folder", "pipe", "socket", "device", "loop", "dangling"]
 LISTS: dict[str, Callable[[Path], object]] = {
     "pairs CSV": load_csv,
     "pairs file": read_pairs,
-    "archive": inspect,
-    "photo": lambda path: faces_as_they_are(["a"], [path]),
+    "archive": lambda path: extract(path, "", path.parent),
+    "photo": lambda path: already_aligned(["a"], [path]),
 }
 
 SAYS = {

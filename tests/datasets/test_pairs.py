@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facenet_validate.base.errors import DatasetError
-from facenet_validate.datasets.pairs import Pair, PairsFile, PhotoRef, read_pairs
+from facenet_validate.datasets.pairs import PairsFile, PhotoPair, PhotoRef, read_pairs
 
 NAMES = st.from_regex(r"[A-Z][a-z]{1,6}(_[A-Z][a-z]{1,6})?", fullmatch=True)
 NUMBERS = st.integers(1, 9999)
@@ -23,23 +23,24 @@ def pairs_files(draw: st.DrawFn) -> PairsFile:
         for _ in range(per_kind):
             person = draw(NAMES)
             i, j = draw(st.lists(NUMBERS, min_size=2, max_size=2, unique=True))
-            pairs.append(Pair(PhotoRef(person, i), PhotoRef(person, j), True, fold))
+            pairs.append(PhotoPair(PhotoRef(person, i), PhotoRef(person, j), True, fold))
         for _ in range(per_kind):
             left, right = draw(st.lists(NAMES, min_size=2, max_size=2, unique=True))
             pairs.append(
-                Pair(PhotoRef(left, draw(NUMBERS)), PhotoRef(right, draw(NUMBERS)), False, fold)
+                PhotoPair(
+                    PhotoRef(left, draw(NUMBERS)), PhotoRef(right, draw(NUMBERS)), False, fold
+                )
             )
     return PairsFile(tuple(pairs), folds)
 
 
 def format_pairs(file: PairsFile) -> str:
-    """Return the pairs as a file in LFW's format lists them."""
-    per_kind = len(file.pairs) // (2 * file.folds)
-    lines = [f"{file.folds}\t{per_kind}"]
+    """Return the text of a pairs file."""
+    lines = [f"{file.folds}\t{len(file.pairs) // (2 * file.folds)}"]
     for pair in file.pairs:
-        fields = [pair.left.person, str(pair.left.number)]
-        fields += [] if pair.same else [pair.right.person]
-        lines.append("\t".join([*fields, str(pair.right.number)]))
+        other = [] if pair.same else [pair.right.person]
+        fields = (pair.left.person, pair.left.number, *other, pair.right.number)
+        lines.append("\t".join(map(str, fields)))
     return "\n".join(lines) + "\n"
 
 
@@ -129,7 +130,7 @@ def _many(folds: int, per_kind: int) -> PairsFile:
     refs = [PhotoRef(f"P{number}", 1) for number in range(per_kind + 1)]
     fold = [(ref, PhotoRef(ref.person, 2), True) for ref in refs[1:]]
     fold += [(refs[0], ref, False) for ref in refs[1:]]
-    pairs = [Pair(*pair, number) for number in range(folds) for pair in fold]
+    pairs = [PhotoPair(*pair, number) for number in range(folds) for pair in fold]
     return PairsFile(tuple(pairs), folds)
 
 

@@ -89,7 +89,7 @@ def _frozen_graph() -> tuple[Arrays, dict[str, tuple[Any, Any]]]:
             value = graphdef.attributes(node)["value"].tensor
             constants[node.name] = graphdef.tensor_value(value, node=node.name)
         for reference in node.input:
-            readers[graphdef.producer_of(reference)] = node
+            readers[graphdef.split_reference(reference)[0]] = node
     convolutions = {}
     for node in graph.node:
         if node.op == "Conv2D":

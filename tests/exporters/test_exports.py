@@ -20,6 +20,7 @@ from torch.onnx import TrainingMode
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.cache import Cache
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
 
 # The exporters warn of what is old or unusual: the point of some tests.
@@ -134,7 +135,7 @@ def prepared_from(tmp_path: Path) -> Callable[[Path], PreparedModel]:
     """Prepare a source; the proof and the contract hold."""
 
     def prepare_one(source: Path) -> PreparedModel:
-        ready = prepare(source_model(source), Cache(tmp_path / "cache"))
+        ready = prepare(source_model(source), Cache(tmp_path / "cache"), faces=proof_faces())
         assert ready.proof.bound <= TOLERANCE
         model = onnx.load(ready.entry.path)
         assert [value.name for value in model.graph.input] == ["input"]
@@ -243,7 +244,7 @@ def test_a_checkpoint_with_a_weight_that_is_no_number_is_refused(
     weights[3, 4] = float("nan")
     torch.save(real_state | {"last_linear.weight": weights}, tmp_path / "nan.pt")
     with pytest.raises(ModelError, match="the source itself gives NaN or infinity"):
-        prepare(source_model(tmp_path / "nan.pt"), Cache(tmp_path / "cache"))
+        prepare(source_model(tmp_path / "nan.pt"), Cache(tmp_path / "cache"), faces=proof_faces())
 
 
 @pytest.mark.parametrize("exporter", OPSETS)
@@ -252,7 +253,7 @@ def test_a_classifier_is_refused(exporter: str, real_state: dict[str, Any], tmp_
     network.load_state_dict(real_state, strict=False)
     path = Export(exporter).write(network.eval(), tmp_path / "classifier.onnx")
     with pytest.raises(ModelError, match="classifier"):
-        prepare(source_model(path), Cache(tmp_path / "cache"))
+        prepare(source_model(path), Cache(tmp_path / "cache"), faces=proof_faces())
 
 
 def test_an_export_in_training_mode_is_refused(
@@ -272,4 +273,4 @@ def test_an_export_in_training_mode_is_refused(
     kept = [node for node in onnx.load(path).graph.node if node.op_type == "BatchNormalization"]
     assert all(helper.get_node_attr_value(node, "training_mode") for node in kept)
     with pytest.raises(ModelError):
-        prepare(source_model(path), Cache(tmp_path / "cache"))
+        prepare(source_model(path), Cache(tmp_path / "cache"), faces=proof_faces())

@@ -34,7 +34,7 @@ def heavy_tailed(spread: float) -> Noise:
 def test_noise_is_no_change(
     make_noise: Callable[[float], Noise], sessions: int, spread: float
 ) -> None:
-    """α is 1 %; what was counted is in docs/history.md."""
+    """α is 1 %; what was counted is in docs/evidence/history.md."""
     noise = make_noise(spread)
     alarms = sum(bool(level_changes(noise(sessions), 0.01)) for _ in range(TRIALS))
     assert alarms <= 0.01 * TRIALS

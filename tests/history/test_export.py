@@ -43,7 +43,7 @@ def test_a_row_a_session_reads_back_bit_for_bit() -> None:
 
 
 def test_columns_are_in_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs/history.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/guide/history.md").read_text(encoding="utf-8")
     for name in COLUMNS:
         if not name.startswith("provenance_"):
             assert f"`{name}`" in text

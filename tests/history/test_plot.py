@@ -13,7 +13,6 @@ from facenet_validate.base.errors import SettingsError
 from facenet_validate.benchmarking.sessions import Session
 from facenet_validate.datasets.images import decode_image
 from facenet_validate.history.changes import change_points
-from facenet_validate.history.panel import frame
 from facenet_validate.history.plot import draw, picture_format
 from facenet_validate.history.series import Series, group
 from facenet_validate.history.sources import Found, session_id
@@ -57,7 +56,8 @@ def test_epochs_reasons_change_points_and_commits_are_named(stepped: Series) -> 
     assert "recorded, UTC" in found
     assert "epoch 2: $\\fast$ kernels" in found  # a reason is no formula
     (change,) = (text for text in found if " at " in text)
-    assert re.fullmatch(r"\+[56]\.\d % at acacaca", change)  # 161 + 11 in hexadecimal
+    assert re.fullmatch(r"a: \+[56]\.\d % at acacaca", change)  # 161 + 11 in hexadecimal
+    assert {"2", "a"} <= set(found)  # the marks of their lines
     legend = {"95 % interval of the median block", "accepted session", "epoch begins"}
     assert {*legend, "change point", "the newest"} <= set(found)
     assert "run that was not accepted" not in found
@@ -80,7 +80,7 @@ def test_a_loss_of_speed_is_labelled_as_one() -> None:
     series = series_of(sessions)
     file = io.BytesIO()
     draw(file, [series], change_points([series], ratio=True), ratio=True, kind="svg")
-    assert "-10.0 % at a9a9a9a" in texts(file.getvalue())
+    assert "a: -10.0 % at a9a9a9a" in texts(file.getvalue())
 
 
 def test_an_epoch_begun_by_the_last_session_is_named_within_its_panel() -> None:
@@ -102,13 +102,20 @@ def test_an_epoch_begun_by_the_last_session_is_named_within_its_panel() -> None:
     assert all(text.endswith("…") for text in labels)
 
 
-def test_sessions_leave_the_rows_of_labels_free() -> None:
-    low, high = frame(100.0, 110.0, tall=150.0, above=3, below=1)
-    point = (high - low) / 150.0
-    assert high - 110.0 == pytest.approx((9.0 + 33.0) * point)
-    assert 100.0 - low == pytest.approx((9.0 + 11.0) * point)
-    one = frame(100.0, 100.0, tall=150.0, above=0, below=0)
-    assert one == pytest.approx((99.43, 100.57), abs=0.01)
+def test_every_epoch_is_marked_and_the_newest_are_listed() -> None:
+    sessions = [make_session(day, epoch=1 + day, reason=f"reason {day}") for day in range(11)]
+    found = texts(picture([series_of(sessions)]))
+    assert {str(epoch) for epoch in range(2, 12)} <= set(found)
+    listed = [text for text in found if text.startswith("epoch ") and ":" in text]
+    assert listed == [f"epoch {epoch}: reason {epoch - 1}" for epoch in range(4, 12)]
+
+
+def test_sessions_that_agree_are_not_blown_up() -> None:
+    blocks = (0.1, 0.1001) * 6
+    sessions = [make_session(day, block_seconds=blocks) for day in range(3)]
+    found = texts(picture([series_of(sessions)]))
+    ticks = [float(text) for text in found if re.fullmatch(r"[0-9.]+", text)]
+    assert max(ticks) - min(ticks) > 0.5  # of 100 ms
 
 
 def test_a_long_device_name_is_wrapped_into_its_panel() -> None:
@@ -120,6 +127,21 @@ def test_a_long_device_name_is_wrapped_into_its_panel() -> None:
     lines = [text for text in texts(picture(every)) if "unusually" in text]
     assert max(map(len, lines)) < 110
     assert not any(len(text) > 110 for text in texts(picture(every)))
+
+
+def test_a_title_that_is_too_long_keeps_its_end() -> None:
+    device = "a word " * 100
+    one, two = (replace(IDENTITY, device=device, target=target) for target in ("cpu", "cpu-vnni"))
+    every = group(
+        Found(s, True, Path("x"), session_id(s))
+        for s in (make_session(identity=one), make_session(identity=two))
+    )
+    found = texts(picture(list(every)))
+    assert [text for text in found if "target" in text] == [
+        line for line in found if line.endswith(("target cpu", "target cpu-vnni"))
+    ]
+    assert sum("word" in text for text in found) <= 6
+    assert sum(text.endswith(" …") for text in found) == 2
 
 
 def test_a_png_shows_the_colours_of_what_the_legend_names(stepped: Series) -> None:

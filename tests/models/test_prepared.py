@@ -10,7 +10,9 @@ from onnx import TensorProto, helper
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.cache import Cache
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.models import pretrained
+from facenet_validate.models.exported.canonical import canonical
 from facenet_validate.models.prepared import PreparedModel, check_contract, prepare, source_model
 from facenet_validate.models.pretrained import CarriedFile, locate
 from tests.models.exported.exporter_styles import chained, fixed_batch, nhwc_input
@@ -23,7 +25,7 @@ def test_pretrained_model_keeps_the_contract(prepared: PreparedModel) -> None:
 
 
 def test_second_time_is_a_hit(prepared: PreparedModel, shared_cache: Cache) -> None:
-    again = prepare(source_model(None), shared_cache)
+    again = prepare(source_model(None), shared_cache, faces=proof_faces())
     assert again.entry.hit
     assert again.entry.digest == prepared.entry.digest
 
@@ -35,7 +37,7 @@ def test_preparing_is_proven_and_the_proof_is_kept(
     assert prepared.proof.bound <= 1e-6
     assert "OpenCV" in prepared.proof.source_run
     assert dict(prepared.anatomy)["multiply-adds"] == "1,417,662,304 an image"
-    again = prepare(source_model(None), shared_cache)
+    again = prepare(source_model(None), shared_cache, faces=proof_faces())
     assert (again.proof, again.anatomy) == (prepared.proof, prepared.anatomy)
 
 
@@ -55,7 +57,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_other_sizes_pass_through(small: Path, tmp_path: Path) -> None:
-    found = prepare(source_model(small), Cache(tmp_path / "cache"))
+    found = prepare(source_model(small), Cache(tmp_path / "cache"), faces=proof_faces())
     assert (found.embedding_size, found.image_size) == (16, 32)
     assert found.source.name == "mine.onnx"
     assert "in batches of 64" in found.proof.source_run
@@ -64,7 +66,7 @@ def test_other_sizes_pass_through(small: Path, tmp_path: Path) -> None:
 
 def test_nothing_is_written_beside_the_source(small: Path, tmp_path: Path) -> None:
     before = sorted(small.parent.iterdir())
-    prepare(source_model(small), Cache(tmp_path / "cache"))
+    prepare(source_model(small), Cache(tmp_path / "cache"), faces=proof_faces())
     assert sorted(small.parent.iterdir()) == sorted([*before, tmp_path / "cache"])
 
 
@@ -72,29 +74,30 @@ def test_weights_that_change_beside_the_model_are_prepared_anew(
     small: Path, tmp_path: Path
 ) -> None:
     cache = Cache(tmp_path / "cache")
-    first = prepare(source_model(small), cache)
+    first = prepare(source_model(small), cache, faces=proof_faces())
     weights = small.with_name("mine.weights")
     values = np.frombuffer(weights.read_bytes(), np.float32)
     weights.write_bytes((values * np.float32(0.9)).tobytes())
-    again = prepare(source_model(small), cache)
+    again = prepare(source_model(small), cache, faces=proof_faces())
     assert not again.entry.hit
     assert again.entry.digest != first.entry.digest
 
 
 def test_the_same_source_gives_the_same_bytes(small: Path, tmp_path: Path) -> None:
     digests = {
-        prepare(source_model(small), Cache(tmp_path / name)).entry.digest for name in ("a", "b")
+        prepare(source_model(small), Cache(tmp_path / name), faces=proof_faces()).entry.digest
+        for name in ("a", "b")
     }
     assert len(digests) == 1
 
 
 def test_other_faces_are_another_proof_of_the_same_model(small: Path, tmp_path: Path) -> None:
     cache, source = Cache(tmp_path / "cache"), source_model(small)
-    drawn = prepare(source, cache)
+    drawn = prepare(source, cache, faces=proof_faces())
     faces = np.random.default_rng(0).integers(0, 256, (5, 160, 160, 3)).astype(np.uint8)
     elsewhere = prepare(source, Cache(tmp_path / "other"), faces=faces)
     assert elsewhere.entry.digest == drawn.entry.digest
-    again = prepare(source, cache, faces=lambda: faces)
+    again = prepare(source, cache, faces=faces)
     assert (again.entry.hit, again.entry.digest) == (True, drawn.entry.digest)
     assert (drawn.proof.faces, again.proof.faces) == (4, 5)
     assert len(list((tmp_path / "cache").glob("*/proof/*/proof.json"))) == 2
@@ -104,7 +107,7 @@ def test_a_proof_that_fails_on_other_faces_is_not_kept(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, source = Cache(tmp_path / "cache"), source_model(small)
-    prepare(source, cache)
+    prepare(source, cache, faces=proof_faces())
     faces = np.zeros((5, 160, 160, 3), np.uint8)
     monkeypatch.setattr("facenet_validate.models.proof.LIMIT", -1.0)
     with pytest.raises(ModelError, match="is not the source"):
@@ -118,50 +121,48 @@ def test_a_second_time_nothing_is_run(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, source = Cache(tmp_path / "cache"), source_model(small)
-    first = prepare(source, cache)
+    first = prepare(source, cache, faces=proof_faces())
     monkeypatch.setattr("facenet_validate.models.prepared.raw_model", None)
-    assert prepare(source, cache).proof == first.proof
+    assert prepare(source, cache, faces=proof_faces()).proof == first.proof
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(small: Path, tmp_path: Path) -> None:
     source = source_model(small)
     small.write_bytes(small.read_bytes() + b"\x32\x00")  # another doc string, the same model
     with pytest.raises(ModelError, match="it changed while it was read"):
-        prepare(source, Cache(tmp_path / "cache"))
+        prepare(source, Cache(tmp_path / "cache"), faces=proof_faces())
     assert not list((tmp_path / "cache").rglob("manifest.json"))
 
 
 def test_names_are_part_of_the_key(small: Path, tmp_path: Path) -> None:
     cache, source = Cache(tmp_path / "cache"), source_model(small)
-    prepare(source, cache)
-    assert not prepare(source, cache, output_name="embeddings").entry.hit
+    prepare(source, cache, faces=proof_faces())
+    assert not prepare(source, cache, output_name="embeddings", faces=proof_faces()).entry.hit
     with pytest.raises(ModelError, match="no tensor 'nowhere'"):
-        prepare(source, cache, output_name="nowhere")
+        prepare(source, cache, output_name="nowhere", faces=proof_faces())
 
 
 def test_a_conversion_that_goes_wrong_is_not_cached(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from facenet_validate.models.exported import canonical
-
     def biased(*args: Any, **kwargs: Any) -> Any:
         model, anatomy = made(*args, **kwargs)
         bias = next(t for t in model.graph.initializer if t.name == "bottleneck/bias")
         bias.CopyFrom(onnx.numpy_helper.from_array(np.ones(16, np.float32), bias.name))
         return model, anatomy
 
-    made = canonical.canonical
+    made = canonical
     cache = Cache(tmp_path / "cache")
-    monkeypatch.setattr(canonical, "canonical", biased)
+    monkeypatch.setattr("facenet_validate.models.prepared.canonical", biased)
     with pytest.raises(ModelError, match="the prepared model is not the source"):
-        prepare(source_model(small), cache)
+        prepare(source_model(small), cache, faces=proof_faces())
     monkeypatch.undo()
-    assert not prepare(source_model(small), cache).entry.hit
+    assert not prepare(source_model(small), cache, faces=proof_faces()).entry.hit
 
 
 def test_an_input_is_not_named_in_a_frozen_graph(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="--input image is for ONNX models"):
-        prepare(source_model(None), Cache(tmp_path), input_name="image")
+        prepare(source_model(None), Cache(tmp_path), input_name="image", faces=proof_faces())
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_an_input_is_not_named_in_a_frozen_graph(tmp_path: Path) -> None:
 def test_other_files_are_refused(name: str, content: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError) as error:
-        prepare(source_model(tmp_path / name), Cache(tmp_path / "cache"))
+        prepare(source_model(tmp_path / name), Cache(tmp_path / "cache"), faces=proof_faces())
     assert says in str(error.value)
     assert str(tmp_path / name) in str(error.value)
 

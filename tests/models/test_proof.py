@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.models.exported.canonical import canonical
 from facenet_validate.models.exported.onnx_run import onnx_runner
 from facenet_validate.models.proof import Proof, Runner, prove
 from tests.models.exported import exporter_styles as styles
 from tests.models.small_facenet import SIZE, small_facenet
+
+FACES = proof_faces()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def test_a_prepared_model_is_proven_beside_the_source_as_it_is(
     style: styles.Style, says: str, small: onnx.ModelProto, tmp_path: Path
 ) -> None:
     prepared, run, how = _runner(style(small), tmp_path)
-    proof = prove(prepared, run, source="given.onnx", source_run=how)
+    proof = prove(prepared, run, source="given.onnx", source_run=how, faces=FACES)
     assert proof.bound <= 1e-6
     assert (proof.faces, proof.random) == (4, 4)
     assert says in proof.source_run
@@ -56,7 +60,10 @@ def test_a_prepared_model_is_proven_beside_the_source_as_it_is(
 
 def test_an_inner_tensor_is_run_as_an_output(small: onnx.ModelProto, tmp_path: Path) -> None:
     prepared, run, how = _runner(styles.classifier("Softmax")(small), tmp_path, "bottleneck")
-    assert "bottleneck made an output" in prove(prepared, run, source="m", source_run=how).text()
+    assert (
+        "bottleneck made an output"
+        in prove(prepared, run, source="m", source_run=how, faces=FACES).text()
+    )
 
 
 def test_other_inputs_are_fed(small: onnx.ModelProto, tmp_path: Path) -> None:
@@ -66,7 +73,7 @@ def test_other_inputs_are_fed(small: onnx.ModelProto, tmp_path: Path) -> None:
     model.graph.node.append(helper.make_node("Not", ["phase_train"], ["inference"]))
     model.graph.output.append(helper.make_tensor_value_info("inference", TensorProto.BOOL, []))
     prepared, run, how = _runner(model, tmp_path)
-    assert prove(prepared, run, source="m", source_run=how).bound <= 1e-6
+    assert prove(prepared, run, source="m", source_run=how, faces=FACES).bound <= 1e-6
 
 
 def _weight(model: onnx.ModelProto, name: str) -> Any:
@@ -84,7 +91,7 @@ def test_a_model_whose_weights_differ_is_refused(
     values.flat[0] += 1e-2
     weight.CopyFrom(numpy_helper.from_array(values, name))
     with pytest.raises(ModelError, match=r"(face|random image) \d of 4 faces .* differs by"):
-        prove(prepared, run, source="given.onnx", source_run=how)
+        prove(prepared, run, source="given.onnx", source_run=how, faces=FACES)
 
 
 def test_the_worst_image_is_named(small: onnx.ModelProto, tmp_path: Path) -> None:
@@ -96,7 +103,7 @@ def test_the_worst_image_is_named(small: onnx.ModelProto, tmp_path: Path) -> Non
         return rows
 
     with pytest.raises(ModelError, match="random image 2 of"):
-        prove(prepared, wrong, source="given.onnx", source_run=how)
+        prove(prepared, wrong, source="given.onnx", source_run=how, faces=FACES)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +120,7 @@ def test_rows_without_a_direction_are_the_sources_own(
         return rows
 
     with pytest.raises(ModelError, match=rf"source itself gives {says}.* for face 1 of"):
-        prove(prepared, broken, source="given.onnx", source_run=how)
+        prove(prepared, broken, source="given.onnx", source_run=how, faces=FACES)
 
 
 def test_a_source_that_tells_no_images_apart_is_refused(
@@ -126,7 +133,7 @@ def test_a_source_that_tells_no_images_apart_is_refused(
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     prepared, run, how = _runner(blind, tmp_path)
     with pytest.raises(ModelError, match="nearly the same embedding for all of 4 faces"):
-        prove(prepared, run, source="given.onnx", source_run=how)
+        prove(prepared, run, source="given.onnx", source_run=how, faces=FACES)
 
 
 def test_a_model_whose_rows_depend_on_the_batch_is_refused(
@@ -137,7 +144,7 @@ def test_a_model_whose_rows_depend_on_the_batch_is_refused(
     axes = _weight(prepared, norm.input[1])
     axes.CopyFrom(numpy_helper.from_array(np.array([0, 1], np.int64), axes.name))
     with pytest.raises(ModelError, match="is not the source"):
-        prove(prepared, run, source="given.onnx", source_run=how)
+        prove(prepared, run, source="given.onnx", source_run=how, faces=FACES)
 
 
 def test_a_model_for_one_batch_size_is_refused(small: onnx.ModelProto, tmp_path: Path) -> None:
@@ -145,7 +152,7 @@ def test_a_model_for_one_batch_size_is_refused(small: onnx.ModelProto, tmp_path:
     fixed = styles.fixed_batch(8)(small)  # of exactly as many images as there are
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
     with pytest.raises(ModelError, match="does not run in batches of 1, 3 and more"):
-        prove(fixed, run, source="given.onnx", source_run=how)
+        prove(fixed, run, source="given.onnx", source_run=how, faces=FACES)
 
 
 def test_faces_of_another_size_are_resized(small: onnx.ModelProto, tmp_path: Path) -> None:
@@ -168,3 +175,12 @@ def test_a_proof_is_stored_and_read_back() -> None:
     proof = Proof(1e-7, 4, 4, "OpenCV's run")
     assert Proof.from_json(proof.to_json()) == proof
     assert "below 1e-07 over 4 faces" in proof.text()
+
+
+def test_a_model_is_proven_on_the_first_drawn_people() -> None:
+    assert FACES.shape == (4, 160, 160, 3)
+    assert FACES.dtype == np.uint8
+    digest = hashlib.sha256(f"{FACES.shape}".encode() + FACES.tobytes()).hexdigest()
+    assert (
+        digest == "04c1031c239b7d23eac7e28f96690ebb4f24ef3223eb8e2232130714013417a6"
+    )  # part of the key of every proof

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from facenet_validate.base.errors import SettingsError
-from facenet_validate.run.settings import OPTIONS, Given, Option, Settings, gather, resolve
+from facenet_validate.run.options import OPTIONS, Option
+from facenet_validate.run.settings import Given, Settings, gather, resolve
 
 ROOT = Path("/project")
 

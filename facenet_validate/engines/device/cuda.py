@@ -58,7 +58,7 @@ def _pycuda_driver() -> ModuleType:
             raise EngineError(f"pycuda is installed but cannot be loaded: {error}.") from None
         raise EngineError(
             "pycuda is not installed; it is compiled against the CUDA toolkit: "
-            "pip install pycuda (docs/gpu.md says what it needs)."
+            "pip install pycuda (docs/guide/gpu.md says what it needs)."
         ) from None
     except ImportError as error:
         raise EngineError(
@@ -78,14 +78,14 @@ class CudaDevice(Closing):
     driver : module
         ``pycuda.driver``.
     calls : DriverCalls
-        What pycuda has not.
+        Calls of the driver that pycuda does not have.
     ordinal : int
         Its number among the visible devices.
 
     Raises
     ------
     EngineError
-        If there is no such device or its context cannot be had.
+        If there is no such device, or its context cannot be opened.
     """
 
     def __init__(self, driver: ModuleType, calls: DriverCalls, ordinal: int) -> None:
@@ -167,7 +167,7 @@ class CudaDevice(Closing):
 
 @contextmanager
 def _named(driver: Any, action: str) -> Iterator[None]:
-    """Turn pycuda's errors, whose text is a call and a status, into one that says what for."""
+    """Turn pycuda's errors, which name a call and a status, into one that names the action."""
     try:
         yield
     except driver.Error as error:

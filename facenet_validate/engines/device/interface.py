@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class GpuFacts:
-    """What about a GPU's set-up decides how fast it can be; None where NVML does not tell.
+    """Facts of a GPU's set-up that decide its speed; None where NVML does not tell.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class GpuFacts:
 
 @dataclass(frozen=True)
 class GpuIdentity:
-    """What an engine built on one GPU depends on.
+    """Properties of a GPU that a plan built on it depends on.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class GpuIdentity:
 
 
 class Resource(Protocol):
-    """Something of the device that is held until it is released."""
+    """Something that the device holds for us until it is released."""
 
     def release(self) -> None:
         """Give it back; the device must have finished all work that uses it."""
@@ -105,11 +105,11 @@ class Event(Resource, Protocol):
     """A point in a stream's work."""
 
     def synchronize(self) -> None:
-        """Wait until the device has come to it."""
+        """Wait until the device has reached it."""
         ...
 
     def seconds_since(self, start: Self) -> float:
-        """Return device seconds between two events the device has come to."""
+        """Return device seconds between two events that the device has reached."""
         ...
 
 

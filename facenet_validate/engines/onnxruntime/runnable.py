@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.supplied import check_shape, trial_batch
 from facenet_validate.models.exported.simplification import remedy
-
-FACES = 2
-"""Grey faces in the batch it is tried with; not one, which a fixed batch might happen to be."""
 
 
 def check_runs(
@@ -25,8 +23,9 @@ def check_runs(
 ) -> None:
     """Load an engine and run one batch of grey faces.
 
-    Nothing is optimised, which takes a tenth of the time. An engine that does not run so is tried
-    again as it will be run: optimising may fuse what has no kernel of its own.
+    The first try optimises nothing, which takes a tenth of the time. An engine that does not run
+    then is tried again with all optimisations, as a run has them: they may fuse operators that have
+    no kernel of their own.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ def check_runs(
     import onnxruntime as ort
 
     levels = ort.GraphOptimizationLevel
-    faces = np.zeros((FACES, 3, image_size, image_size), np.float32)
+    faces = trial_batch(image_size)
     shape: tuple[int, ...] = ()
     for level in (levels.ORT_DISABLE_ALL, levels.ORT_ENABLE_ALL):
         try:
@@ -59,11 +58,7 @@ def check_runs(
             failure = error
     else:
         raise EngineError(_text(path, backend, failure)) from None
-    if shape != (FACES, embedding_size):
-        raise EngineError(
-            f"engine {path}: gives {list(shape)} for {FACES} faces; expected "
-            f"[{FACES}, {embedding_size}], as its output says. Export it again."
-        )
+    check_shape(path, shape, embedding_size)
 
 
 def _text(path: Path, backend: str, error: Exception) -> str:

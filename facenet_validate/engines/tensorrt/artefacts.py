@@ -1,30 +1,36 @@
-"""TensorRT plans as artefacts of a run: built from a recipe's graph, or given."""
+"""TensorRT plans as artefacts of a run: built from a recipe's graph, or supplied."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from facenet_validate.base.digests import file_digest, short
 from facenet_validate.base.errors import EngineError
+from facenet_validate.base.progress import Report
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.build_facts import BuildFacts, remade_inputs
-from facenet_validate.models.prepared import PreparedModel
-
-if TYPE_CHECKING:
-    from facenet_validate.engines.device.interface import GpuIdentity
-    from facenet_validate.engines.supplied import SuppliedEngine
-    from facenet_validate.engines.tensorrt.inspection import CompiledLayer
-    from facenet_validate.engines.tensorrt.library import Library
-    from facenet_validate.engines.tensorrt.options import BuildOptions
-    from facenet_validate.engines.tensorrt.plans import Plan
-
-Progress = Callable[[int, int], None]
+from facenet_validate.engines.device.interface import GpuIdentity
+from facenet_validate.engines.supplied import SuppliedEngine
+from facenet_validate.engines.tensorrt.build import parsed_report
+from facenet_validate.engines.tensorrt.inspection import CompiledLayer, compiled_report
+from facenet_validate.engines.tensorrt.library import Library
+from facenet_validate.engines.tensorrt.network import MultiplyingLayer
+from facenet_validate.engines.tensorrt.options import BuildOptions
+from facenet_validate.engines.tensorrt.plans import (
+    Plan,
+    cached_plan,
+    kept_plan,
+    parser_bytes,
+    precision_of,
+)
+from facenet_validate.engines.tensorrt.validity import explain_plan, is_plan, read_header
+from facenet_validate.models.network import multiply_adds
+from facenet_validate.models.prepared import PreparedModel, load_onnx
 
 _PRECISIONS: dict[str, Precision] = {"FLOAT": "fp32", "HALF": "fp16", "INT8": "int8"}
 
@@ -36,7 +42,7 @@ def plan_artefact(
     cache: Cache,
     gpu: GpuIdentity | None,
     *,
-    progress: Progress | None = None,
+    progress: Report | None = None,
 ) -> Artefact:
     """Build the plan of a recipe's graph, or take it from the cache.
 
@@ -45,8 +51,6 @@ def plan_artefact(
     EngineError
         If the library is missing, refuses the graph, or needs a GPU that is not there.
     """
-    from facenet_validate.engines.tensorrt.plans import cached_plan
-
     plan = cached_plan(
         library,
         graph.graph,
@@ -78,10 +82,6 @@ def read_supplied_plan(path: Path) -> SuppliedEngine | None:
     EngineError
         If it is no whole plan, or not what the cache wrote.
     """
-    from facenet_validate.engines.supplied import SuppliedEngine
-    from facenet_validate.engines.tensorrt.plans import kept_plan, precision_of
-    from facenet_validate.engines.tensorrt.validity import is_plan, read_header
-
     if not is_plan(path):
         return None
     header, kept = read_header(path), kept_plan(path)
@@ -109,9 +109,6 @@ def supplied_plan(
     EngineError
         If it is no whole plan, or of another library, version or GPU.
     """
-    from facenet_validate.engines.tensorrt.plans import kept_plan
-    from facenet_validate.engines.tensorrt.validity import explain_plan
-
     header = explain_plan(path, library, gpu=gpu)
     kept = kept_plan(path)
     digest = file_digest(path) if kept is None else kept.entry.digest
@@ -150,9 +147,6 @@ def plan_facts(artefact: Artefact, model: PreparedModel, library: Library) -> Bu
 
     A supplied plan tells nothing before a device has loaded it, unless it lies in a cache.
     """
-    from facenet_validate.engines.tensorrt.build import parsed_report
-    from facenet_validate.engines.tensorrt.plans import kept_plan, parser_bytes
-
     plan = kept_plan(artefact.path)
     if plan is None:
         size = artefact.path.stat().st_size
@@ -197,11 +191,6 @@ def loaded_shares(layers: Sequence[CompiledLayer], model: PreparedModel) -> dict
     dict
         Precision → share; what no layer is known for is ``unknown``.
     """
-    from facenet_validate.engines.tensorrt.inspection import compiled_report
-    from facenet_validate.engines.tensorrt.network import MultiplyingLayer
-    from facenet_validate.models.network import multiply_adds
-    from facenet_validate.models.prepared import load_onnx
-
     graph = load_onnx(model.entry.path)
     called = {node.output[0]: node.name for node in graph.graph.node}
     network = [

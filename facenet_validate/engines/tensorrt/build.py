@@ -38,7 +38,7 @@ BUILD_VERSION = 2
 
 @dataclass(frozen=True)
 class BuildResult:
-    """A plan and how it came about.
+    """A plan, and what its build told.
 
     Attributes
     ----------
@@ -241,7 +241,7 @@ def _timing_cache(config: trt.IBuilderConfig, serialized: bytes) -> trt.ITimingC
 
 @contextlib.contextmanager
 def _interrupts(monitor: Monitor) -> Iterator[None]:
-    """Have Ctrl-C cancel the build: raised inside one of its callbacks it would be lost."""
+    """Make Ctrl-C cancel the build. A callback of the library would lose KeyboardInterrupt."""
 
     def cancel(_number: int, _frame: FrameType | None) -> None:
         monitor.cancel(KeyboardInterrupt())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.blocks import repetitions
+from facenet_validate.engines.blocks import check_scope, repetitions
 from facenet_validate.engines.device.interface import Device, Graph
 from facenet_validate.engines.protocol import (
     DEVICE_SCOPES,
@@ -25,6 +25,7 @@ from facenet_validate.engines.protocol import (
     Scope,
     Work,
 )
+from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer
@@ -178,11 +179,7 @@ class TensorRtEngine(Closing):
             If the scope is unknown, or no profile runs the batch as it is: split or padded, its
             time would be another batch's.
         """
-        if scope not in self.scopes:
-            raise EngineError(
-                f"engine {self.info.artefact}: scope {scope} cannot be timed; expected "
-                f"{' or '.join(self.scopes)}."
-            )
+        check_scope(self.info, scope, self.scopes)
         piece = self._whole(batch)
         block = self._resident_block if scope == "device" else self._copying_block
         block_of = partial(block, batch, piece)
@@ -232,8 +229,6 @@ class TensorRtEngine(Closing):
 
     def computed_precision(self, model: PreparedModel) -> ComputedPrecision:
         """Return what the compiled layers compute in, as the engine inspector lists them."""
-        from facenet_validate.engines.tensorrt.artefacts import loaded_shares
-
         return ComputedPrecision("the engine inspector", loaded_shares(self.layers(), model))
 
     def layers(self) -> list[CompiledLayer]:

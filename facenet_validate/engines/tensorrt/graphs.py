@@ -199,7 +199,7 @@ class Graphs:
         key = (slot.images.address, piece.size)
         if key not in self._kept:
             while len(self._kept) >= GRAPHS:
-                # Done long ago: no more than a graph a slot is under way.
+                # Its work was done long ago: each slot has at most one graph under way.
                 _, (oldest, _context) = self._kept.popitem(last=False)
                 oldest.release()
             context = self._plan.context(self._activations)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _INSTALL: dict[PlanBackend, str] = {
     "tensorrt": (
         "Install TensorRT 10 or later: pip install 'facenet-validate[tensorrt]'. Its libraries "
-        "come from the vendor's own index (docs/gpu.md)"
+        "come from the vendor's own index (docs/guide/gpu.md)"
     ),
     "tensorrt-rtx": "Install it: pip install 'facenet-validate[tensorrt-rtx]'",
 }

@@ -220,7 +220,7 @@ def _stored_in(name: str, makers: Mapping[str, trt.ILayer]) -> str:
     if maker is None or maker.type.name != "DEQUANTIZE":
         return ""
     dtype = str(maker.get_input(0).dtype.name)
-    # Of weights that are still in floating point, the parser quantises on the fly.
+    # A layer that reads weights in floating point: the parser quantises them on the fly.
     return "" if dtype in _FLOATING else dtype
 
 

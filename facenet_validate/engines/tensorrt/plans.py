@@ -82,7 +82,7 @@ def cached_plan(
     precision : str
         The graph's: part of the key so that a miss can name it.
     gpu : GpuIdentity or None
-        What the plan is built on; None on a machine without, which serves for TensorRT for RTX.
+        What the plan is built on; None without a GPU, which TensorRT for RTX does not need.
 
     Raises
     ------

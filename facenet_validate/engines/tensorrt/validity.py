@@ -50,7 +50,7 @@ class PlanHeader:
     version : str
         Version of the library that built it, four numbers.
     note : str
-        What does not stop it but should be known, or nothing.
+        What a user should know although it does not stop the run; empty string otherwise.
     """
 
     backend: PlanBackend
@@ -103,7 +103,7 @@ def read_header(path: Path) -> PlanHeader:
         size = path.stat().st_size
     except OSError as error:
         raise EngineError(f"plan {path} cannot be read ({error.strerror}).") from None
-    # A tag that is cut itself is told by its first letter.
+    # A file that ends within the tag is known by its first letters.
     backend = next((_TAGS[tag] for tag in _TAGS if head and tag.startswith(head[:4])), None)
     if backend is not None and len(head) < _HEADER:
         raise EngineError(
@@ -118,7 +118,7 @@ def read_header(path: Path) -> PlanHeader:
             ". Expected what IBuilder.build_serialized_network or trtexec --saveEngine wrote."
         )
     if backend == "tensorrt-rtx":
-        # Known of RTX's plans only: the whole size is written down.
+        # Only RTX's plans are known to hold their own size.
         whole = int.from_bytes(head[_SIZE], "little")
         if size != whole:
             raise EngineError(
@@ -146,7 +146,7 @@ def _same_version(of_plan: str, installed: str) -> bool:
 
 
 def _check_gpu(path: Path, gpu: GpuIdentity) -> None:
-    """Compare with the GPU of a plan from our cache; a plan itself does not tell before loading."""
+    """Compare with the GPU that a plan of our cache was built on; other plans do not tell."""
     kept = kept_manifest(path)
     built_on = kept.inputs.get("gpu") if kept is not None else None
     if not built_on:
@@ -187,7 +187,7 @@ def _asked(path: Path, library: Library, gpu: GpuIdentity) -> str:
 
 
 def is_plan(path: Path) -> bool:
-    """Say whether a file is a plan, or is called one; `read_header` says what is wrong with it."""
+    """Say whether a file begins or is named as a plan; `read_header` says what is wrong with it."""
     try:
         with path.open("rb") as file:
             tag = file.read(4)

@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import ModelError
+from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +70,9 @@ def export_checkpoint(path: Path) -> onnx.ModelProto:
             str(exported),
             dynamo=False,
             opset_version=OPSET,
-            input_names=["input"],
-            output_names=["embeddings"],
-            dynamic_axes={"input": {0: "N"}, "embeddings": {0: "N"}},
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_axes={INPUT_NAME: {0: "N"}, OUTPUT_NAME: {0: "N"}},
         )
         return onnx.load(exported)
 
@@ -134,7 +135,7 @@ def _load(path: Path) -> torch.nn.Module:
 
 
 def _read_state(path: Path) -> dict[str, Any]:
-    """Return what the file holds by name, less the classifier head and the training's counters."""
+    """Return a file's tensors by name, without the classifier head and counters of training."""
     try:
         import torch
     except ImportError:
@@ -149,7 +150,7 @@ def _read_state(path: Path) -> dict[str, Any]:
     try:
         _check_size(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what it warns of is refused below
+            warnings.simplefilter("ignore")  # the checks below refuse what it warns of
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
@@ -176,7 +177,7 @@ def _read_state(path: Path) -> dict[str, Any]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse files that would fill the memory, packed ones by their unpacked size."""
+    """Refuse files that would fill the memory; the size of an archive is its unpacked one."""
     size = path.stat().st_size
     if size <= LARGEST_FILE and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -189,7 +190,7 @@ def _check_size(path: Path) -> None:
 
 
 def _describe(value: Any) -> str:
-    """Say what a tensor is: ``float32 [32, 3, 3, 3]``, and what is unusual about it."""
+    """Return a description of a tensor: ``float32 [32, 3, 3, 3]``, and anything unusual."""
     import torch
 
     if not isinstance(value, torch.Tensor):
@@ -200,7 +201,7 @@ def _describe(value: Any) -> str:
     described = f"{dtype} {list(value.shape)}"
     if (layout, device) != ("strided", "cpu"):
         return f"{described} ({layout}, {device})"
-    # A small file may claim a huge tensor, all of it the same few numbers.
+    # A small file may claim a huge tensor that repeats a few numbers.
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         return f"{described} (expanded)"
     return described
@@ -211,7 +212,7 @@ def _is_counter(name: str) -> bool:
 
 
 def _refused(error: Exception) -> str:
-    """Say what PyTorch refused; its own words advise to read the file unsafely."""
+    """Return what PyTorch refused. PyTorch's own message advises to read the file unsafely."""
     pickled = re.search(r"GLOBAL (\S+)", str(error))
     if pickled:
         return f"holds a pickled {pickled[1]}, and only tensors are read"

@@ -1,10 +1,9 @@
-"""What a source model consists of, found by structure: its image input and its embedding."""
+"""The anatomy of a source model, found by its structure: its image input and its embedding."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -13,68 +12,11 @@ from onnx import TensorProto
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.graph_view import (
     GraphView,
-    declared_shape,
-    own_inputs,
     shape_text,
-    type_name,
 )
 from facenet_validate.models.exported.head import refuse_classifier
-from facenet_validate.models.exported.image_layout import Layout, image_layout, is_open
+from facenet_validate.models.exported.image_input import ImageInput
 from facenet_validate.models.exported.normalisation import Norm, find_norm
-
-IMAGE_SIZE = 160
-"""Pixels a side of a FaceNet face, taken where a source leaves them open."""
-
-MOST_BATCH = 1024
-"""Faces a fixed batch may have: the source is run in full batches to prove the prepared model."""
-
-
-@dataclass(frozen=True)
-class ImageInput:
-    """The input that faces go into.
-
-    Attributes
-    ----------
-    name : str
-        In the source.
-    layout : str
-        Planes (NCHW) or interleaved pixels (NHWC).
-    batch : int or None
-        Fixed batch size, None for a dynamic one.
-    size : int
-        Pixels a side.
-    why : str
-        How it was recognised.
-    assumed : bool
-        Whether the source leaves its size open: then it is FaceNet's.
-    """
-
-    name: str
-    layout: Layout
-    batch: int | None
-    size: int
-    why: str
-    assumed: bool = False
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Say in an error of running the source that its image's size was assumed, if it was."""
-        try:
-            yield
-        except ModelError as error:
-            if not self.assumed:
-                raise
-            raise ModelError(
-                f"{error} Or it reads another size: that of input {self.name!r} is open, so "
-                f"{self.size} pixels were assumed. State H and W in the input's shape, such as "
-                "[N, 3, 112, 112]."
-            ) from error.__cause__
-
-    def shape(self, batch: int) -> tuple[int, int, int, int]:
-        """Return the source's own input shape at a batch size."""
-        if self.layout == "NCHW":
-            return batch, 3, self.size, self.size
-        return batch, self.size, self.size, 3
 
 
 @dataclass(frozen=True)
@@ -104,12 +46,12 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What was found in a source model, and what became of it.
+    """The parts found in a source model, and the size of the prepared model.
 
     Attributes
     ----------
     image, embedding
-        Where faces go in and embeddings come out.
+        The input of faces and the output of embeddings.
     bottleneck : bool
         Whether a dense layer follows the pool.
     batch_norms : int
@@ -117,7 +59,7 @@ class Anatomy:
     parameters : int
         Numbers in the prepared model's weights.
     multiply_adds : int
-        An image, in the prepared model.
+        Multiply-adds of the prepared model for one image.
     """
 
     image: ImageInput
@@ -161,104 +103,6 @@ class Anatomy:
         if norm.unit:
             return f"L2, spelled {spelled}; written as FaceNet does"
         return f"to another length than 1, spelled {spelled}; replaced by the L2 norm"
-
-
-def find_image(
-    graph: onnx.GraphProto,
-    *,
-    source: str,
-    name: str | None,
-    types: tuple[int, ...] = (TensorProto.FLOAT,),
-) -> ImageInput:
-    """Return the input that faces go into: rank 4, 3 channels, read by a convolution in the end.
-
-    Sides that are open are told by that convolution, and by what FaceNet reads.
-
-    Parameters
-    ----------
-    types : tuple of int
-        ``TensorProto.DataType`` that faces may be given in.
-
-    Raises
-    ------
-    ModelError
-        If there is none, or several and ``name`` picks none of them; all inputs are listed.
-    """
-    inputs = own_inputs(graph)
-    listed = "; ".join(f"{v.name} {shape_text(declared_shape(v))}" for v in inputs) or "none"
-    if name is None:
-        found = [v for v in inputs if image_layout(graph, v) and _reaches_conv(graph, v.name)]
-    else:
-        found = [value for value in inputs if value.name == name]
-    if len(found) != 1:
-        what = "no image input" if not found else f"{len(found)} inputs that could be the image"
-        if name is not None:
-            what = f"no input {name!r}"
-        raise ModelError(
-            f"{source}: {what}; its inputs are: {listed}. Expected one of rank 4 with 3 channels "
-            "that convolutions read; name it: facenet-validate prepare SRC --input NAME."
-        )
-    value = found[0]
-    shape, layout = declared_shape(value), image_layout(graph, value)
-    if layout is None:
-        raise ModelError(
-            f"{source}: input {value.name!r} has shape {shape_text(shape)}; expected "
-            "[N, 3, H, W] or [N, H, W, 3], and where the sides are open a first convolution of 3 "
-            "channels."
-        )
-    kind = value.type.tensor_type.elem_type
-    if kind not in types:
-        raise ModelError(
-            f"{source}: input {value.name!r} is {type_name(kind)}; expected FLOAT: faces as "
-            "(x − 127.5) / 128."
-        )
-    shape = shape or ["?"] * 4
-    size, dynamic = _image_size(shape[2:] if layout == "NCHW" else shape[1:3], value.name, source)
-    stored = "float32" if kind == TensorProto.FLOAT else type_name(kind)
-    why = f"{stored} {shape_text(shape)}, " + (
-        "the only input" if len(inputs) == 1 else "named with --input" if name else "the one of "
-        f"{len(inputs)} inputs that is an image"
-    )  # fmt: skip
-    if is_open(shape[1 if layout == "NCHW" else 3]):
-        why += "; its first convolution reads 3 channels"
-    if dynamic:
-        why += f"; its size is open, {IMAGE_SIZE} is FaceNet's"
-    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    check_batch(batch, source)
-    return ImageInput(value.name, layout, batch, size, why, dynamic)
-
-
-def check_batch(batch: int | None, source: str) -> None:
-    """Check that a fixed batch is one that can be run.
-
-    Raises
-    ------
-    ModelError
-        If it has more than 1024 faces.
-    """
-    if batch is not None and batch > MOST_BATCH:
-        raise ModelError(
-            f"{source}: its batch is fixed at {batch:,}; expected at most {MOST_BATCH:,}. Export "
-            "the model with a dynamic batch."
-        )
-
-
-def _image_size(sides: list[int | str], name: str, source: str) -> tuple[int, bool]:
-    known = {side for side in sides if isinstance(side, int) and side > 0}
-    if len(known) > 1 or any(side > 4096 for side in known):
-        raise ModelError(
-            f"{source}: input {name!r} takes images of {sides[0]}×{sides[1]}; expected square "
-            "faces, such as 160×160."
-        )
-    return (known.pop(), False) if known else (IMAGE_SIZE, True)
-
-
-def _reaches_conv(graph: onnx.GraphProto, name: str) -> bool:
-    view = GraphView(graph, {}, name)
-    return any(
-        node.op_type in ("Conv", "QLinearConv") and not view.live.isdisjoint(node.output)
-        for node in graph.node
-    )
 
 
 def find_embedding(
@@ -333,7 +177,7 @@ def listed(shapes: Mapping[str, tuple[int, ...]], names: list[str]) -> str:
 
 
 def parameter_count(model: onnx.ModelProto) -> int:
-    """Return how many numbers the float weights of a model have."""
+    """Return the number of weights of a model, in floating point or 8 bits."""
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8)
     return sum(
         int(math.prod(tensor.dims))

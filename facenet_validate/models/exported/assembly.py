@@ -1,4 +1,4 @@
-"""Trunk, pool, bottleneck and norm → the prepared model, its nodes and weights named one way."""
+"""Trunk, pool, bottleneck and norm → the prepared model, with its own names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.exported.anatomy import Embedding, ImageInput
+from facenet_validate.base.vocabulary import INPUT_NAME, OUTPUT_NAME
+from facenet_validate.models.exported.anatomy import Embedding
 from facenet_validate.models.exported.graph_view import GraphView
 from facenet_validate.models.exported.head import Head
+from facenet_validate.models.exported.image_input import ImageInput
 from facenet_validate.models.exported.normalisation import append_norm
-from facenet_validate.models.passes import name_nodes
+from facenet_validate.models.onnx_session import reason
+from facenet_validate.models.passes import name_nodes, opset_of
 
-INPUT_NAME = "input"
-OUTPUT_NAME = "embeddings"
 FLATTEN_NAME = "flatten"
 BOTTLENECK_NAME = "bottleneck"
 
@@ -28,15 +29,15 @@ def assembled(
     *,
     source: str,
 ) -> onnx.ModelProto:
-    """Return the prepared model of what was found in a simplified graph.
+    """Return the prepared model of the parts found in a simplified graph.
 
-    The trunk is taken as it is; the pool becomes an ``AveragePool``, what follows it ``Flatten``,
-    one ``Gemm`` and the norm.
+    The trunk is taken as it is. The pool becomes an ``AveragePool``; a ``Flatten``, at most one
+    ``Gemm`` and the norm follow it.
 
     Raises
     ------
     ModelError
-        If that is no valid ONNX model.
+        If the result is no valid ONNX model.
     """
     trunk = onnx.GraphProto(node=view.ancestors([head.image]))
     renamed = _rename_nodes(trunk, view.image)
@@ -70,7 +71,7 @@ def assembled(
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["N", embedding.size])],
         [*weights, *constants],
     )
-    opset = helper.make_opsetid("", next(o.version for o in body.opset_import if not o.domain))
+    opset = helper.make_opsetid("", opset_of(body))
     ir_version = max(8, helper.find_min_ir_version_for([opset], ignore_unknown=True))
     model = helper.make_model(
         graph, opset_imports=[opset], producer_name="facenet_validate", ir_version=ir_version
@@ -80,8 +81,7 @@ def assembled(
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(
             f"{source}: what it was turned into is no valid ONNX model: "
-            f"{str(error).strip().splitlines()[0][:300]}. Expected a FaceNet of standard "
-            "operators; export the model again."
+            f"{reason(error)}. Expected a FaceNet of standard operators; export the model again."
         ) from None
     return model
 

@@ -1,12 +1,13 @@
 """Raw ONNX from any exporter → canonical ONNX: NCHW, dynamic batch, folded, L2-normalised.
 
-ONNX Runtime's own optimiser simplifies the graph: constants, batch norms and residual scales into
-the convolutions, transposes away. What it leaves, the head of reshapes, dense layer, batch norm
-and norm, is found by structure and written one way.
+ONNX Runtime's optimiser simplifies the graph: it folds constants, batch norms and residual scales
+into the convolutions, and removes transposes. The rest is the head: reshapes, a dense layer, a
+batch norm, the L2 norm. It is found by its structure and always written in the same form.
 """
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,10 +21,7 @@ from facenet_validate.models.endless import check_ends
 from facenet_validate.models.exported.anatomy import (
     Anatomy,
     Embedding,
-    ImageInput,
-    check_batch,
     find_embedding,
-    find_image,
     listed,
     parameter_count,
 )
@@ -35,12 +33,20 @@ from facenet_validate.models.exported.graph_view import (
     shapes_at,
 )
 from facenet_validate.models.exported.head import find_head
+from facenet_validate.models.exported.image_input import ImageInput, find_image, with_inner_batch
 from facenet_validate.models.exported.simplification import simplified, undo_strides
 from facenet_validate.models.network import multiply_adds
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import (
+    constants_of,
+    described,
+    is_standard,
+    opset_of,
+    set_nodes,
+    whole,
+)
 
 OPSET = 17
-"""What older graphs are brought to; newer ones stay what they are."""
+"""Older graphs are converted to this opset; newer ones keep theirs."""
 
 
 def canonical(
@@ -67,17 +73,17 @@ def canonical(
         Input ``input`` float32 ``[N, 3, H, W]``, output ``embeddings`` float32 ``[N, D]`` of
         length 1; operators of the default ONNX domain only. The same source gives the same bytes.
     anatomy : Anatomy
-        What was found.
+        The parts found in the source.
 
     Raises
     ------
     ModelError
-        If the model is no FaceNet, is not FP32, or leaves a choice; what was found is named.
+        If the model is no FaceNet, is not FP32, or leaves a choice; the error names what was found.
     """
     try:
         return _canonical(model, source, input_name, output_name)
     except (IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
-        # Whatever a malformed node lacks that no check names; the cause stays attached for us.
+        # No check finds all that a malformed node may lack. The cause stays attached.
         raise ModelError(
             f"{source}: its graph is malformed ({type(error).__name__}: {error}). Expected a valid "
             "ONNX model: onnx.checker.check_model says what is wrong; export it again."
@@ -93,7 +99,7 @@ def _canonical(
     batch_norms = sum(node.op_type == "BatchNormalization" for node in raw.graph.node)
     image = find_image(raw.graph, source=source, name=input_name)
     image = _not_training(raw.graph, with_inner_batch(raw.graph, image, source))
-    # At a concrete batch all shape arithmetic folds. Not one: dimensions of one fold away too.
+    # At a concrete batch all shape arithmetic folds. At a batch of one, that side would fold too.
     batch = image.batch or 2
     planes = _feed(raw.graph, image, batch)
     known = shapes_at(raw, source, batch, planes)
@@ -126,7 +132,7 @@ def _check_operators(model: onnx.ModelProto, source: str) -> None:
 
     check_ends(model, source)
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if not is_standard(node):
             raise ModelError(
                 f"{source}: {described(node)} is of domain {node.domain!r}. Expected standard ONNX "
                 "operators: name the model as it was before a runtime optimised it."
@@ -141,14 +147,12 @@ def _check_operators(model: onnx.ModelProto, source: str) -> None:
 
 def _check_inference(model: onnx.ModelProto, source: str) -> None:
     """Check that no layer was exported as it trains."""
-    constants = _constants(model.graph)
+    constants = constants_of(model.graph)
     for node in model.graph.node:
         trains = False
         if node.op_type == "BatchNormalization":
-            # Before opset 14 there is no mode: what trains gives the statistics as well.
-            trains = len(node.output) > 1 or any(
-                a.name == "training_mode" and a.i for a in node.attribute
-            )
+            # Before opset 14 there is no mode: a layer that trains gives its statistics too.
+            trains = len(node.output) > 1 or whole(node, "training_mode") != 0
         elif node.op_type == "Dropout" and len(node.input) > 2 and node.input[2] in constants:
             trains = bool(np.any(numpy_helper.to_array(constants[node.input[2]])))
         if trains:
@@ -160,9 +164,8 @@ def _check_inference(model: onnx.ModelProto, source: str) -> None:
 
 def _modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
     """Return a copy at opset 17 or newer whose weights are not inputs as well."""
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    copied = copy.deepcopy(model)
+    version = opset_of(model)
     if version < 1:
         raise ModelError(f"{source}: no opset is stated. Export the model again.")
     copied.ir_version = max(model.ir_version, 8)
@@ -187,7 +190,7 @@ def _modern(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
 
 
 def _not_training(graph: onnx.GraphProto, image: ImageInput) -> ImageInput:
-    """Make each input of one BOOL, TensorFlow's ``phase_train``, a constant False; say so."""
+    """Make each input of one BOOL, such as TensorFlow's ``phase_train``, a constant False."""
     given = {value.name for value in own_inputs(graph)}
     flags = [
         value
@@ -205,51 +208,18 @@ def _not_training(graph: onnx.GraphProto, image: ImageInput) -> ImageInput:
     return image
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, TensorProto]:
-    """Return weights and what ``Constant`` nodes give, by tensor."""
-    found = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and [a.name for a in node.attribute] == ["value"]:
-            found[node.output[0]] = node.attribute[0].t
-    return found
-
-
-def with_inner_batch(graph: onnx.GraphProto, image: ImageInput, source: str) -> ImageInput:
-    """Return the image with the batch that a graph, dynamic by its input, is fixed at inside."""
-    if image.batch is not None:
-        return image
-    view = GraphView(graph, {}, image.name)
-    constants = _constants(graph)
-    targets = [
-        numpy_helper.to_array(constants[node.input[1]])
-        for node in graph.node
-        if node.op_type == "Reshape" and node.input[0] in view.live and node.input[1] in constants
-    ]
-    fixed = {
-        int(target[0])
-        for target in targets
-        if target.shape == (2,) and target.dtype == np.int64 and target[0] > 0
-    }
-    if len(fixed) != 1:
-        return image
-    (batch,) = fixed
-    check_batch(batch, source)
-    return replace(image, batch=batch, why=f"{image.why}; a reshape inside fixes the batch")
-
-
 def _feed(graph: onnx.GraphProto, image: ImageInput, batch: int) -> str:
-    """Let planes of a concrete batch in, forget what was known of other sizes, and return them.
+    """Make the input planes of a concrete batch, in place, and return the input's name.
 
-    An interleaved input is turned first: ONNX Runtime cancels that against the source's own turn.
+    All that the graph states about other sizes is removed. Interleaved pixels get a transpose,
+    which ONNX Runtime cancels against the source's own one.
     """
     value = next(value for value in graph.input if value.name == image.name)
     planes = image.name
     if image.layout == "NHWC":
         planes = f"{image.name}/planes"
         turn = helper.make_node("Transpose", [planes], [image.name], planes, perm=[0, 2, 3, 1])
-        nodes = [turn, *graph.node]
-        del graph.node[:]
-        graph.node.extend(nodes)
+        set_nodes(graph, [turn, *graph.node])
     shape = (batch, 3, image.size, image.size)
     value.CopyFrom(helper.make_tensor_value_info(planes, TensorProto.FLOAT, shape))
     del graph.value_info[:]
@@ -266,7 +236,7 @@ def _feed(graph: onnx.GraphProto, image: ImageInput, batch: int) -> str:
 def _add_output(
     graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]], name: str, source: str
 ) -> None:
-    """Make a tensor that was asked for by name an output, so that it outlives simplification."""
+    """Make a tensor that the user named an output, so that simplification keeps it."""
     if name in {value.name for value in graph.output}:
         return
     if name not in {made for node in graph.node for made in node.output}:

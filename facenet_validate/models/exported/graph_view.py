@@ -1,4 +1,4 @@
-"""An ONNX graph as its finders see it: makers and shapes of tensors, what the image reaches."""
+"""A view of an ONNX graph: makers and shapes of its tensors, and what the image reaches."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
-from facenet_validate.models.passes import described, reads
+from facenet_validate.models.passes import described, makers_of, reads, without_weights
 
 LARGEST_TENSOR = 2**28
-"""Values an image a tensor of the graph may have; FaceNet's largest has 379,456."""
+"""Most values an image of one tensor; FaceNet's largest tensor has 379,456."""
 
 LARGEST_CONSTANTS = 2**28
-"""Values that all nodes an image does not reach may make; FaceNet's weights are 23 million."""
+"""Most values made by nodes that the image does not reach; FaceNet has 23 million weights."""
 
 NOISE = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Dropout", "Transpose")
-"""What exporters put around [N, D] and [N, D, 1, 1] tensors without changing their values."""
+"""Operators that exporters put around [N, D] and [N, D, 1, 1] tensors; they change no values."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class GraphView:
     @cached_property
     def makers(self) -> dict[str, onnx.NodeProto]:
         """The node that gives a tensor."""
-        return {name: node for node in self.graph.node for name in node.output if name}
+        return makers_of(self.graph)
 
     @cached_property
     def live(self) -> set[str]:
@@ -56,13 +56,13 @@ class GraphView:
         return found
 
     def origin(self, name: str) -> str:
-        """Return the tensor whose values a tensor has, before reshapes and the like."""
+        """Return the tensor that a tensor has its values from, before reshapes and the like."""
         while name in self.makers and self.makers[name].op_type in NOISE:
             name = self.makers[name].input[0]
         return name
 
     def ancestors(self, names: Iterable[str], *, until: str | None = None) -> list[onnx.NodeProto]:
-        """Return the nodes tensors are made by, in order; nothing beyond ``until``."""
+        """Return the nodes that tensors are made by, in order; none before the tensor ``until``."""
         needed = set(names)
         found = []
         for node in reversed(self.graph.node):
@@ -83,7 +83,7 @@ class GraphView:
 
 
 def declared_shape(value: onnx.ValueInfoProto) -> list[int | str]:
-    """Return a shape as the file states it: sizes, names of dynamic ones, or ``?``."""
+    """Return a shape as the file states it: sizes, names of dynamic sides, or ``?``."""
     return [
         dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
         for dim in value.type.tensor_type.shape.dim
@@ -91,7 +91,7 @@ def declared_shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def type_name(elem_type: int) -> str:
-    """Return what a tensor's element type is called, or its number where it has no name."""
+    """Return the name of an element type, or its number where it has no name."""
     known = elem_type in TensorProto.DataType.values()
     return TensorProto.DataType.Name(elem_type) if known else f"data type {elem_type}"
 
@@ -102,7 +102,7 @@ def shape_text(shape: Iterable[int | str]) -> str:
 
 
 def own_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Return the inputs a caller feeds: files before IR 4 list the weights among them."""
+    """Return the inputs that a caller feeds: files before IR 4 list the weights as inputs too."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
 
@@ -115,11 +115,12 @@ def shapes_at(
     Raises
     ------
     ModelError
-        If shapes contradict each other, or a tensor, or all that the image does not reach, is far
-        too large to be computed.
+        If shapes contradict each other, or if one tensor, or all that the image does not reach, is
+        far too large to be computed.
     """
     try:
-        inferred = onnx.shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+        light = without_weights(model, model.graph.node, own_inputs(model.graph))
+        inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
     except Exception as error:  # the C++ raises several kinds
         raise ModelError(f"{source}: its shapes do not fit together ({error}).") from None
     found = {
@@ -145,21 +146,3 @@ def shapes_at(
                     "23 million weights. Export the model with constants folded."
                 )
     return found
-
-
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model for shape inference, which would carry 94 MB back and forth for nothing."""
-    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
-    graph = light.graph
-    graph.name = "shapes"
-    graph.node.extend(model.graph.node)
-    graph.output.extend(model.graph.output)
-    graph.input.extend(own_inputs(model.graph))
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            graph.input.append(
-                helper.make_tensor_value_info(tensor.name, TensorProto.FLOAT, tensor.dims)
-            )
-        else:
-            graph.initializer.append(tensor)
-    return light

@@ -7,24 +7,29 @@ the batch) is an affine map of the pooled features. It is composed here in float
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.graph_view import NOISE, GraphView
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import constants_of, described, whole
 
+_NOTHING = -0.0
+"""Changes no number it is added to, not even the sign of a zero."""
+
+_DENSE = ("MatMul", "Gemm", "Conv")
+_ARITHMETIC = ("Add", "Sub", "Mul", "Div")
+_MAPS = (*_DENSE, "BatchNormalization", *_ARITHMETIC)
 _POOLS = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 _SCORES = ("Softmax", "LogSoftmax", "ArgMax", "TopK", "Sigmoid", "Hardmax")
 
 
 @dataclass(frozen=True)
 class Head:
-    """What lies between the pool and the norm.
+    """The part between the last convolution and the norm: a pool, and at most one dense layer.
 
     Attributes
     ----------
@@ -56,7 +61,7 @@ def find_head(view: GraphView, features: str, *, source: str) -> Head:
         If something between the pool and the embedding is neither a dense layer, a batch norm, a
         constant scale or bias nor a reshape; the node is named.
     """
-    constants = {tensor.name: tensor for tensor in view.graph.initializer}
+    constants = constants_of(view.graph)
     chain: list[onnx.NodeProto] = []
     name = features
     while True:
@@ -84,18 +89,13 @@ def find_head(view: GraphView, features: str, *, source: str) -> Head:
             affine.apply(step, source)
     if affine.weights is None:
         return Head(node, image, window, None, None)
-    return Head(
-        node,
-        image,
-        window,
-        affine.weights.astype(np.float32),
-        affine.bias.astype(np.float32),
-    )
+    weights, bias = affine.weights.astype(np.float32), affine.bias.astype(np.float32)
+    return Head(node, image, window, weights, bias)
 
 
-def _data(node: onnx.NodeProto, constants: dict[str, Any]) -> str:
+def _data(node: onnx.NodeProto, constants: dict[str, TensorProto]) -> str:
     """Return the input that is not a weight."""
-    if node.op_type in ("Add", "Mul", "Sub", "Div") and node.input[0] in constants:
+    if node.op_type in _ARITHMETIC and node.input[0] in constants:
         return str(node.input[1])
     return str(node.input[0])
 
@@ -120,20 +120,36 @@ def _pooled_image(
 class _Affine:
     """``x → x @ weights + bias``, composed in float64 layer by layer."""
 
-    def __init__(self, constants: dict[str, Any], width: int) -> None:
+    def __init__(self, constants: dict[str, TensorProto], width: int) -> None:
         self._constants = constants
         self._width = width
         self.weights: NDArray[np.float64] | None = None
         self.bias: NDArray[np.float64] = np.zeros(width)
 
     def apply(self, node: onnx.NodeProto, source: str) -> None:
+        """Put the map of a node behind the maps so far."""
         try:
-            _MAPS[node.op_type](self, node, {a.name: a for a in node.attribute})
+            if node.op_type in _DENSE:
+                self._dense(*self._matrix(node))
+            else:
+                self._by_feature(*self._factor(node))
         except (KeyError, ValueError):
             raise ModelError(
                 f"{source}: {described(node)} is not a map of {len(self.bias)} features by "
                 "weights of the model. Expected a dense layer, a batch norm, a scale or a bias."
             ) from None
+
+    def _dense(self, matrix: NDArray[np.float64], offset: NDArray[np.float64] | float) -> None:
+        if matrix.ndim != 2 or matrix.shape[0] != len(self.bias):
+            raise ValueError
+        self.weights = matrix if self.weights is None else self.weights @ matrix
+        self.bias = self.bias @ matrix + offset
+
+    def _by_feature(
+        self, factor: NDArray[np.float64] | float, offset: NDArray[np.float64] | float
+    ) -> None:
+        self.weights = (np.eye(self._width) if self.weights is None else self.weights) * factor
+        self.bias = self.bias * factor + offset
 
     def _value(self, name: str) -> NDArray[np.float64]:
         return numpy_helper.to_array(self._constants[name]).astype(np.float64)
@@ -141,83 +157,54 @@ class _Affine:
     def _row(self, name: str) -> NDArray[np.float64]:
         return np.broadcast_to(self._value(name).ravel(), self.bias.shape)
 
-    def _dense(self, matrix: NDArray[np.float64], bias: NDArray[np.float64] | float) -> None:
-        if matrix.ndim != 2 or matrix.shape[0] != len(self.bias):
-            raise ValueError
-        self.weights = matrix if self.weights is None else self.weights @ matrix
-        self.bias = self.bias @ matrix + bias
-
-    def _scale(self, factor: NDArray[np.float64]) -> None:
-        self.weights = (np.eye(self._width) if self.weights is None else self.weights) * factor
-        self.bias = self.bias * factor
-
-    def _shift(self, offset: NDArray[np.float64]) -> None:
-        if self.weights is None:
-            self.weights = np.eye(self._width)
-        self.bias = self.bias + offset
-
-    def matmul(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
-        self._dense(self._value(node.input[1]), 0.0)
-
-    def gemm(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-        if "transA" in attributes and attributes["transA"].i:
-            raise ValueError
+    def _matrix(
+        self, node: onnx.NodeProto
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
+        """Return weights and bias of a dense layer; a 1×1 convolution is one."""
         matrix = self._value(node.input[1])
-        matrix = matrix.T if "transB" in attributes and attributes["transB"].i else matrix
-        alpha = attributes["alpha"].f if "alpha" in attributes else 1.0
-        beta = attributes["beta"].f if "beta" in attributes else 1.0
-        has_bias = len(node.input) > 2 and node.input[2]
-        self._dense(matrix * alpha, self._value(node.input[2]).ravel() * beta if has_bias else 0.0)
-
-    def conv(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-        kernel = self._value(node.input[1])
-        if kernel.shape[2:] != (1, 1) or ("group" in attributes and attributes["group"].i != 1):
+        bias = self._value(node.input[2]) if len(node.input) > 2 and node.input[2] else 0.0
+        if node.op_type == "Conv":
+            if matrix.shape[2:] != (1, 1) or whole(node, "group", 1) != 1:
+                raise ValueError
+            return matrix[:, :, 0, 0].T, bias
+        if node.op_type == "MatMul":
+            return matrix, 0.0
+        if whole(node, "transA"):
             raise ValueError
-        bias = self._value(node.input[2]) if len(node.input) > 2 else 0.0
-        self._dense(kernel[:, :, 0, 0].T, bias)
+        factors = {a.name: a.f for a in node.attribute}
+        matrix = matrix.T if whole(node, "transB") else matrix
+        return matrix * factors.get("alpha", 1.0), np.ravel(bias) * factors.get("beta", 1.0)
 
-    def batch_norm(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-        scale, offset, mean, variance = (self._row(name) for name in node.input[1:5])
-        epsilon = attributes["epsilon"].f if "epsilon" in attributes else 1e-5
-        factor = scale / np.sqrt(variance + epsilon)
-        self._scale(factor)
-        self._shift(offset - mean * factor)
-
-    def binary(self, node: onnx.NodeProto, _: dict[str, Any]) -> None:
+    def _factor(
+        self, node: onnx.NodeProto
+    ) -> tuple[NDArray[np.float64] | float, NDArray[np.float64] | float]:
+        """Return the scale and the bias of each feature: of a batch norm, or of arithmetic."""
+        if node.op_type == "BatchNormalization":
+            scale, offset, mean, variance = (self._row(name) for name in node.input[1:5])
+            epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+            factor = scale / np.sqrt(variance + epsilon)
+            return factor, offset - mean * factor
         first = node.input[0] in self._constants
         value = self._row(node.input[0 if first else 1])
         match node.op_type:
             case "Add":
-                self._shift(value)
+                return 1.0, value
             case "Mul":
-                self._scale(value)
-            case "Sub" if first:
-                self._scale(np.full_like(value, -1.0))
-                self._shift(value)
+                return value, _NOTHING
             case "Sub":
-                self._shift(-value)
+                return (-1.0, value) if first else (1.0, -value)
             case "Div" if not first:
-                self._scale(1.0 / value)
-            case _:
-                raise ValueError
-
-
-_MAPS = {
-    "MatMul": _Affine.matmul,
-    "Gemm": _Affine.gemm,
-    "Conv": _Affine.conv,
-    "BatchNormalization": _Affine.batch_norm,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _Affine.binary),
-}
+                return 1.0 / value, _NOTHING
+        raise ValueError
 
 
 def refuse_classifier(view: GraphView, tensor: str, *, source: str) -> None:
-    """Raise if a tensor is the scores of a classifier: a softmax, or a second dense layer.
+    """Refuse a tensor that holds the scores of a classifier: after a softmax or two dense layers.
 
     Raises
     ------
     ModelError
-        Saying what was found, and the bottleneck before the head where there is one.
+        Naming what was found, and the bottleneck before the scores if there is one.
     """
     dense: list[onnx.NodeProto] = []
     scores: list[onnx.NodeProto] = []
@@ -227,18 +214,18 @@ def refuse_classifier(view: GraphView, tensor: str, *, source: str) -> None:
         live = [i for i in node.input if i in view.live]
         if node.op_type in _SCORES:
             scores.append(node)
-        elif node.op_type in ("MatMul", "Gemm", "Conv") and len(live) == 1:
+        elif node.op_type in _DENSE and len(live) == 1:
             if node.op_type == "Conv" and not view.features(live[0]):
                 break
             dense.append(node)
-        elif node.op_type not in ("Relu", "BatchNormalization", "Add", "Sub", "Mul", "Div"):
+        elif node.op_type not in ("Relu", "BatchNormalization", *_ARITHMETIC):
             break
         if len(live) != 1:
             break
         name = view.origin(live[0])
     if not scores and len(dense) < 2:
         return
-    # By the tensor: simplification keeps its name, not the node's.
+    # Nodes are named by their tensor: simplification keeps its name, but not the node's.
     found = " after ".join(f"{node.op_type} {node.output[0]!r}" for node in [*scores, *dense])
     advice = "Export the network without its classification head"
     if len(dense) > 1:

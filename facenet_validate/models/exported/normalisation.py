@@ -1,4 +1,4 @@
-"""The L2 norm of an embedding: found by structure, proven by numbers, written one way."""
+"""The L2 norm of an embedding: found by structure, proven by numbers, written in one form."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.models.exported.graph_view import GraphView
+from facenet_validate.models.onnx_session import cpu_session
 
 TOLERANCE = 1e-5
 
@@ -27,7 +28,7 @@ class Norm:
     spelling : tuple of str
         Its operators, in order.
     unit : bool
-        Whether the result has length 1; otherwise it is only scaled per row.
+        Whether the result has length 1. Otherwise each row is scaled to another length.
     """
 
     features: str
@@ -38,9 +39,9 @@ class Norm:
 def find_norm(view: GraphView, model: onnx.ModelProto, tensor: str) -> Norm | None:
     """Return the norm a tensor comes out of, or None.
 
-    By structure: its last operator multiplies or divides features by something reduced from them,
-    and by nothing else. By numbers: on random features it gives ``x / |x|`` within 1e-5, up to a
-    factor per row.
+    A norm has two signs. Structure: its last operator multiplies or divides features by a value
+    reduced from these features alone. Numbers: on random features it gives ``x / |x|`` within 1e-5,
+    up to a factor per row.
     """
     last = view.makers.get(view.origin(tensor))
     if last is None:
@@ -92,7 +93,7 @@ def _proven(
     expected = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.abs(given / lengths - expected).max() <= TOLERANCE:
         return None
-    # What only shapes feed says nothing about how the norm is spelled.
+    # These operators do not show how the norm is written.
     spelling = tuple(n.op_type for n in spelled if n.op_type not in ("Constant", "Identity"))
     return Norm(features, spelling, bool(np.abs(lengths - 1.0).max() <= TOLERANCE))
 
@@ -105,8 +106,6 @@ def _run(
     output: str,
 ) -> NDArray[np.float32] | None:
     """Run a few nodes of a model; None if they need more than ``name`` and weights."""
-    import onnxruntime as ort
-
     needed = {read for node in nodes for read in node.input}
     graph = helper.make_graph(
         nodes,
@@ -116,14 +115,9 @@ def _run(
         [tensor for tensor in model.graph.initializer if tensor.name in needed],
     )
     small = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
     try:
-        session = ort.InferenceSession(
-            small.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        (result,) = session.run([output], {name: values})
-    except Exception:  # whatever it is, it is no norm: ONNX Runtime has one class an error code
+        (result,) = cpu_session(small).run([output], {name: values})
+    except Exception:  # nodes that do not run are no norm: ONNX Runtime has one class an error code
         return None
     return np.asarray(result)
 

@@ -1,7 +1,7 @@
-"""How much an ONNX file lists, counted before memory is taken for it.
+"""The nodes and parts that an ONNX file lists, counted before memory is taken for them.
 
-Two bytes list an empty node that takes hundreds to hold, and functions of functions grow without
-bound: both are counted first.
+An empty node takes two bytes in a file and hundreds in memory, and functions of functions grow
+without bound. So both are counted first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import onnx
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.frozen.graphdef import wire_fields
-from facenet_validate.models.passes import described
+from facenet_validate.models.passes import described, inner_graphs
 
 NODE_LIMIT = 100_000
 """Nodes a model may have, as it is and once its functions are inlined; a FaceNet has about 500."""
@@ -73,9 +73,8 @@ def check_expansion(model: onnx.ModelProto, path: Path) -> None:
         for node in nodes:
             key = (node.domain, node.op_type, node.overload)
             yield key if key in bodies else None
-            for attribute in node.attribute:
-                for graph in inner_graphs(attribute):
-                    yield from calls(graph.node)
+            for graph in inner_graphs(node):
+                yield from calls(graph.node)
 
     called = {key: list(calls(function.node)) for key, function in bodies.items()}
     needs = {key: {other for other in others if other} for key, others in called.items()}
@@ -83,7 +82,7 @@ def check_expansion(model: onnx.ModelProto, path: Path) -> None:
     depths: dict[_Function, int] = {}
     try:
         for key in TopologicalSorter(needs).static_order():
-            # What is too many already need not be counted on: the sums double at every function.
+            # Counting stops at the limit: the sums may double at every function.
             sizes[key] = min(sum(sizes[other] for other in called[key]), NODE_LIMIT + 1)
             depths[key] = 1 + max((depths[other] for other in needs[key]), default=0)
     except CycleError as error:
@@ -106,8 +105,3 @@ def check_expansion(model: onnx.ModelProto, path: Path) -> None:
 
 def _size(node: onnx.NodeProto, sizes: dict[_Function | None, int]) -> int:
     return sizes.get((node.domain, node.op_type, node.overload), 1)
-
-
-def inner_graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
-    """Return the graphs in an attribute: branches and bodies of loops."""
-    return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]

@@ -1,6 +1,6 @@
-"""An ONNX file as it comes from anywhere → a parsed model whose weights are all there.
+"""An ONNX file from anywhere → a parsed model with all of its weights.
 
-Nothing in the file is believed: sizes are checked before memory is taken for them, weights in other
+No claim of the file is trusted. Sizes are checked before memory is taken for them, weights in other
 files are read only from inside the model's folder, and a graph that cannot be ordered is refused.
 """
 
@@ -18,16 +18,21 @@ from facenet_validate.models.exported.onnx_extent import (
     EXPORT_AGAIN,
     check_expansion,
     check_extent,
-    inner_graphs,
 )
-from facenet_validate.models.passes import described, sort_nodes
-from facenet_validate.models.sources import SIZE_LIMIT, read_source, readable
+from facenet_validate.models.model_files import SIZE_LIMIT, read_source, readable
+from facenet_validate.models.passes import (
+    described,
+    inner_graphs,
+    is_standard,
+    opset_of,
+    sort_nodes,
+)
 
 
 def load_onnx(path: Path) -> onnx.ModelProto:
     """Read an ONNX file: weights loaded, functions inlined, nodes in order.
 
-    External weights are taken when their files lie inside the model's folder.
+    External weights are read if their files lie inside the model's folder.
 
     Raises
     ------
@@ -56,9 +61,9 @@ def load_onnx(path: Path) -> onnx.ModelProto:
 
 def _check_operands(model: onnx.ModelProto, path: Path) -> None:
     """Check that every standard node reads and gives as many tensors as its operator needs."""
-    version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    version = opset_of(model)
     for node in model.graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if not is_standard(node):
             continue
         if node.op_type == "Constant" and len(node.attribute) != 1:
             raise ModelError(
@@ -136,12 +141,12 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for graph in inner_graphs(attribute):
-                yield from _graph_tensors(graph)
+        for graph in inner_graphs(node):
+            yield from _graph_tensors(graph)
 
 
 def _check_size(tensor: TensorProto, path: Path) -> None:
-    """Compare what a tensor claims to be with the data it has, before anybody believes it."""
+    """Check that a tensor has as much data as its shape claims."""
     what = f"{path}: tensor {tensor.name!r} of shape {list(tensor.dims)}"
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{what}: a negative size. {EXPORT_AGAIN}")
@@ -185,7 +190,7 @@ def _bytes(tensor: TensorProto, path: Path) -> int:
 
 
 def _stored_values(tensor: TensorProto) -> int:
-    """Return how many entries of its typed field a tensor takes: complex two, nibbles half."""
+    """Return the entries of a tensor's typed field: two a complex number, half a one a nibble."""
     count = _count(tensor)
     name = TensorProto.DataType.Name(tensor.data_type)
     if name.startswith("COMPLEX"):
@@ -209,26 +214,24 @@ def _external_entries(tensor: TensorProto, path: Path) -> dict[str, str]:
 
 
 def _inside(path: Path, location: str, tensor: str) -> Path:
-    """Return the file of an external location; it must not lead out of the model's folder."""
+    """Return the file of an external location, which must lie inside the model's folder."""
     given = PurePosixPath(location.replace("\\", "/"))
     folder = path.parent.resolve()
     leaves = given.is_absolute() or PureWindowsPath(location).drive or ".." in given.parts
-    linked = not leaves
     try:
-        file = (folder / given).resolve()
+        file = None if leaves else (folder / given).resolve()
     except (OSError, ValueError, RuntimeError):  # a name with a zero byte, a circle of links
-        leaves = True
-        linked = False
-    if linked and not file.is_relative_to(folder):
-        raise ModelError(
-            f"{path}: tensor {tensor!r} is kept in {location!r}, which is a link to {file}, not "
-            "inside the model's folder. Copy the file itself beside the model."
-        )
-    if leaves:
+        file = None
+    if file is None:
         raise ModelError(
             f"{path}: tensor {tensor!r} is kept in {location!r}, which is not inside the model's "
             "folder. Expected a relative path that stays there; put the weights beside the model "
             "and export it again."
+        )
+    if not file.is_relative_to(folder):
+        raise ModelError(
+            f"{path}: tensor {tensor!r} is kept in {location!r}, which is a link to {file}, not "
+            "inside the model's folder. Copy the file itself beside the model."
         )
     if not file.is_file():
         raise ModelError(
@@ -279,7 +282,7 @@ def _load_external(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _inlined(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Return the model with its local functions, as dynamo exports have them, written out."""
+    """Return the model with its local functions, which dynamo exports have, inlined."""
     if not model.functions:
         return model
     check_expansion(model, path)

@@ -1,4 +1,4 @@
-"""ONNX Runtime's own optimiser, as the simplifier of what exporters write."""
+"""ONNX Runtime's optimiser simplifies the graphs that exporters write."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import numpy_helper
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.exported.graph_view import GraphView
+from facenet_validate.models.onnx_session import cpu_session, reason
+from facenet_validate.models.passes import constants_of
 
 LARGEST_FOLDED = 32 * 2**20
 """Bytes a folded constant may have; FaceNet's largest weight has 3.7 million.
@@ -22,9 +25,9 @@ ONNX Runtime before 1.28 does not know the option and folds whatever a graph ask
 
 
 def simplified(model: onnx.ModelProto, planes: str, source: str) -> onnx.ModelProto:
-    """Return what ONNX Runtime's optimiser makes of a model, applied while it has more to do.
+    """Return a model that ONNX Runtime's optimiser has simplified as far as it can.
 
-    One pass folds constants that the next one fuses.
+    The optimiser runs until it changes nothing: one pass folds constants that the next one fuses.
 
     Raises
     ------
@@ -44,41 +47,32 @@ def simplified(model: onnx.ModelProto, planes: str, source: str) -> onnx.ModelPr
 
 
 def optimised(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
-    """Return what one pass of ONNX Runtime's optimiser makes of a model.
+    """Return a model after one pass of ONNX Runtime's optimiser.
 
     Raises
     ------
     ModelError
         If the installed ONNX Runtime cannot run it.
     """
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    options.add_session_config_entry(
-        "optimization.constant_folding_max_output_size_in_bytes", str(LARGEST_FOLDED)
-    )
+    limit = {"optimization.constant_folding_max_output_size_in_bytes": str(LARGEST_FOLDED)}
     with tempfile.TemporaryDirectory(prefix="facenet-simplify-") as folder:
-        options.optimized_model_filepath = str(Path(folder) / "model.onnx")
+        made = Path(folder) / "model.onnx"
         try:
-            ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            cpu_session(model, optimisation="basic", entries=limit, optimised=made)
         except Exception as error:  # ONNX Runtime has one class an error code
             raise ModelError(
                 f"{source}: the installed onnxruntime {ort.__version__} cannot run it (opset "
-                f"{model.opset_import[0].version}): {_first_line(error)}. {remedy(error)}"
+                f"{model.opset_import[0].version}): {reason(error).rstrip('.')}. {remedy(error)}"
             ) from None
-        return onnx.load(options.optimized_model_filepath)
+        return onnx.load(made)
 
 
 def undo_strides(graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Turn each ``Gather`` of all values in order into the ``Reshape`` that it is.
+    """Turn each ``Gather`` of all values in their order into the equal ``Reshape``, in place.
 
     PyTorch's dynamo exporter writes the flattening of an interleaved network as strides.
     """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    constants = constants_of(graph)
     for node in graph.node:
         shape = shapes.get(node.input[0], ()) if node.op_type == "Gather" else ()
         if len(shape) != 1 or node.input[1] not in constants:
@@ -94,11 +88,7 @@ def undo_strides(graph: onnx.GraphProto, shapes: Mapping[str, tuple[int, ...]]) 
 
 
 def remedy(error: Exception) -> str:
-    """Return what to do about a model that ONNX Runtime refuses."""
+    """Return what a user can do about a model that ONNX Runtime refuses."""
     if re.search(r"opset|IR.?version", str(error), re.IGNORECASE):
         return "Install a newer onnxruntime, or export the model with an older opset."
     return "The graph is damaged, or no valid ONNX: export the model again."
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")[:300]

@@ -1,6 +1,7 @@
-"""What TensorFlow's nodes make of constants, shapes among them, so that no such node remains.
+"""The results of TensorFlow's nodes on constants, shapes among them: these nodes are folded away.
 
-A size that is not known before the network runs, the batch, is None in an array of objects.
+The batch is not known before the network runs. In an array of sizes, which holds objects, it is
+None.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.models.frozen.graphdef import numpy_type
+from facenet_validate.models.frozen.graphdef import numpy_type, optional
 
 Array = NDArray[Any]
 Attributes = dict[str, Any]
 
 MOST_SIZES = 64
-"""Values in an array of sizes. Joining arrays may double them at every node."""
+"""Most values in an array of sizes: joining arrays may double their number at every node."""
 
 _ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "Add": np.add,
@@ -31,7 +32,7 @@ _ELEMENTWISE: dict[str, Callable[..., Array]] = {
 
 
 def fold(op: str, attrs: Attributes, values: list[Array]) -> Array | None:
-    """Return what a node makes of constants.
+    """Return the result of a node on constants.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ def fold(op: str, attrs: Attributes, values: list[Array]) -> Array | None:
     Raises
     ------
     ValueError, IndexError, TypeError
-        If the inputs do not go with the operator or each other, or the result would be larger than
-        either: weights are scaled by vectors, never multiplied out.
+        If the inputs do not fit the operator or each other, or the result would be larger than any
+        input: a network scales its weights by vectors and makes no larger arrays.
     """
     if op in _ELEMENTWISE:
         shape = np.broadcast_shapes(*(value.shape for value in values))
@@ -73,24 +74,16 @@ def _settled(value: Array) -> Array:
     return value
 
 
-def _shape(_attrs: Attributes, value: Array) -> Array:
-    return np.array(value.shape, np.int64)
-
-
 def _strided_slice(attrs: Attributes, value: Array, begin: Array, end: Array, step: Array) -> Array:
-    masks = {key: attrs[key].i if key in attrs else 0 for key in _MASKS}
     if value.ndim != 1 or not begin.size == end.size == step.size == 1:
         raise ValueError("expected one slice of one axis")
-    if masks["ellipsis_mask"] or masks["new_axis_mask"]:
+    if optional(attrs, "ellipsis_mask").i or optional(attrs, "new_axis_mask").i:
         raise ValueError("an ellipsis or a new axis")
-    first = None if masks["begin_mask"] & 1 else int(begin.item())
-    if masks["shrink_axis_mask"] & 1:
+    first = None if optional(attrs, "begin_mask").i & 1 else int(begin.item())
+    if optional(attrs, "shrink_axis_mask").i & 1:
         return np.asarray(value[first or 0])
-    last = None if masks["end_mask"] & 1 else int(end.item())
+    last = None if optional(attrs, "end_mask").i & 1 else int(end.item())
     return value[first : last : int(step.item())]
-
-
-_MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
 
 def _slice(_attrs: Attributes, value: Array, begin: Array, size: Array) -> Array:
@@ -100,55 +93,31 @@ def _slice(_attrs: Attributes, value: Array, begin: Array, size: Array) -> Array
     return value[first : None if count == -1 else first + count]
 
 
-def _pack(attrs: Attributes, *parts: Array) -> Array:
-    return np.stack(parts, axis=attrs["axis"].i if "axis" in attrs else 0)
-
-
-def _concat(_attrs: Attributes, *parts_and_axis: Array) -> Array:
-    *parts, axis = parts_and_axis
-    return np.concatenate(parts, axis=int(axis.item()))
-
-
 def _product(attrs: Attributes, value: Array, axes: Array) -> Array:
     if value.ndim != 1 or any(int(axis) not in (0, -1) for axis in axes.ravel()):
         raise ValueError("expected the product of one axis")
     if not axes.size:
         return value
-    sizes = value.tolist()
-    product = np.array(
-        None if None in sizes else np.prod(value), object if None in sizes else value.dtype
-    )
-    return product.reshape(1) if "keep_dims" in attrs and attrs["keep_dims"].b else product
-
-
-def _expand(_attrs: Attributes, value: Array, axis: Array) -> Array:
-    return np.expand_dims(value, int(axis.item()))
-
-
-def _squeeze(attrs: Attributes, value: Array) -> Array:
-    axes = tuple(attrs["squeeze_dims"].list.i) if "squeeze_dims" in attrs else ()
-    return np.squeeze(value, axis=axes or None)
-
-
-def _reshape(_attrs: Attributes, value: Array, target: Array) -> Array:
-    return value.reshape([int(size) for size in target.ravel()])
-
-
-def _cast(attrs: Attributes, value: Array) -> Array:
-    return value if value.dtype == object else value.astype(numpy_type(attrs["DstT"].type))
+    open_size = None in value.tolist()
+    product = np.array(None if open_size else np.prod(value), object if open_size else value.dtype)
+    return product.reshape(1) if optional(attrs, "keep_dims").b else product
 
 
 _SIZES: dict[str, Callable[..., Array]] = {
-    "Shape": _shape,
+    "Shape": lambda _, value: np.array(value.shape, np.int64),
     "StridedSlice": _strided_slice,
     "Slice": _slice,
-    "Pack": _pack,
-    "ConcatV2": _concat,
+    "Pack": lambda attrs, *parts: np.stack(parts, axis=optional(attrs, "axis").i),
+    "ConcatV2": lambda _, *parts: np.concatenate(parts[:-1], axis=int(parts[-1].item())),
     "Prod": _product,
-    "ExpandDims": _expand,
-    "Squeeze": _squeeze,
-    "Reshape": _reshape,
-    "Cast": _cast,
+    "ExpandDims": lambda _, value, axis: np.expand_dims(value, int(axis.item())),
+    "Squeeze": lambda attrs, value: np.squeeze(
+        value, axis=tuple(optional(attrs, "squeeze_dims").list.i) or None
+    ),
+    "Reshape": lambda _, value, target: value.reshape([int(size) for size in target.ravel()]),
+    "Cast": lambda attrs, value: (
+        value if value.dtype == object else value.astype(numpy_type(attrs["DstT"].type))
+    ),
 }
 FOLDED = (*_ELEMENTWISE, *_SIZES)
 """Operators whose result is known where their inputs are."""

@@ -1,4 +1,4 @@
-"""TensorFlow frozen graph → ONNX, without TensorFlow; and OpenCV's run of the graph itself."""
+"""TensorFlow frozen graph → ONNX, without TensorFlow, and OpenCV's run of the graph itself."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def convert_frozen_graph(data: bytes, *, source: str, output: str | None = None)
     Raises
     ------
     ModelError
-        If the bytes are no frozen graph, a node of its inference part is unsupported, which is
-        named, or the embedding cannot be told.
+        If the bytes are no frozen graph, a node of its inference part is unsupported (it is named),
+        or the embedding is not found.
     """
     cut = inference_graph(parse_graph(data, source=source), source=source, output=output)
     return inference_onnx(cut, source=source)
@@ -47,11 +47,11 @@ def convert_frozen_graph(data: bytes, *, source: str, output: str | None = None)
 def frozen_graph_runner(
     data: bytes, *, source: str, output: str | None = None
 ) -> tuple[Runner, str]:
-    """Return OpenCV's own run of a frozen graph, to compare a conversion with, and of what it is.
+    """Return OpenCV's own run of a frozen graph, to compare a conversion with, and what is run.
 
-    OpenCV reads the file's own bytes where it can: a graph of layers alone that ends at the
-    embedding (and, before OpenCV 5, whose nodes are in order). Of any other it runs the inference
-    part that was cut here, and that is said.
+    OpenCV reads the file's own bytes where it can: those of a graph of layers alone that ends at
+    the embedding (and, before OpenCV 5, whose nodes are in order). Of any other graph OpenCV runs
+    the inference part that was cut out here, and the second value says so.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ def frozen_graph_runner(
         Standardized faces float32 ``(N, 3, H, W)`` → the graph's output float32 ``(N, D)``. Faces
         are run one by one: some graphs reshape to a batch of one.
     what : str
-        What is run, for people.
+        Name of what is run, for people.
 
     Raises
     ------
     ModelError
-        As :func:`convert_frozen_graph`, or if OpenCV cannot run the graph.
+        As :func:`convert_frozen_graph` does, or if OpenCV cannot run the graph.
     """
     import cv2
 
@@ -98,7 +98,7 @@ def frozen_graph_runner(
 
 
 def _read_by_opencv(readings: dict[str, bytes], source: str) -> tuple[str, Any]:
-    """Return the first of several readings of a graph that OpenCV takes, and its name."""
+    """Return the first of several readings of a graph that OpenCV accepts, with its name."""
     import cv2
 
     for what, data in readings.items():
@@ -110,9 +110,10 @@ def _read_by_opencv(readings: dict[str, bytes], source: str) -> tuple[str, Any]:
 
 
 def _is_inference_alone(graph: Any, cut: InferenceGraph) -> bool:
-    """Say whether a graph is its inference part already, as OpenCV has to have it.
+    """Say whether a graph is its inference part already, so that OpenCV can run the file itself.
 
-    It runs to the last node, and has another epsilon than TensorFlow where none is stated.
+    OpenCV runs a graph to its last node. Where no epsilon is stated, OpenCV assumes another one
+    than TensorFlow.
     """
     whole, kept = (
         Counter(node.op for node in nodes if node.op != "Const")

@@ -1,9 +1,9 @@
-"""A frozen graph evaluated as far as it goes without an image: what is left is the network.
+"""A frozen graph, evaluated as far as that is possible without an image: the rest is the network.
 
 A published FaceNet carries its training: input queues, batch norm and dropout behind conditionals,
-moving averages, labels. Every node is visited once, in order. What does not depend on the image
-becomes a constant; ``phase_train`` is False, so the training branch of a conditional is dead, as
-TensorFlow's executor would find it. A node that cannot be understood spoils only what reads it.
+moving averages, labels. Every node is visited once, in order. A value that does not depend on the
+image becomes a constant. ``phase_train`` is False, so the training branch of a conditional is dead,
+as in TensorFlow's executor. The failure of a node concerns only the nodes that read it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from facenet_validate.models.frozen.graphdef import (
     BOOL,
     attributes,
     claimed_values,
+    optional,
     sorted_nodes,
     split_reference,
     tensor_value,
@@ -47,26 +48,28 @@ _UNSUPPORTED = (
 )
 
 MOST_PIXELS = 1024
-"""Height or width of a face. A graph may claim any size, and running it takes that much memory."""
+"""Largest height or width of a face: a graph may claim any, and running it takes the memory."""
 
 MOST_MADE = 1 << 24
-"""Constant values a graph may have beyond those in its file: tensors stored as one value, and what
-is computed. A published graph makes some hundred thousand."""
+"""Most constant values of a graph beyond those in its file: repeated ones, and computed ones.
+
+A published graph makes some hundred thousand.
+"""
 
 
 @dataclass(frozen=True)
 class Dead:
-    """What a branch that is not taken gives."""
+    """The value of a node in a branch that is not taken."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """What a node gives that cannot be evaluated.
+    """The value of a node that cannot be evaluated.
 
     Attributes
     ----------
     node : Message or None
-        The first such node; None where the text names it.
+        The first node that failed; None where the text names it.
     why : str
         What was found, and what was expected.
     nearness : int
@@ -78,7 +81,7 @@ class Failed:
     nearness: int = 0
 
     def error(self, source: str) -> ModelError:
-        """Return the error of a file where this stands in the way."""
+        """Return the error of a file in which an embedding needs this node."""
         node = f"node {self.node.name!r} ({self.node.op}): " if self.node is not None else ""
         return ModelError(f"{source}: {node}{self.why.removesuffix('.')}.")
 
@@ -88,7 +91,7 @@ Value = Tensor | Constant | Dead | Failed
 
 @dataclass(frozen=True)
 class Layer:
-    """A node of the inference graph: TensorFlow's, and the constants and tensors it reads."""
+    """A node of the inference graph: TensorFlow's own, and the constants and tensors it reads."""
 
     node: Any
     operands: tuple[Operand, ...]
@@ -96,7 +99,7 @@ class Layer:
 
 
 class Evaluation:
-    """Values of all nodes of a graph, as far as they are known without an image.
+    """The values of all nodes of a graph, as far as they are known without an image.
 
     Parameters
     ----------
@@ -108,7 +111,7 @@ class Evaluation:
     Attributes
     ----------
     outputs : dict of str to tuple
-        What each node gives, one value an output.
+        The values of each node, one for each of its outputs.
     layers : dict of str to Layer
         The layers that depend on an image, in an order in which they can be computed.
 
@@ -134,7 +137,7 @@ class Evaluation:
     # -- reading ---------------------------------------------------------------------------
 
     def value(self, reference: str) -> Value:
-        """Return what an input refers to."""
+        """Return the value that an input of a node refers to."""
         name, port = split_reference(reference)
         node = self.nodes.get(name)
         if node is None:
@@ -153,7 +156,7 @@ class Evaluation:
         for reference in node.input:
             if not reference.startswith("^"):
                 operands.append(self.value(reference))
-            elif isinstance(self.value(reference[1:]), Dead):  # all a control input says
+            elif isinstance(self.value(reference[1:]), Dead):  # a control input gives no more
                 return (Dead(),)
         try:
             values = self._give(node, operands)
@@ -175,13 +178,10 @@ class Evaluation:
             return self._merge(node, operands)
         if any(isinstance(operand, Dead) for operand in operands):
             return (Dead(),)
-        known: list[Operand] = []
-        for operand in operands:
-            if isinstance(operand, Failed):
-                return (operand,)
-            if isinstance(operand, Tensor | Constant):
-                known.append(operand)
-        return self._compute(node, known)
+        failure = next((operand for operand in operands if isinstance(operand, Failed)), None)
+        if failure is not None:
+            return (failure,)
+        return self._compute(node, [o for o in operands if isinstance(o, Tensor | Constant)])
 
     # -- conditionals ----------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Evaluation:
         return Constant(node.name, result)
 
     def _make(self, values: int) -> None:
-        """Count constant values that are not in the file, before there is memory for them."""
+        """Count constant values that are not in the file, before memory is taken for them."""
         if self._made + values > MOST_MADE:
             raise ValueError(
                 f"makes {values:,} constant values that are not in the file; with the others that "
@@ -254,7 +254,7 @@ class Evaluation:
         self._made += max(values, 0)
 
     def _source(self, node: Any) -> tuple[Value, ...]:
-        """Give an input: a placeholder, or what a queue hands over."""
+        """Return the values of an input: of a placeholder or a queue."""
         attrs = attributes(node)
         if node.op in _PLACEHOLDERS:
             if "dtype" in attrs and attrs["dtype"].type == BOOL:  # phase_train
@@ -262,8 +262,8 @@ class Evaluation:
             shape = _sizes(attrs["shape"].shape) if "shape" in attrs else ()
             return (Tensor(node.name, shape, node.name),)
         queue = self.nodes.get(split_reference(node.input[0])[0]) if node.input else None
-        given = attributes(queue).get("shapes") if queue is not None else None
-        shapes = [(None, *_sizes(shape)) for shape in given.list.shape] if given else []
+        stated = optional(attributes(queue) if queue is not None else {}, "shapes")
+        shapes: list[Shape] = [(None, *_sizes(shape)) for shape in stated.list.shape]
         count = len(attrs["component_types"].list.type)
         return tuple(
             Tensor(name, shapes[port] if port < len(shapes) else (), name)
@@ -280,7 +280,7 @@ class Evaluation:
         return Tensor(node.name, shape, images[0])
 
     def _image(self, node: Any, source: Tensor) -> Tensor:
-        """Check that an input is an image the first convolution reads as it is."""
+        """Check that an input is an image that the first convolution reads as it is."""
         if node.op not in ("Conv2D", "Pad"):
             raise ValueError(
                 f"works on the input {source.name!r} before the first convolution. Expected the "
@@ -303,7 +303,7 @@ class Evaluation:
 
 
 def is_source(operand: Operand) -> TypeGuard[Tensor]:
-    """Whether a tensor is an input of the graph."""
+    """Say whether an operand is an input of the graph."""
     return isinstance(operand, Tensor) and operand.name == operand.image
 
 
@@ -312,7 +312,7 @@ def _sizes(shape: Any) -> Shape:
 
 
 def _nearness(node: Any, operands: list[Value]) -> int:
-    """How near a failure is to the network: beyond its first convolution 2, at an input 1."""
+    """Return how near a failure is to the network: 2 in the network, 1 at an input, else 0."""
     near = [operand.nearness for operand in operands if isinstance(operand, Failed)]
     near += [1 if is_source(operand) else 2 for operand in operands if isinstance(operand, Tensor)]
     return 2 if near and node.op == "Conv2D" else max(near, default=0)

@@ -31,43 +31,19 @@ _SCALARS = {
     "bool": _Field.TYPE_BOOL,
 }
 
-# message -> fields as (name, number, type, repeated); a type that is no scalar names a message.
-_MESSAGES: dict[str, tuple[tuple[str, int, str, bool], ...]] = {
-    "Dim": (("size", 1, "int64", False),),
-    "TensorShape": (("dim", 2, "Dim", True), ("unknown_rank", 3, "bool", False)),
-    "Tensor": (
-        ("dtype", 1, "int32", False),
-        ("tensor_shape", 2, "TensorShape", False),
-        ("tensor_content", 4, "bytes", False),
-        ("float_val", 5, "float", True),
-        ("double_val", 6, "double", True),
-        ("int_val", 7, "int32", True),
-        ("int64_val", 10, "int64", True),
-        ("bool_val", 11, "bool", True),
-    ),
-    "AttrList": (
-        ("i", 3, "int64", True),
-        ("type", 6, "int32", True),
-        ("shape", 7, "TensorShape", True),
-    ),
-    "AttrValue": (
-        ("list", 1, "AttrList", False),
-        ("s", 2, "bytes", False),
-        ("i", 3, "int64", False),
-        ("f", 4, "float", False),
-        ("b", 5, "bool", False),
-        ("type", 6, "int32", False),
-        ("shape", 7, "TensorShape", False),
-        ("tensor", 8, "Tensor", False),
-    ),
-    "AttrEntry": (("key", 1, "string", False), ("value", 2, "AttrValue", False)),
-    "Node": (
-        ("name", 1, "string", False),
-        ("op", 2, "string", False),
-        ("input", 3, "string", True),
-        ("attr", 5, "AttrEntry", True),
-    ),
-    "Graph": (("node", 1, "Node", True),),
+# Message -> fields: name, number and type. A type that is no scalar names a message; * is repeated.
+_MESSAGES = {
+    "Dim": "size 1 int64",
+    "TensorShape": "dim 2 Dim*, unknown_rank 3 bool",
+    "Tensor": "dtype 1 int32, tensor_shape 2 TensorShape, tensor_content 4 bytes, "
+    "float_val 5 float*, double_val 6 double*, int_val 7 int32*, int64_val 10 int64*, "
+    "bool_val 11 bool*",
+    "AttrList": "i 3 int64*, type 6 int32*, shape 7 TensorShape*",
+    "AttrValue": "list 1 AttrList, s 2 bytes, i 3 int64, f 4 float, b 5 bool, type 6 int32, "
+    "shape 7 TensorShape, tensor 8 Tensor",
+    "AttrEntry": "key 1 string, value 2 AttrValue",
+    "Node": "name 1 string, op 2 string, input 3 string*, attr 5 AttrEntry*",
+    "Graph": "node 1 Node*",
 }
 
 # TensorFlow's DataType -> numpy dtype and the repeated field that holds values given one by one.
@@ -84,33 +60,35 @@ BOOL = 10
 """TensorFlow's ``DT_BOOL``."""
 
 _MOST_FIELDS = 500_000
-"""Nodes and their parts a file may list; a published graph has some 50,000. Two bytes list an empty
-node that takes a hundred to hold, so the count comes before the parsing."""
+"""Most nodes and parts of nodes that a file may list; a published graph has some 50,000.
+
+They are counted before the file is parsed: an empty node takes two bytes there and a hundred here.
+"""
 
 
 def graph_message() -> Any:
     """Return an empty ``Graph`` message."""
-    return _graph_class()()
+    return _classes()[f"{_PACKAGE}.Graph"]()
 
 
 @cache
-def _graph_class() -> Any:
+def _classes() -> dict[str, Any]:
+    """Return the classes of the messages by full name."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto3"
     )
     for message, fields in _MESSAGES.items():
         declared = file.message_type.add(name=message)
-        for name, number, kind, repeated in fields:
-            field = declared.field.add(name=name, number=number)
-            field.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
-            if kind in _SCALARS:
-                field.type = _SCALARS[kind]
-            else:
-                field.type = _Field.TYPE_MESSAGE
-                field.type_name = f".{_PACKAGE}.{kind}"
+        for name, number, kind in map(str.split, fields.split(", ")):
+            field = declared.field.add(name=name, number=int(number))
+            field.label = _Field.LABEL_REPEATED if kind[-1] == "*" else _Field.LABEL_OPTIONAL
+            field.type = _SCALARS.get(kind.rstrip("*"), _Field.TYPE_MESSAGE)
+            if field.type == _Field.TYPE_MESSAGE:
+                field.type_name = f".{_PACKAGE}.{kind.rstrip('*')}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Graph"))
+    classes: dict[str, Any] = message_factory.GetMessageClassesForFiles([file.name], pool)
+    return classes
 
 
 def parse_graph(data: bytes, *, source: str) -> Any:
@@ -148,7 +126,7 @@ def parse_graph(data: bytes, *, source: str) -> Any:
 
 
 def _check_extent(data: bytes, *, source: str) -> None:
-    """Walk the nodes and their parts without reading them: lengths, and how many there are."""
+    """Count the nodes and their parts, and check their lengths, without parsing them."""
     for count, position in enumerate(_extent(data), start=1):
         if count > _MOST_FIELDS:
             raise ModelError(
@@ -228,11 +206,16 @@ def attributes(node: Any) -> dict[str, Any]:
     return {entry.key: entry.value for entry in node.attr}
 
 
+def optional(attrs: dict[str, Any], name: str) -> Any:
+    """Return an ``AttrValue``, or an empty one: false, zero, without values."""
+    return attrs[name] if name in attrs else _classes()[f"{_PACKAGE}.AttrValue"]()
+
+
 def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
     """Return the value of a ``Tensor`` message as a read-only array of its shape and dtype.
 
-    TensorFlow repeats the last of too few values, and takes none at all for zeros; where all are
-    one value, it takes the memory of one here.
+    As in TensorFlow, the last of too few values is repeated, and no value at all stands for zeros.
+    An array of one repeated value takes the memory of one value.
 
     Raises
     ------
@@ -263,7 +246,7 @@ def tensor_value(tensor: Any, *, node: str) -> np.ndarray[Any, Any]:
 
 
 def claimed_values(tensor: Any) -> tuple[int, float]:
-    """Return how many values a ``Tensor`` message of a known type has by its shape, and holds."""
+    """Return the number of values that a ``Tensor`` claims by its shape, and that it holds."""
     count = math.prod(int(d.size) for d in tensor.tensor_shape.dim)
     dtype, field = _DTYPES.get(tensor.dtype, (np.dtype(np.uint8), "int_val"))
     content = tensor.tensor_content
@@ -271,7 +254,7 @@ def claimed_values(tensor: Any) -> tuple[int, float]:
 
 
 def set_tensor(tensor: Any, value: np.ndarray[Any, Any]) -> None:
-    """Store an array in a ``Tensor`` message, as TensorFlow does: a single value by itself."""
+    """Store an array in a ``Tensor`` message, as TensorFlow does: one value alone as a number."""
     tensor.dtype = type_code(value.dtype)
     for size in value.shape:
         tensor.tensor_shape.dim.add(size=size)
@@ -282,7 +265,7 @@ def set_tensor(tensor: Any, value: np.ndarray[Any, Any]) -> None:
 
 
 def split_reference(reference: str) -> tuple[str, int]:
-    """Return node and output number a ``GraphDef`` input refers to; -1 for a control input."""
+    """Return the node and the output that a ``GraphDef`` input names; -1 for a control input."""
     if reference.startswith("^"):
         return reference[1:], -1
     name, colon, port = reference.rpartition(":")
@@ -291,15 +274,10 @@ def split_reference(reference: str) -> tuple[str, int]:
     return reference, 0
 
 
-def producer_of(reference: str) -> str:
-    """Return the node a ``GraphDef`` input refers to: ``name``, ``name:0`` or ``^name``."""
-    return split_reference(reference)[0]
-
-
 def sorted_nodes(nodes: dict[str, Any]) -> Iterator[Any]:
     """Yield nodes after their inputs (frozen graphs promise no order).
 
-    An input that is not in the graph is passed over, and so is the one that closes a cycle: its
+    Inputs that are not in the graph are passed over, and so is an input that closes a cycle: its
     node comes after the node that reads it.
     """
     seen: set[str] = set()
@@ -311,7 +289,7 @@ def sorted_nodes(nodes: dict[str, Any]) -> Iterator[Any]:
         while stack:
             node, inputs = stack[-1]
             for reference in inputs:
-                child = producer_of(reference)
+                child = split_reference(reference)[0]
                 if child in nodes and child not in seen:
                     seen.add(child)
                     stack.append((nodes[child], iter(nodes[child].input)))

@@ -12,6 +12,7 @@ from facenet_validate.models.frozen.evaluation import Dead, Evaluation, Failed, 
 from facenet_validate.models.frozen.graphdef import (
     attributes,
     graph_message,
+    optional,
     set_tensor,
     split_reference,
     type_code,
@@ -56,20 +57,20 @@ def inference_graph(graph: Any, *, source: str, output: str | None = None) -> In
     source : str
         What to call the file in an error.
     output : str, optional
-        The node that gives the embedding; by default it is found: what depends on an image, is
-        read by nobody and has one row a face, L2-normalised if one of several is.
+        The node that gives the embedding. By default it is found: it depends on an image, no node
+        reads it, and it has one row a face. Of several such nodes the L2-normalised one is taken.
 
     Returns
     -------
     InferenceGraph
-        ``phase_train`` is False in it; queues, labels, conditionals, moving averages, dropout,
-        identities and the arithmetic of shapes are gone.
+        The graph with ``phase_train`` False, without queues, labels, conditionals, moving averages,
+        dropout, identities and the arithmetic of shapes.
 
     Raises
     ------
     ModelError
-        If a node of the inference part is unsupported, which is named with its operator; if there
-        is no embedding, or a choice.
+        If a node of the inference part is unsupported (it is named with its operator), if there is
+        no embedding, or if there are several.
     """
     evaluation = Evaluation(graph, source=source)
     chosen = _found(evaluation) if output is None else _named(evaluation, output)
@@ -121,7 +122,7 @@ def _found(evaluation: Evaluation) -> Tensor:
 
 
 def _sinks(evaluation: Evaluation) -> tuple[list[Tensor], list[Failed]]:
-    """Return what nobody reads: tensors that depend on an image, and failures."""
+    """Return the values that no node reads: tensors that depend on an image, and failures."""
     read = {
         split_reference(reference)[0]
         for node in evaluation.nodes.values()
@@ -166,7 +167,7 @@ def _is_normalised(evaluation: Evaluation, tensor: Tensor) -> bool:
 
 
 def _refuse_scores(evaluation: Evaluation, tensor: Tensor) -> None:
-    """Refuse a classifier: what a second dense layer gives, and no norm follows."""
+    """Refuse a classifier: the result of a second dense layer without a norm."""
     if _is_normalised(evaluation, tensor):
         return
     dense = [layer for layer in _reached(evaluation, tensor).values() if layer.node.op == "MatMul"]
@@ -224,18 +225,18 @@ def _cut(evaluation: Evaluation, output: Tensor) -> InferenceGraph:
 
 
 def _settled(layer: Layer) -> list[Operand]:
-    """Return what a layer reads, shapes without the batch, weights not transposed."""
+    """Return the operands of a layer: shapes without the batch, weights that are not transposed."""
     attrs, (data, *constants) = attributes(layer.node), layer.operands
     if layer.node.op == "Reshape":
         target = np.array([-1, *layer.shape[1:]], np.int32)
         return [data, Constant(f"{layer.node.name}:shape", target)]
-    if "transpose_b" in attrs and attrs["transpose_b"].b and isinstance(constants[0], Constant):
+    if optional(attrs, "transpose_b").b and isinstance(constants[0], Constant):
         return [data, Constant(f"{layer.node.name}:weights", constants[0].value.T)]
     return [data, *constants]
 
 
 def _unused(evaluation: Evaluation, name: str) -> str:
-    """Return the name of a node, or one like it that no node has."""
+    """Return a name if a node has it, or else a similar name that no node has."""
     if name in evaluation.nodes:
         return name
     name = name.replace(":", "/output_")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.models.frozen.graphdef import attributes
+from facenet_validate.models.frozen.graphdef import attributes, optional
 
 Shape = tuple[int | None, ...]
 
@@ -59,7 +59,17 @@ Operand = Tensor | Constant
 
 @dataclass(frozen=True)
 class Window:
-    """How a convolution or pool moves: extents, strides and zeros added, height first."""
+    """The window of a convolution or pool: all pairs are height, then width, in pixels.
+
+    Attributes
+    ----------
+    kernel, strides : (int, int)
+        Size of the window, and its steps.
+    before, after : (int, int)
+        Zeros added around the image.
+    size : (int, int)
+        Size of the result.
+    """
 
     kernel: tuple[int, int]
     strides: tuple[int, int]
@@ -74,13 +84,13 @@ def window(node: Any, shape: Shape, kernel: tuple[int, int]) -> Window:
     Raises
     ------
     ValueError
-        If it is not one TensorFlow's NHWC convolutions and pools have.
+        If TensorFlow's NHWC convolutions and pools have no such window.
     """
     attrs = attributes(node)
-    if "data_format" in attrs and attrs["data_format"].s != b"NHWC":
-        raise ValueError(f"data format {attrs['data_format'].s!r}; expected NHWC")
-    if "dilations" in attrs and set(attrs["dilations"].list.i) - {1}:
-        raise ValueError(f"dilations {list(attrs['dilations'].list.i)}; expected 1")
+    _check_format(attrs)
+    dilations = list(optional(attrs, "dilations").list.i)
+    if set(dilations) - {1}:
+        raise ValueError(f"dilations {dilations}; expected 1")
     steps = [int(step) for step in attrs["strides"].list.i]
     if len(steps) != 4 or steps[0] != 1 or steps[3] != 1 or min(steps) < 1:
         raise ValueError(f"strides {steps}; expected [1, height, width, 1]")
@@ -99,6 +109,11 @@ def window(node: Any, shape: Shape, kernel: tuple[int, int]) -> Window:
         after.append(total - total // 2)
         size.append(out)
     return Window(kernel, (steps[1], steps[2]), _pair(before), _pair(after), _pair(size))
+
+
+def _check_format(attrs: dict[str, Any]) -> None:
+    if "data_format" in attrs and attrs["data_format"].s != b"NHWC":
+        raise ValueError(f"data format {attrs['data_format'].s!r}; expected NHWC")
 
 
 def kernel_of_pool(node: Any) -> tuple[int, int]:
@@ -123,7 +138,7 @@ def layer_shape(node: Any, operands: list[Operand]) -> Shape:
     KeyError
         If the operator is no layer of :data:`LAYERS`.
     ValueError
-        If it cannot work on such inputs; the text says what was found and expected.
+        If the layer cannot work on such inputs; the text says what was found and expected.
     """
     return _LAYERS[node.op](node, *operands)
 
@@ -188,9 +203,7 @@ def _same(_node: Any, data: Operand) -> Shape:
 
 
 def _bias(node: Any, data: Operand, bias: Operand) -> Shape:
-    attrs = attributes(node)
-    if "data_format" in attrs and attrs["data_format"].s != b"NHWC":
-        raise ValueError(f"data format {attrs['data_format'].s!r}; expected NHWC")
+    _check_format(attributes(node))
     return _channels(_data(data), bias)
 
 
@@ -222,9 +235,9 @@ def _binary(_node: Any, left: Operand, right: Operand) -> Shape:
 def _dense(node: Any, data: Operand, weights: Operand) -> Shape:
     shape, attrs = _data(data), attributes(node)
     inputs, outputs = _weights(weights, axes=2)
-    if "transpose_b" in attrs and attrs["transpose_b"].b:
+    if optional(attrs, "transpose_b").b:
         inputs, outputs = outputs, inputs
-    if len(shape) != 2 or ("transpose_a" in attrs and attrs["transpose_a"].b):
+    if len(shape) != 2 or optional(attrs, "transpose_a").b:
         raise ValueError(f"an input of shape {text(shape)}; expected [N, features], not transposed")
     if inputs != shape[1]:
         raise ValueError(f"weights for {inputs} features; the input has {shape[1]}")
@@ -246,7 +259,7 @@ def _reduce(node: Any, data: Operand, axes: Operand) -> Shape:
     """Sum over the embedding, or mean over the image: the pool."""
     shape, attrs = _data(data), attributes(node)
     over = sorted(axis % len(shape) for axis in _integers(axes))
-    keep = "keep_dims" in attrs and attrs["keep_dims"].b
+    keep = optional(attrs, "keep_dims").b
     if node.op == "Sum" and len(shape) == 2 and over == [1] and keep:
         return None, 1
     if node.op == "Mean" and len(shape) == 4 and over == [1, 2]:
@@ -260,7 +273,7 @@ def _reduce(node: Any, data: Operand, axes: Operand) -> Shape:
 def _reshape(_node: Any, data: Operand, target: Operand) -> Shape:
     """Reshape that keeps the batch: [N, 1, 1, D] to [N, D] and back, or an image to features.
 
-    A batch of one is what frozen graphs were folded with; each row then is the same at any batch.
+    Frozen graphs were folded with a batch of one: each row is the same at any batch.
     """
     shape = _data(data)
     if isinstance(target, Tensor) or target.value.ndim != 1 or target.value.size < 2:
@@ -279,8 +292,7 @@ def _reshape(_node: Any, data: Operand, target: Operand) -> Shape:
 
 def _squeeze(node: Any, data: Operand) -> Shape:
     shape, attrs = _data(data), attributes(node)
-    given = attrs["squeeze_dims"].list.i if "squeeze_dims" in attrs else ()
-    axes = {int(axis) % len(shape) for axis in given}
+    axes = {int(axis) % len(shape) for axis in optional(attrs, "squeeze_dims").list.i}
     if len(shape) != 4 or axes not in ({1, 2}, set()) or shape[1:3] != (1, 1):
         raise ValueError(f"of {text(shape)} over {sorted(axes)}; expected [N, 1, 1, features]")
     return None, shape[3]
@@ -305,26 +317,16 @@ def text(shape: Shape) -> str:
 _LAYERS: dict[str, Callable[..., Shape]] = {
     "Conv2D": _convolution,
     "BiasAdd": _bias,
-    "Relu": _same,
-    "MaxPool": _pool,
-    "AvgPool": _pool,
     "ConcatV2": _join,
-    "Add": _binary,
-    "AddV2": _binary,
-    "Sub": _binary,
-    "Mul": _binary,
-    "Maximum": _binary,
     "MatMul": _dense,
-    "FusedBatchNorm": _batch_norm,
-    "FusedBatchNormV2": _batch_norm,
-    "FusedBatchNormV3": _batch_norm,
-    "Square": _same,
-    "Rsqrt": _same,
-    "Sum": _reduce,
-    "Mean": _reduce,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "Pad": _pad,
+    **dict.fromkeys(("Relu", "Square", "Rsqrt"), _same),
+    **dict.fromkeys(("MaxPool", "AvgPool"), _pool),
+    **dict.fromkeys(("Sum", "Mean"), _reduce),
+    **dict.fromkeys(("Add", "AddV2", "Sub", "Mul", "Maximum"), _binary),
+    **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _batch_norm),
 }
 LAYERS = tuple(_LAYERS)
 """Operators that may stand between the image and the embedding."""

@@ -1,16 +1,17 @@
-"""What activations look like over the calibration faces, and the ranges that follow."""
+"""The values of activations over the calibration faces, and the ranges that follow."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from facenet_validate.models.onnx_session import cpu_session
 from facenet_validate.models.quantization.recipes import Method
 
 Progress = Callable[[int, int], None]
@@ -72,7 +73,7 @@ def observe_channels(
     """Return extremes and means of every float tensor of a graph, its input among them.
 
     Images run in a fixed order and batch size, so that the same images give the same numbers.
-    Beside the images, memory is one batch, whatever their number.
+    Beside the images, memory holds one batch.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def observe_activations(
     Parameters
     ----------
     channels : mapping
-        What `observe_channels` found on the same graph and images.
+        The result of `observe_channels` for the same graph and images.
     """
     extremes = {
         name: (float(values.low.min()), float(values.high.max()))
@@ -197,7 +198,7 @@ def _magnitudes(activation: Activation) -> tuple[NDArray[np.float64], float]:
 
 def _entropy_bins(sizes: NDArray[np.float64]) -> int:
     """Return how many bins of magnitudes to keep for the least divergence at 128 levels."""
-    # Exact zeros come from Relu and are exact in every range; they would hide all else.
+    # Exact zeros come from Relu and are exact in every range. They would outweigh all other values.
     sizes = sizes.copy()
     sizes[0] = 0.0
     if not sizes.any():
@@ -235,8 +236,7 @@ def tensors_of(
     model: onnx.ModelProto, images: NDArray[np.float32], progress: Progress | None
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
     """Yield every float tensor of a graph, its input among them, by name, batch by batch."""
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
+    observed = copy.deepcopy(model)
     names = [name for node in model.graph.node for name in node.output]
     known = {value.name for value in observed.graph.output}
     observed.graph.output.extend(
@@ -244,12 +244,8 @@ def tensors_of(
         for name in names
         if name not in known
     )
-    options = ort.SessionOptions()
     # Every activation is an output, so no fusion may remove one.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = cpu_session(observed, optimisation="none")
     input_name = model.graph.input[0].name
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]

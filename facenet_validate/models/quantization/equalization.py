@@ -1,4 +1,4 @@
-"""Cross-layer equalization: the same function, with channels that share one scale well.
+"""Cross-layer equalization: the same function, with channels of like ranges.
 
 A tensor is quantised with one scale, so a channel whose values are small keeps few of the 256
 levels. Every operator between two convolutions of this network is positively homogeneous by
@@ -9,6 +9,7 @@ positive factor where it is made, if its readers' weights are multiplied by it (
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from facenet_validate.models.passes import whole
 from facenet_validate.models.quantization.calibration import ChannelValues
 
 Factors = NDArray[np.float64]
@@ -29,7 +33,7 @@ _SMALLEST = 1e-4
 def equalize(
     model: onnx.ModelProto, channels: Mapping[str, ChannelValues]
 ) -> tuple[onnx.ModelProto, dict[str, ChannelValues]]:
-    """Return an equal network whose channels have like ranges, and the values they then take.
+    """Return the same network with channels of like ranges, and the values of its channels.
 
     The factor of a channel is ``r**0.5 / w**0.5``: r its largest magnitude where it is quantised,
     w the largest weight that reads it, relative to its reader's largest (Xiao et al.,
@@ -40,10 +44,9 @@ def equalize(
     model : onnx.ModelProto
         The prepared model.
     channels : mapping
-        What `observe_channels` found on it.
+        The result of `observe_channels` for it.
     """
-    equalized = onnx.ModelProto()
-    equalized.CopyFrom(model)
+    equalized = copy.deepcopy(model)
     _unshare_weights(equalized)
     groups = _channel_groups(equalized)
     factors = _factors(equalized, groups, channels)
@@ -67,9 +70,9 @@ class _Groups:
     of : dict
         Tensor name → the group of each of its channels, shape (C,).
     fixed : ndarray
-        Groups whose factor is one: the image's.
+        Groups whose factor is one, such as the image's.
     count : int
-        How many groups there may be.
+        Upper bound of the number of groups.
     """
 
     of: dict[str, NDArray[np.intp]]
@@ -79,21 +82,17 @@ class _Groups:
 
 def _channel_groups(model: onnx.ModelProto) -> _Groups:
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    parents: list[int] = []
+    count = 0
 
-    def fresh(count: int) -> NDArray[np.intp]:
-        start = len(parents)
-        parents.extend(range(start, start + count))
-        return np.arange(start, start + count)
-
-    def root(index: int) -> int:
-        while parents[index] != index:
-            parents[index] = index = parents[parents[index]]
-        return index
+    def fresh(channels: int) -> NDArray[np.intp]:
+        nonlocal count
+        count += channels
+        return np.arange(count - channels, count)
 
     image = fresh(3)
     of = {model.graph.input[0].name: image}
     fixed = [image]
+    added = [(image, image)]
     for node in model.graph.node:
         read = [of[name] for name in node.input if name in of]
         if node.op_type == "Conv":
@@ -103,18 +102,18 @@ def _channel_groups(model: onnx.ModelProto) -> _Groups:
         elif node.op_type == "Concat" and len(read) == len(node.input):
             of[node.output[0]] = np.concatenate(read)
         elif node.op_type == "Add" and len(read) == 2 and len(read[0]) == len(read[1]):
-            for left, right in zip(*read, strict=True):
-                first, second = sorted((root(left), root(right)))
-                parents[second] = first
+            added.append((read[0], read[1]))
             of[node.output[0]] = read[0]
         elif node.op_type not in ("MatMul", "Gemm"):
-            # What is not known to keep the scale must see the values as they were.
+            # An operator that may not keep a factor must see the values as they were.
             fixed.extend(read)
-    roots = np.array([root(index) for index in range(len(parents))])
+    left, right = (np.concatenate(side) for side in zip(*added, strict=True))
+    links = coo_array((np.ones(len(left)), (left, right)), shape=(count, count))
+    groups = connected_components(links, directed=False)[1].astype(np.intp)
     return _Groups(
-        {name: roots[group] for name, group in of.items()},
-        roots[np.concatenate(fixed)],
-        len(parents),
+        {name: groups[channels] for name, channels in of.items()},
+        groups[np.concatenate(fixed)],
+        count,
     )
 
 
@@ -139,14 +138,14 @@ def _factors(
     used = (ranges > 0) & (reading > 0)
     factors[used] = ranges[used] ** _STRENGTH / reading[used] ** (1 - _STRENGTH)
     if used.any():
-        # A channel that is almost silent would get weights of any size.
+        # Without a bound, the weights of a nearly silent channel would grow without one.
         factors = np.maximum(factors, _SMALLEST * np.median(factors[used]))
     factors[groups.fixed] = 1.0
     return factors
 
 
 def _unshare_weights(model: onnx.ModelProto) -> None:
-    """Give every reader of a shared weight its own copy: they are scaled differently."""
+    """Give every reader of a shared weight its own copy: each reader's factors differ."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     taken: set[str] = set()
     for index, node in enumerate(model.graph.node):
@@ -181,5 +180,5 @@ def _apply(model: onnx.ModelProto, groups: _Groups, factors: Factors) -> None:
                 bias = numpy_helper.to_array(weights[node.input[2]]).astype(np.float64)
                 store(node.input[2], bias / made)
         else:
-            transposed = any(a.name == "transB" and a.i for a in node.attribute)
-            store(node.input[1], weight * (read[None, :] if transposed else read[:, None]))
+            across = read[None, :] if whole(node, "transB") else read[:, None]
+            store(node.input[1], weight * across)

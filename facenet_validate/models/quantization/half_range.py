@@ -1,4 +1,4 @@
-"""Whether a network's activations fit FP16: what comes near its largest or below its smallest."""
+"""Whether a network's activations fit FP16: which come near its largest or smallest numbers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from facenet_validate.models.passes import embedding_tail
+from facenet_validate.models.passes import embedding_tail, makers_of
 from facenet_validate.models.quantization.calibration import tensors_of
 
 LARGEST = 65504.0
 """The largest finite FP16 number (IEEE 754 binary16)."""
 
 SMALLEST_NORMAL = 2.0**-14
-"""6.1e-5: smaller numbers lose bits, or become zero."""
+"""6.1e-5. Smaller numbers lose bits, or become zero."""
 
 _NEAR = LARGEST / 8
 _NOTABLE = 0.01
@@ -23,7 +23,7 @@ _NOTABLE = 0.01
 
 @dataclass(frozen=True)
 class HalfRange:
-    """How the activations that FP16 holds lie in its range.
+    """Where a network's activations lie in the range of FP16.
 
     Attributes
     ----------
@@ -44,11 +44,11 @@ class HalfRange:
 
     @property
     def headroom(self) -> float:
-        """How many times the largest activation fits below 65504."""
+        """65504 divided by the largest activation."""
         return LARGEST / self.peak if self.peak else float("inf")
 
     def text(self) -> str:
-        """Say it in a line, for people."""
+        """Return the range in one line, for people."""
         parts = [f"largest activation {self.peak:.4g} at {self.peak_node}"]
         for nodes, what in (
             (self.near_overflow, "above an eighth of 65504"),
@@ -61,7 +61,7 @@ class HalfRange:
 
 
 def half_range(model: onnx.ModelProto, images: NDArray[np.float32]) -> HalfRange:
-    """Run the FP32 network and look where FP16 would overflow or underflow.
+    """Run the FP32 network and find where FP16 would overflow or underflow.
 
     The embedding tail is left out: it stays FP32.
 
@@ -73,13 +73,13 @@ def half_range(model: onnx.ModelProto, images: NDArray[np.float32]) -> HalfRange
         Standardized faces.
     """
     tail = {name for node in embedding_tail(model) for name in node.output}
-    makers = {name: node.name for node in model.graph.node for name in node.output}
+    makers = {name: node.name for name, node in makers_of(model.graph).items()}
     peaks = dict.fromkeys((name for name in makers if name not in tail), 0.0)
     small, other = dict.fromkeys(peaks, 0), dict.fromkeys(peaks, 0)
     for tensors in tensors_of(model, images, None):
         for name in peaks:
             magnitudes = np.abs(tensors[name])
-            # NaN stays: it compares with nothing.
+            # A NaN stays: no comparison with it is true.
             peaks[name] = max(float(magnitudes.max()), peaks[name])
             other[name] += int(np.count_nonzero(magnitudes))
             small[name] += int(np.count_nonzero((magnitudes < SMALLEST_NORMAL) & (magnitudes > 0)))

@@ -29,7 +29,7 @@ class Calibrated:
     Attributes
     ----------
     model : onnx.ModelProto
-        The prepared model, equalized where that was asked for.
+        The prepared model, equalized if that was asked for.
     activations : mapping
         Every tensor's values over the calibration images.
     """
@@ -52,7 +52,7 @@ def calibrate(
     images : ndarray of shape (N, 3, H, W)
         Standardized faces.
     equalized : bool
-        Whether channels are given like ranges after the first pass.
+        Whether channels get like ranges after the first pass.
     progress : callable, optional
         Called with (images done, images in all) over both passes.
     """
@@ -74,7 +74,7 @@ def to_int8(calibrated: Calibrated, recipe: Int8Recipe) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        If the recipe keeps a node that is not in the graph, or quantised nothing.
+        If the recipe keeps a node that is not in the graph, or quantises nothing.
     """
     names = {node.name for node in calibrated.model.graph.node}
     unknown = sorted(set(recipe.keep) - names)
@@ -85,6 +85,6 @@ def to_int8(calibrated: Calibrated, recipe: Int8Recipe) -> onnx.ModelProto:
         )
     quantized = insert_qdq(calibrated.model, recipe, calibrated.activations)
     quantized.producer_name = "facenet_validate"
-    # What was said of the FP32 model does not hold of this one.
+    # The metadata describes the FP32 model.
     del quantized.metadata_props[:]
     return proven(quantized, "int8")

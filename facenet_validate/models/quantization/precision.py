@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.base.vocabulary import Precision
-from facenet_validate.models.passes import embedding_tail, remove_round_trips
+from facenet_validate.models.passes import embedding_tail, remove_round_trips, whole
 
 FP16_VERSION = 2
 
@@ -29,7 +29,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     # The converter casts to FP16 and back between the nodes it was told to keep.
     remove_round_trips(converted)
-    # What was proven of the FP32 model is not proven of this one.
+    # The FP32 model was proven; this one is not.
     del converted.metadata_props[:]
     return proven(converted, "fp16")
 
@@ -37,9 +37,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 def infer_precision(model: onnx.ModelProto) -> Precision:
     """Return the precision whose limits a graph is judged by.
 
-    Any quantising or integer operator makes it INT8, whatever it quantises to: a graph in 16, 4 or
-    FP8 bits is judged as the INT8 engine that it was to be, and ``build.int8_share`` fails it.
-    Otherwise FP16 weights, constants or casts make it FP16; otherwise it is FP32.
+    Any quantising or integer operator makes it INT8, whatever it quantises to: a graph in 16 bits,
+    4 bits or FP8 is judged as an INT8 engine, and ``build.int8_share`` fails it. Otherwise FP16
+    weights, constants or casts make it FP16. Otherwise it is FP32.
     """
     if any(_is_quantized(node.op_type) for node in model.graph.node):
         return "int8"
@@ -51,10 +51,8 @@ def infer_precision(model: onnx.ModelProto) -> Precision:
     ]
     if any(t.data_type == TensorProto.FLOAT16 for t in [*model.graph.initializer, *constants]):
         return "fp16"
-    casts = [node for node in model.graph.node if node.op_type == "Cast"]
-    if any(a.i == TensorProto.FLOAT16 for node in casts for a in node.attribute if a.name == "to"):
-        return "fp16"
-    return "fp32"
+    casts = [whole(node, "to") for node in model.graph.node if node.op_type == "Cast"]
+    return "fp16" if TensorProto.FLOAT16 in casts else "fp32"
 
 
 def _is_quantized(operator: str) -> bool:
@@ -64,7 +62,13 @@ def _is_quantized(operator: str) -> bool:
 
 
 def proven(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
-    """Return the graph if it really is of a precision: a converter may skip every node."""
+    """Return the graph, which must be of a precision: a converter may skip every node.
+
+    Raises
+    ------
+    ModelError
+        If the graph is of another precision.
+    """
     found = infer_precision(model)
     if found != precision:
         raise ModelError(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from facenet_validate.models.passes import embedding_tail
+from facenet_validate.models.onnx_session import cpu_session
+from facenet_validate.models.passes import embedding_tail, makers_of, set_nodes
 from facenet_validate.models.quantization.calibration import (
     Activation,
     ActivationRange,
@@ -63,7 +64,7 @@ class _Scale:
 def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
     """Return (node, tensor it reads in 8 bits)."""
     kept = {node.name for node in embedding_tail(model)} | set(recipe.keep)
-    producers = {name: node for node in model.graph.node for name in node.output}
+    makers = makers_of(model.graph)
     weights = {tensor.name for tensor in model.graph.initializer}
     edges: set[tuple[str, str]] = set()
     for node in model.graph.node:
@@ -75,15 +76,14 @@ def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
         elif node.op_type == "Add" and len(data) == 2:
             read = data
             if recipe.placement == "operands":
-                made_by = [producers[n].op_type if n in producers else "" for n in data]
-                read = [n for n, op in zip(data, made_by, strict=True) if op != "Conv"]
+                read = [n for n in data if n not in makers or makers[n].op_type != "Conv"]
         elif node.op_type == "Concat" and recipe.placement == "tensors":
             read = data
         else:
             continue
         edges |= {(node.name, name) for name in read}
     if recipe.placement == "tensors":
-        # What is stored in 8 bits is read from there by everyone.
+        # Every reader of a tensor that is stored in 8 bits reads the stored one.
         stored = {name for _, name in edges}
         edges |= {(n.name, name) for n in model.graph.node for name in n.input if name in stored}
     return edges
@@ -110,7 +110,7 @@ def _scales(
     for node in model.graph.node:
         for name in names.intersection(node.output):
             if node.op_type == "MaxPool" and node.input[0] in scales:
-                # It picks among stored integers, which need no rounding anew.
+                # The pool picks among stored integers, which are not rounded again.
                 scales[name] = scales[node.input[0]]
             else:
                 scales[name] = calibrated(name)
@@ -122,8 +122,8 @@ def _without_clipping_relus(
 ) -> onnx.ModelProto:
     """Return a copy without each ``Relu`` whose output is stored unsigned from zero.
 
-    Storing it clips what is negative. ONNX Runtime's quantised addition is fused only where nothing
-    stands between it and its ``QuantizeLinear``.
+    Storing clips negative values. ONNX Runtime fuses a quantised addition only where no node stands
+    between it and its ``QuantizeLinear``.
     """
     readers = Counter(name for node in model.graph.node for name in node.input)
     clipped = {
@@ -134,23 +134,17 @@ def _without_clipping_relus(
         and scales[node.output[0]].zero == 0
         and readers[node.input[0]] == 1
     }
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
-    for node in copied.graph.node:
+    copied = copy.deepcopy(model)
+    nodes = copied.graph.node
+    for node in nodes:
         for place, name in enumerate(node.output):
             node.output[place] = clipped.get(name, name)
-    kept = [
-        node
-        for node in copied.graph.node
-        if not (node.op_type == "Relu" and node.input[0] in clipped)
-    ]
-    del copied.graph.node[:]
-    copied.graph.node.extend(kept)
+    set_nodes(copied.graph, (n for n in nodes if n.op_type != "Relu" or n.input[0] not in clipped))
     return copied
 
 
 def _scale(found: ActivationRange, recipe: Int8Recipe) -> _Scale:
-    # A tensor that is zero on every image still needs a scale above zero.
+    # The scale of a tensor that is zero on every image must be above zero, too.
     smallest = float(np.finfo(np.float32).tiny) * 256
     if recipe.symmetric:
         return _Scale(np.float32(max(found.high, smallest) / 127), 0)
@@ -188,7 +182,7 @@ def quantized_weight(
 def mean_error(
     node: onnx.NodeProto, mean: NDArray[np.float64], difference: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Return the mean, by output channel, that a difference of weights adds to a convolution.
+    """Return the mean error of a convolution, by output channel, for a difference of weights.
 
     A convolution is linear, so its mean over the images is the convolution of their mean: exact,
     padding included.
@@ -212,8 +206,7 @@ def mean_error(
         [numpy_helper.from_array(difference, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    (values,) = session.run(None, {"x": mean[None].astype(np.float32)})
+    (values,) = cpu_session(model).run(None, {"x": mean[None].astype(np.float32)})
     found: NDArray[np.float64] = np.asarray(values, np.float64).mean(axis=(0, 2, 3))
     return found
 
@@ -229,8 +222,7 @@ class _Writer:
         self._weights = {tensor.name: tensor for tensor in model.graph.initializer}
         self._stored: dict[str, onnx.TensorProto] = {}
         self._nodes: list[onnx.NodeProto] = []
-        self._model = onnx.ModelProto()
-        self._model.CopyFrom(model)
+        self._model = copy.deepcopy(model)
 
     def after(self, name: str) -> None:
         """Write the pair behind a quantised tensor."""
@@ -248,8 +240,7 @@ class _Writer:
         self, node: onnx.NodeProto, read: set[str], activations: Mapping[str, Activation]
     ) -> None:
         """Write a node that reads some of its tensors dequantised."""
-        written = onnx.NodeProto()
-        written.CopyFrom(node)
+        written = copy.deepcopy(node)
         for place, name in enumerate(node.input):
             if name in read:
                 written.input[place] = f"{name}/dequantized"
@@ -303,8 +294,8 @@ class _Writer:
     def model(self) -> onnx.ModelProto:
         """Return the graph."""
         graph = self._model.graph
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(self._nodes)
+        del graph.initializer[:], graph.value_info[:]
+        set_nodes(graph, self._nodes)
         read = {name for node in self._nodes for name in node.input}
         graph.initializer.extend(t for name, t in self._stored.items() if name in read)
         return self._model

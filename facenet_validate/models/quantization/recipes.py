@@ -16,7 +16,7 @@ METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
 MINIMUM_CALIBRATION_IMAGES = 500
 
 RECIPE_KEY = "facenet_validate.recipe"
-"""Where a graph's metadata says, in JSON, how it was made."""
+"""The key of a graph's metadata under which JSON describes the recipe it was made by."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Int8Recipe:
     Attributes
     ----------
     target : {"cpu", "cpu-vnni", "tensorrt"}
-        What it is for.
+        The kind of device the graph is for.
     activations : {"uint8", "int8"}
         Unsigned with a zero point, or signed and symmetric.
     weight_bits : int
-        7 keeps pairs of products inside 16 bits, where the CPU's multiply-add saturates.
+        With 7, sums of two products fit 16 bits, where a CPU without VNNI saturates.
     placement : {"tensors", "operands"}
         ``tensors``: every tensor is stored in 8 bits, as ONNX Runtime's integer kernels need it.
         ``operands``: data of convolutions, the skip side of residual additions and pools are
@@ -43,13 +43,13 @@ class Int8Recipe:
     percentile : float
         Share, in percent, of a tensor's values inside its range.
     equalized : bool
-        Whether channels are given like ranges first.
+        Whether channels get like ranges first.
     bias_corrected : bool
         Whether biases make up for the mean error that rounded weights cause.
     keep : tuple of str
         Convolutions and residual additions left in floating point, by name.
     version : int
-        Changes when the graph may change for the same inputs.
+        Changes when the same inputs may give another graph.
     """
 
     target: Target
@@ -70,7 +70,7 @@ class Int8Recipe:
         return self.activations == "int8"
 
     def inputs(self) -> dict[str, Any]:
-        """Return what an artefact made by this recipe depends on."""
+        """Return the part of an artefact's cache key that this recipe decides."""
         values = asdict(self)
         del values["why"]
         return values

@@ -1,7 +1,8 @@
-"""Which parts of the network lose most in INT8, and the least to spare to reach a target.
+"""Which parts of the network lose most in INT8, and which few to spare to reach a target.
 
-The loss of a graph is one less the mean row cosine to FP32. It is measured when only a part is
-quantised (*alone*) and when all but it is: what a part does by itself, and what sparing it gains.
+The loss of a graph is 1 minus the mean row cosine to FP32. Each part has two losses: one of the
+graph in which only this part is quantised (*alone*), and one of the graph in which all other parts
+are. The second shows what sparing the part gains.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ Loss = Callable[[Keep], float]
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What a part of the network loses in INT8.
+    """The loss that a part of the network causes in INT8.
 
     Attributes
     ----------
     name : str
         Block or node.
     nodes : tuple of str
-        What it consists of.
+        The nodes of the part.
     cost : float
         Its share of the network's multiply-adds, 0 to 1.
     alone : float
         Loss when only it is quantised.
     gain : float
-        How much less is lost when all but it are quantised.
+        Loss of the whole network in INT8, less the loss with this part in floating point.
     """
 
     name: str
@@ -44,21 +45,21 @@ class Sensitivity:
 
 
 class LossStore:
-    """Measured losses on disk, one a line, so that an interrupted search goes on where it was.
+    """Measured losses on disk, one a line: an interrupted search goes on from them.
 
     Parameters
     ----------
     path : Path
-        A ``.jsonl`` file, made if missing; its name says what the losses depend on.
+        A ``.jsonl`` file, made if missing. Its name holds what the losses depend on.
     measure : callable
         Returns the loss with a set of nodes left in floating point.
 
     Attributes
     ----------
     known : int
-        How many losses were on disk.
+        Number of losses that were on disk.
     measured : int
-        How many were measured since.
+        Number of losses measured since.
     """
 
     def __init__(self, path: Path, measure: Loss) -> None:
@@ -77,16 +78,16 @@ class LossStore:
 
     @property
     def asked(self) -> int:
-        """How many different losses were asked for."""
+        """Number of different losses asked for."""
         return len(self._asked)
 
     def __call__(self, keep: Keep) -> float:
-        """Return a loss, measured now if it never was.
+        """Return a loss; measure it if it is not known.
 
         Raises
         ------
         CacheError
-            If it cannot be written.
+            If the loss cannot be written.
         """
         self._asked.add(keep)
         if keep not in self._losses:
@@ -107,7 +108,7 @@ class LossStore:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return a file's lines; none of one that cannot be read, which the first write will tell."""
+    """Return a file's lines, or none if it cannot be read: the first write then says why."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -117,7 +118,7 @@ def _lines(path: Path) -> list[str]:
 def rank(
     parts: Iterable[Block], everything: Keep, costs: Mapping[str, int], loss: Loss
 ) -> list[Sensitivity]:
-    """Return parts by what sparing each gains, most first.
+    """Return parts with their losses, the part with the largest gain first.
 
     Parameters
     ----------
@@ -142,12 +143,13 @@ def rank(
 
 
 def smallest_set(ranking: Sequence[Sensitivity], loss: Loss, target: float) -> Keep:
-    """Return a small set of parts to spare so that at most ``target`` is lost.
+    """Return the nodes of a small set of parts to spare, so that at most ``target`` is lost.
 
-    Parts are added by what they gain for their multiply-adds; then each is dropped again that the
-    others turn out not to need, the dearest first. All that gain, if even they are not enough.
+    Parts are added in the order of their gain for their multiply-adds. Then each part without which
+    the target is still reached is dropped again, the most costly first. If all parts that gain are
+    not enough, all of them are returned.
     """
-    # A residual addition has no multiply-adds, yet in floating point it is not free.
+    # A residual addition has no multiply-adds, but it takes time in floating point.
     order = sorted(ranking, key=lambda part: -part.gain / (part.cost + 1e-3))
     chosen: list[Sensitivity] = []
     for part in order:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.network import Block, blocks, multiply_adds
+from facenet_validate.models.onnx_session import cpu_session
+from facenet_validate.models.proof import Runner
 from facenet_validate.models.quantization.int8 import Calibrated, to_int8
 from facenet_validate.models.quantization.qdq import insert_qdq
 from facenet_validate.models.quantization.recipes import Int8Recipe
@@ -31,15 +32,16 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Check:
-    """Whether a graph reaches the target, by what it is judged on in the end.
+    """The final verdict on a graph.
 
     Attributes
     ----------
     reached : bool
+        Whether the graph reaches the target.
     loss : float or None
-        One less the mean row cosine on the faces of the check; None where it has another measure.
+        1 minus the mean row cosine on the faces of the check; None for a check of another measure.
     text : str
-        What was observed, for people.
+        The observation, for people.
     """
 
     reached: bool
@@ -49,20 +51,20 @@ class Check:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     Attributes
     ----------
     recipe : Int8Recipe
-        With the nodes it keeps.
+        The recipe with the nodes that it keeps in floating point.
     model : onnx.ModelProto
         Its graph.
     blocks, nodes : list of Sensitivity
-        The rankings: of all blocks, and of the nodes of the worst.
+        The rankings of all blocks, and of the nodes of the worst blocks.
     before, after : float
-        Loss on the faces of the search with nothing kept, and with the set found.
+        Loss on the faces of the search with no node kept, and with the nodes that were found.
     cost : float
-        Share of the multiply-adds that is kept, 0 to 1.
+        Share of the multiply-adds that stays in floating point, 0 to 1.
     check : Check
         The verdict on the last graph.
     """
@@ -78,20 +80,27 @@ class Tuned:
 
 
 def emulated_embeddings(model: onnx.ModelProto, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return embeddings ``(N, D)`` with Q/DQ pairs computed as written: nothing saturates."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    """Return embeddings ``(N, D)`` with Q/DQ pairs computed as written, so no sum saturates."""
+    run = emulator(model)
+    return np.concatenate([run(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)])
+
+
+def emulator(model: onnx.ModelProto) -> Runner:
+    """Return the run of a graph with Q/DQ pairs computed as written, so no sum saturates.
+
+    It takes standardized faces, ``(N, 3, H, W)``, and returns embeddings, ``(N, D)``.
+    """
+    session = cpu_session(model, entries={"session.disable_quant_qdq": "1"})
     name = model.graph.input[0].name
-    batches = range(0, len(images), _BATCH)
-    return np.concatenate([session.run(None, {name: images[i : i + _BATCH]})[0] for i in batches])
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(session.run(None, {name: batch})[0])
+
+    return run
 
 
 def loss_between(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Return one less the mean row cosine."""
+    """Return 1 minus the mean row cosine."""
     return float(1.0 - row_cosines(reference, found).mean())
 
 
@@ -105,24 +114,24 @@ def tune(
     target: float | None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Tuned:
-    """Rank blocks and nodes by what they lose, and spare as few as reach the target.
+    """Rank blocks and nodes by their loss, and spare as few nodes as reach the target.
 
     Parameters
     ----------
     calibrated : Calibrated
         The network to quantise.
     recipe : Int8Recipe
-        How.
+        How to quantise it.
     images : ndarray of shape (N, 3, H, W)
         Faces the losses are measured on.
     check : callable
-        The last word on a graph: on more faces, or by another measure.
+        Gives the final verdict on a graph, on more faces or by another measure.
     store : Path
-        Where losses are kept, so that an interrupted search goes on.
+        File for the losses, so that an interrupted search can go on.
     target : float or None
-        Loss to aim at; None where only the check can tell, and the loss is lowered until it passes.
+        Loss to aim at. None where only the check knows: the loss is lowered until the check passes.
     progress : callable
-        Called with (losses asked for so far, how many there may be).
+        Called with (losses asked for so far, an estimate of all).
 
     Raises
     ------
@@ -156,7 +165,7 @@ def tune(
         progress(done, max(done + 1, 1 + 2 * len(parts) + 3 * max(len(by_node), 20)))
         return store_of_losses(keep)
 
-    # Fails now where nothing could be quantised, or a node to keep is not there.
+    # Fails now, before the search, if nothing can be quantised or a node to keep is not there.
     to_int8(calibrated, recipe)
     by_block = rank(parts, everything, costs, loss)
     opened: set[str] = set()
@@ -183,7 +192,7 @@ def tune(
             break
         aim /= 2
         if target is not None and verdict.loss is not None:
-            # The faces of the search are a little easier than those of the check.
+            # The faces of the search lose a little less than those of the check.
             aim = max(aim, 2 * aim - 1.1 * max(verdict.loss - target, 0.01 * target))
     return Tuned(
         found,

@@ -273,6 +273,19 @@ def test_batch_norm_in_training_is_named() -> None:
     assert "in training mode" in _error(network.serialized())
 
 
+def test_an_embedding_of_four_axes_may_have_the_name_of_the_output() -> None:
+    graph = parse_graph(_without_norm(SmallNetwork()), source="given.pb")
+    expected = _run(_convert(graph.SerializeToString(), "Net/AvgPool"), _faces())
+    for node in graph.node:
+        if node.name == "Net/AvgPool":
+            node.name = "embeddings"
+        for place, name in enumerate(node.input):
+            if name == "Net/AvgPool":
+                node.input[place] = "embeddings"
+    found = _run(_convert(graph.SerializeToString(), "embeddings"), _faces())
+    np.testing.assert_array_equal(found, expected)
+
+
 # --- other forms of a layer -----------------------------------------------------------------------
 
 
