@@ -107,9 +107,14 @@ def _compare(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     said = ours.stdout.str() + ours.stderr.str()
     assert ours.ret == without.ret, said
     assert ours.parseoutcomes() == without.parseoutcomes(), said
+    _says_nothing_of_ours(ours)
+    return ours
+
+
+def _says_nothing_of_ours(result: pytest.RunResult) -> None:
+    said = result.stdout.str() + result.stderr.str()
     assert "facenet:" not in said
     assert "gates" not in said
-    return ours
 
 
 @pytest.mark.parametrize("place", ["root", "above"])
@@ -125,7 +130,9 @@ def test_a_file_that_is_not_ours_is_left_alone(
         (inner / "pytest.ini").write_text("[pytest]\n")
         monkeypatch.chdir(inner)
     # By its name: pytest itself looks into the folders beside it else.
-    assert _compare(theirs, "test_theirs.py").ret == pytest.ExitCode.OK
+    result = theirs.runpytest_inprocess("test_theirs.py")
+    _says_nothing_of_ours(result)
+    assert (result.ret, result.parseoutcomes()) == (pytest.ExitCode.OK, {"passed": 1})
 
 
 @pytest.mark.parametrize("kind", NOT_OURS)
@@ -142,20 +149,24 @@ def test_where_we_are_asked_it_is_an_error_before_collection(
     assert says in lines[0]
 
 
-@pytest.mark.parametrize("fixture", ["facenet_run", "facenet_faces", "facenet_engine"])
 @pytest.mark.parametrize("kind", NOT_OURS)
 def test_a_test_that_uses_a_fixture_of_ours_fails_at_collection(
-    theirs: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str, fixture: str
+    theirs: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     make, says = NOT_OURS[kind]
     make(theirs.path, monkeypatch)
-    theirs.makepyfile(test_ours=f"def test_ours({fixture}): pass")
-    result = theirs.runpytest_inprocess("test_ours.py")
+    names = ("facenet_run", "facenet_faces", "facenet_engine")
+    theirs.makepyfile(**{f"test_{name}": f"def test_ours({name}): pass" for name in names})
+    result = theirs.runpytest_inprocess(*(f"test_{name}.py" for name in names))
     text = result.stdout.str()
     assert result.ret == pytest.ExitCode.INTERRUPTED, text
     assert "Traceback" not in text
-    assert "baselines/gates.toml" in text
-    assert says in text
+    # Once for each file, as pytest's summary repeats a part.
+    found = text.partition("short test summary info")[0].split("ERROR collecting ")[1:]
+    assert len(found) == len(names)
+    for one in found:
+        assert "baselines/gates.toml" in one
+        assert says in one
 
 
 def test_a_file_of_ours_makes_the_run_ours(theirs: pytest.Pytester) -> None:
@@ -239,20 +250,18 @@ def test_ours_is_there_wherever_it_is_asked_for(
     assert "--precision: 'int4'; expected one of fp32, fp16, int8" in result.stderr.str()
 
 
-PROPERTIES = {
-    "numbers": "def test_a(record_property): record_property(1, 2)",
-    "none": "def test_a(record_property): record_property(None, 2)",
-    "no record of ours": "def test_a(record_property): record_property('facenet.gate:x', 'y')",
-    "another record": "def test_a(record_property): record_property('facenet.gate:x', '[1]')",
-    "no pairs": "def test_a(request): request.node.user_properties.append('x')",
-}
+PROPERTIES = """
+def test_numbers(record_property): record_property(1, 2)
+def test_none(record_property): record_property(None, 2)
+def test_no_record_of_ours(record_property): record_property('facenet.gate:x', 'y')
+def test_another_record(record_property): record_property('facenet.gate:x', '[1]')
+def test_no_pairs(request): request.node.user_properties.append('x')
+"""
 
 
-@pytest.mark.parametrize("case", PROPERTIES)
-def test_properties_of_their_tests_may_be_anything(pytester: pytest.Pytester, case: str) -> None:
-    pytester.makepyfile(PROPERTIES[case])
-    without = pytester.runpytest_subprocess("-p", "no:facenet_validate")
-    assert pytester.runpytest_subprocess().ret == without.ret
+def test_properties_of_their_tests_may_be_anything(theirs: pytest.Pytester) -> None:
+    theirs.makepyfile(test_theirs=PROPERTIES)
+    _compare(theirs).assert_outcomes(passed=5)
 
 
 NAMES = (
@@ -285,11 +294,11 @@ def test_{name}_as_a_parameter({name}): assert {name} in (1, 2)
 def test_{name}_beside_another(other, {name}): assert {name} == 2
 """
     pytester.makepyfile(source)
-    pytester.runpytest_subprocess().assert_outcomes(passed=4 * len(NAMES))
+    pytester.runpytest_inprocess().assert_outcomes(passed=4 * len(NAMES))
 
 
 def test_the_alias_may_stand_in_a_file_of_arguments(pytester: pytest.Pytester) -> None:
     (pytester.path / "arguments.txt").write_text("--precision=fp64\n")
     pytester.makepyfile("def test_theirs(): pass")
-    result = pytester.runpytest_subprocess("@arguments.txt")
+    result = pytester.runpytest_inprocess("@arguments.txt")
     result.stderr.fnmatch_lines(["ERROR: --precision: 'fp64'; expected one of *"])

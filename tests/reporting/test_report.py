@@ -158,7 +158,7 @@ def test_a_poorer_worker_hides_nothing_of_a_richer_one(
     conftest.write_text(conftest.read_text() + WORKERS.format(rich=rich, first="gw0"))
     os.mkfifo(light_project.path / "first has told")
     light_project.makepyfile(JUDGED)
-    result = light_project.runpytest_subprocess(
+    result = light_project.runpytest_inprocess(
         "-n2", "--dist=each", "--precision=fp32", "--facenet-report=report"
     )
     assert result.ret == pytest.ExitCode.OK, result.stdout.str()

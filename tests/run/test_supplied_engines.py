@@ -354,7 +354,7 @@ def test_a_source_model_that_repeats_is_refused(
 def _build(project: pytest.Pytester, engine: onnx.ModelProto) -> pytest.RunResult:
     onnx.save(engine, project.path / "mine.onnx")
     arguments = ("--facenet-engine=mine.onnx", "--facenet-model=small.onnx")
-    return project.runpytest_subprocess("suites/test_build.py", *arguments)
+    return project.runpytest_inprocess("suites/test_build.py", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_what_prepare_makes_of_an_engine_is_judged_and_keeps_the_contract(
     line = _refused(project, "--facenet-engine=mine.onnx", "--facenet-model=small.onnx")
     assert "facenet-validate prepare" in line
     assert main(["prepare", "mine.onnx", "-o", "new.onnx"]) == 0
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         "suites/test_contract.py",
         "suites/test_build.py",
         "--facenet-engine=new.onnx",
