@@ -171,7 +171,9 @@ def test_every_page_is_found_from_the_index(page: Path) -> None:
     assert page in {*linked, *indices}
 
 
-@pytest.mark.parametrize("script", sorted((DOCS / "evidence").rglob("*.py")), ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script", sorted((DOCS / "evidence").rglob("*.py")), ids=lambda script: script.name
+)
 def test_every_measuring_script_is_told_of_beside_its_figures(script: Path) -> None:
     pages = [page.read_text(encoding="utf-8") for page in (DOCS / "evidence").glob("*.md")]
     assert any(script.relative_to(REPOSITORY).as_posix() in text for text in pages)
