@@ -425,17 +425,27 @@ def test_any_text_can_be_written_in_any_encoding(project: Path, encoding: str) -
     path = report_file(
         project / "x", make_session(reason="\ud800", provenance={"commit": "\udfff"})
     )
-    for action in (
+    actions = (
         ["list", *BOTH],
         ["show", str(path)],
         ["compare", "epoch:1", "epoch:2"],
         ["export", "--source", str(path)],
-    ):
-        done = subprocess.run(
-            [*COMMAND, *action],
-            capture_output=True,
-            check=False,
-            env={**os.environ, "PYTHONIOENCODING": encoding},
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.decode(encoding)
+    )
+    # One process for all of them: what each writes stands before its number.
+    every = (
+        "import sys; from facenet_validate.cli import main\n"
+        f"for number, action in enumerate({actions}):\n"
+        "    assert main(['history', *action]) == 0\n"
+        "    print(f'=== {number}', flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", every],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.returncode == 0, done.stderr
+    written = done.stdout.decode(encoding)
+    for number in range(len(actions)):
+        said, _, written = written.partition(f"=== {number}")
+        assert said.strip()

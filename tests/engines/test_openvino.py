@@ -331,7 +331,7 @@ print(json.dumps([sorted({*events} & watched), "openvino_telemetry" in sys.modul
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
     )
     assert json.loads(done.stdout) == [[], False]
     assert not (tmp_path / "intel").exists()
