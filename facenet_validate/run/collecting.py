@@ -81,14 +81,25 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
 
 
 def _rows(test: str, names: Sequence[str]) -> list[catalogue.Gate]:
-    known = catalogue.names()
     for name in names:
-        if name not in known:
-            raise SettingsError(
-                f"{test}: facenet_judges names {quoted(name)}, which is no gate."
-                f"{nearest(name, known)} Expected one of {', '.join(known)}."
-            )
+        check_gate(name, f"{test}: facenet_judges")
     return [catalogue.row(name) for name in names]
+
+
+def check_gate(name: str, where: str) -> None:
+    """Check that there is a gate of a name.
+
+    Raises
+    ------
+    SettingsError
+        Naming the nearest one.
+    """
+    known = catalogue.names()
+    if name not in known:
+        raise SettingsError(
+            f"{where} names {quoted(name)}, which is no gate.{nearest(name, known)} Expected one "
+            f"of {', '.join(known)}."
+        )
 
 
 def runs_ours(metafunc: pytest.Metafunc) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.records import (
     GateRecord,
@@ -24,7 +25,7 @@ from facenet_validate.gates.verdicts import (
     worst,
 )
 from facenet_validate.reporting.terminal import failure_table
-from facenet_validate.run.collecting import COMPARED, judged_gates, parameters_of
+from facenet_validate.run.collecting import COMPARED, check_gate, judged_gates, parameters_of
 from facenet_validate.run.outcomes import running_properties
 from facenet_validate.run.run import Run
 
@@ -45,6 +46,8 @@ class Gates:
     running : callable
         Returns the properties of the test that runs now, and which try of it this is, from 1. It is
         another test's where a fixture of a wider scope records after its own test has ended.
+    marked : tuple of str
+        The gates that the test is marked to judge; empty where it has no mark.
     """
 
     def __init__(
@@ -54,11 +57,13 @@ class Gates:
         properties: list[tuple[str, Any]],
         inconclusive: str,
         running: Callable[[], tuple[list[tuple[str, Any]], int]] | None = None,
+        marked: tuple[str, ...] = (),
     ) -> None:
         self.limits = limits
         self.subject = subject
         self._running = running or (lambda: (properties, 1))
         self._inconclusive = inconclusive
+        self._marked = marked
 
     def hold(self, gate: str, value: float | None, detail: str = "") -> GateResult:
         """Hold a value against its limit in ``gates.toml``, a floor or a ceiling by the catalogue.
@@ -76,7 +81,13 @@ class Gates:
         -------
         GateResult
             Not evaluated where there is no limit.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such gate.
         """
+        check_gate(gate, "facenet_gates.hold")
         limit = self.limits.get(gate)
         if limit is not None:
             return hold(Observed(gate, value, detail), limit, catalogue.row(gate).bound)
@@ -120,6 +131,11 @@ class Gates:
         *outcomes : GateResult or Observed
             Results, and observations that are held to their limits here. An observation of an
             optional gate without a limit is left out, unless nothing else is judged.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such gate, or the test's mark does not name it.
         """
         results = self._judged(outcomes)
         failing = {Verdict.FAIL}
@@ -153,6 +169,13 @@ class Gates:
             pytest.skip(f"{verdict}: {reasons}")
 
     def _judged(self, outcomes: tuple[GateResult | Observed, ...]) -> list[GateResult]:
+        for one in outcomes:
+            check_gate(one.gate, "facenet_gates.check")
+            if self._marked and one.gate not in self._marked:
+                raise SettingsError(
+                    f"facenet_gates.check: this test judges {one.gate}, which its mark "
+                    f"facenet_judges does not name. Add it to the mark: {', '.join(self._marked)}."
+                )
         due = [
             one
             for one in outcomes
@@ -188,6 +211,7 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         item.user_properties,
         run.settings.inconclusive,
         lambda: running_properties(item),
+        judged_gates(item),
     )
 
 

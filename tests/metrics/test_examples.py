@@ -10,7 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from facenet_validate import metrics, wording
+from facenet_validate import metrics
+from facenet_validate.base import wording
 
 METRICS = [
     import_module(f"{metrics.__name__}.{found.name}") for found in iter_modules(metrics.__path__)
