@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-# An in-process run forgets what it was first to import, and numpy refuses a second import of this.
+# An in-process run forgets the modules that it was first to import. A second import of these is
+# refused by numpy, and scipy then takes a sparse matrix of the first import for no matrix.
 import numpy.fft
 import onnx
 import pytest
+import scipy.sparse.csgraph  # noqa: F401
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
