@@ -15,7 +15,7 @@ FIXTURES = {
     "facenet_artefact": "facenet_build",
     "facenet_artefacts": "facenet_build",
     "facenet_cache": "facenet_run.settings.cache, the cache's folder",
-    "facenet_calibration": "facenet_faces; the photos INT8 is calibrated on have no fixture any more",
+    "facenet_calibration": "facenet_faces; calibration photos have no fixture any more",
     "facenet_compared_engine": "facenet_comparison",
     "facenet_compared_with": "facenet_comparison.beside",
     "facenet_dataset": "facenet_set",
