@@ -15,8 +15,8 @@ from facenet_validate.gates import catalogue
 if TYPE_CHECKING:
     from facenet_validate.run.run import Run
 
-COMPARED = ("facenet_comparison", "facenet_timing")
-"""Fixtures that compare the engine with another one, which is their parameter."""
+COMPARED = {"facenet_comparison": "paired", "facenet_timing": "speed"}
+"""Fixture that compares the engine with another one, its parameter → the gates it is for."""
 
 PARAMETERS = ("facenet_precision", "facenet_batch_size", "facenet_set", *COMPARED)
 """Fixtures whose test runs once for each of their values, in the order of test ids."""
