@@ -10,6 +10,8 @@ import re
 
 import pytest
 
+from facenet_validate.run.judging import Gates
+
 FIXTURES = {
     "facenet_against_engine": "facenet_comparison, whose test runs beside that engine too",
     "facenet_artefact": "facenet_build",
@@ -101,7 +103,7 @@ def _replacement(error: BaseException) -> str:
     """Return what took the place of what an error misses; empty where it is not ours."""
     if isinstance(error, pytest.FixtureLookupError):
         return _instead_of_fixture(error.argname or "")
-    if isinstance(error, AttributeError) and type(error.obj).__name__ == "Gates":
+    if isinstance(error, AttributeError) and isinstance(error.obj, Gates):
         return _instead_of_method(error.name or "")
     cause = error if isinstance(error, ImportError) else error.__cause__
     if isinstance(cause, ImportError) and (cause.name or "").startswith("facenet_validate."):
