@@ -105,7 +105,8 @@ def _replacement(error: BaseException) -> str:
         return _instead_of_fixture(error.argname or "")
     if isinstance(error, AttributeError) and isinstance(error.obj, Gates):
         return _instead_of_method(error.name or "")
-    cause = error if isinstance(error, ImportError) else error.__cause__
+    # The file that pytest could not import says why; what a test raises itself is its own.
+    cause = error.__cause__ if isinstance(error, pytest.Collector.CollectError) else error
     if isinstance(cause, ImportError) and (cause.name or "").startswith("facenet_validate."):
         return _instead_of_import(str(cause.name), str(cause))
     return ""
