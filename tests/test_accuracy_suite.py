@@ -220,6 +220,29 @@ def test_an_engine_compared_with_itself_loses_nothing(
     assert measured["cosine_min"] == pytest.approx(1)
 
 
+def test_cosines_to_another_engine_are_no_cosines_to_the_reference(
+    project: pytest.Pytester, small_onnx: onnx.ModelProto
+) -> None:
+    """A test of one's own without a mark runs beside both."""
+    onnx.save(small_onnx, project.path / "production.onnx")
+    project.makepyfile(
+        test_own="""
+        def test_rows(facenet_comparison, facenet_gates):
+            facenet_gates.check(*facenet_comparison.row_cosines())
+        """
+    )
+    result = project.runpytest_inprocess(
+        "test_own.py", "--precision=fp32", "--facenet-against=production.onnx", *ACCURACY[1:]
+    )
+    assert result.ret == 0
+    verdicts = {
+        (gate["test"].rpartition("-")[2], gate["verdict"])
+        for gate in _results(project)["gates"]
+        if gate["gate"].startswith("parity.")
+    }
+    assert verdicts == {("reference]", "pass"), ("against]", "not evaluated")}
+
+
 @pytest.mark.parametrize("there", [True, False], ids=["not an engine", "not there"])
 def test_what_cannot_be_compared_with_is_refused(project: pytest.Pytester, there: bool) -> None:
     if there:
