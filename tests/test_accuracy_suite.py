@@ -145,6 +145,15 @@ def test_a_further_set_is_judged_by_its_own_limits(project: pytest.Pytester, sta
     assert ("parity.cosine_min", "staff") not in verdicts
 
 
+def test_a_set_that_no_test_was_chosen_for_is_reported_too(
+    project: pytest.Pytester, staff: Path
+) -> None:
+    project.runpytest_inprocess(
+        *ACCURACY, "-k", "verification and lfw", "--precision=fp32", f"--facenet-pairs={staff}"
+    )
+    assert list(_results(project)["sets"]) == ["staff"]
+
+
 def test_workers_report_every_set(project: pytest.Pytester, staff: Path) -> None:
     result = project.runpytest_subprocess(
         *ACCURACY, "--precision=fp32", f"--facenet-pairs={staff}", "-n", "2"

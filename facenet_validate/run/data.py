@@ -65,7 +65,8 @@ class Data:
 
     def named(self, name: str) -> VerificationSet:
         """Return a set of the run."""
-        return self.first if name == self._run.dataset_name else self._further[name]
+        further = self._further  # reports tell of every set of a run that evaluates one
+        return self.first if name == self._run.dataset_name else further[name]
 
     @cached_property
     def _further(self) -> dict[str, VerificationSet]:
