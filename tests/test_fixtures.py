@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -101,3 +102,26 @@ def test_a_reference_of_their_own_is_what_engines_are_compared_with(
     result = project.runpytest_inprocess("suites/test_parity.py", "--precision=fp32")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*parity *cosine_mean *fp32 *0.995 *fail*"])
+
+
+FACES_OF_THEIRS = """
+from dataclasses import replace
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def facenet_faces(facenet_faces):
+    return replace(facenet_faces, digest="0" * 64, aligner="of theirs")
+"""
+
+
+def test_faces_of_their_own_are_what_engines_are_evaluated_on(project: pytest.Pytester) -> None:
+    project.makeconftest(FACES_OF_THEIRS)
+    result = project.runpytest_inprocess(
+        "suites/test_accuracy.py", "--precision=fp32", "-k=verification", "--facenet-report=report"
+    )
+    assert result.ret == pytest.ExitCode.OK
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    (measured,) = (one for one in document["measurements"] if one["name"] == "verification")
+    assert measured["aligner"] == "of theirs"

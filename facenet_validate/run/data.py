@@ -83,11 +83,16 @@ class Data:
         )
         return found
 
-    @cache  # noqa: B019 (as long as the run)
+    def take(self, faces: AlignedFaces) -> None:
+        """Evaluate the first set on these faces: a project may align its photos itself."""
+        self.faces = faces
+
     def faces_of(self, name: str) -> AlignedFaces:
         """Return a set's photos as aligned faces, rows in the order of its names."""
-        if name == self._run.dataset_name:
-            return self.faces
+        return self.faces if name == self._run.dataset_name else self._further_faces(name)
+
+    @cache  # noqa: B019 (as long as the run)
+    def _further_faces(self, name: str) -> AlignedFaces:
         found = self.named(name)
         aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
         sets = self._run.report.sets
