@@ -54,6 +54,7 @@ def test_every_example_passes(
     tmp_path: Path,
     small_set: Path,
     shared_cache: Cache,
+    all_imported: None,
 ) -> None:
     onnx.save(small_facenet(160), tmp_path / "small.onnx")
     (pytester.path / "baselines").mkdir()
