@@ -145,6 +145,15 @@ def test_a_further_set_is_judged_by_its_own_limits(project: pytest.Pytester, sta
     assert ("parity.cosine_min", "staff") not in verdicts
 
 
+def test_a_set_that_no_test_was_chosen_for_is_reported_too(
+    project: pytest.Pytester, staff: Path
+) -> None:
+    project.runpytest_inprocess(
+        *ACCURACY, "-k", "verification and lfw", "--precision=fp32", f"--facenet-pairs={staff}"
+    )
+    assert list(_results(project)["sets"]) == ["staff"]
+
+
 def test_workers_report_every_set(project: pytest.Pytester, staff: Path) -> None:
     result = project.runpytest_subprocess(
         *ACCURACY, "--precision=fp32", f"--facenet-pairs={staff}", "-n", "2"
@@ -218,6 +227,29 @@ def test_an_engine_compared_with_itself_loses_nothing(
     )
     assert (measured["lost"], measured["won"]) == (0, 0)
     assert measured["cosine_min"] == pytest.approx(1)
+
+
+def test_cosines_to_another_engine_are_no_cosines_to_the_reference(
+    project: pytest.Pytester, small_onnx: onnx.ModelProto
+) -> None:
+    """A test of one's own without a mark runs beside both."""
+    onnx.save(small_onnx, project.path / "production.onnx")
+    project.makepyfile(
+        test_own="""
+        def test_rows(facenet_comparison, facenet_gates):
+            facenet_gates.check(*facenet_comparison.row_cosines())
+        """
+    )
+    result = project.runpytest_inprocess(
+        "test_own.py", "--precision=fp32", "--facenet-against=production.onnx", *ACCURACY[1:]
+    )
+    assert result.ret == 0
+    verdicts = {
+        (gate["test"].rpartition("-")[2], gate["verdict"])
+        for gate in _results(project)["gates"]
+        if gate["gate"].startswith("parity.")
+    }
+    assert verdicts == {("reference]", "pass"), ("against]", "not evaluated")}
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["not an engine", "not there"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def test_every_example_passes(
     tmp_path: Path,
     small_set: Path,
     shared_cache: Cache,
+    all_imported: None,
 ) -> None:
     onnx.save(small_facenet(160), tmp_path / "small.onnx")
     (pytester.path / "baselines").mkdir()
@@ -73,3 +75,54 @@ def test_every_example_passes(
     (of_auc,) = [line for line in result.outlines if line.startswith("test_facenet_verification")]
     (of_time,) = [line for line in result.outlines if line.startswith("test_facenet_timing")]
     assert [line.split()[1] for line in (of_auc, of_time)] == ["n", "n"]
+
+
+REFERENCE_OF_THEIRS = """
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def facenet_reference_engine(facenet_reference_engine):
+    def run_many(batches):
+        return (np.roll(rows, 3, axis=1) for rows in facenet_reference_engine.run_many(batches))
+
+    theirs = facenet_reference_engine
+    info = replace(theirs.info, digest="0" * 64)
+    return SimpleNamespace(info=info, input=theirs.input, run=theirs.run, run_many=run_many)
+"""
+
+
+def test_a_reference_of_their_own_is_what_engines_are_compared_with(
+    project: pytest.Pytester,
+) -> None:
+    project.makeconftest(REFERENCE_OF_THEIRS)
+    result = project.runpytest_inprocess("suites/test_parity.py", "--precision=fp32")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*parity *cosine_mean *fp32 *0.995 *fail*"])
+
+
+FACES_OF_THEIRS = """
+from dataclasses import replace
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def facenet_faces(facenet_faces):
+    return replace(facenet_faces, digest="0" * 64, aligner="of theirs")
+"""
+
+
+def test_faces_of_their_own_are_what_engines_are_evaluated_on(project: pytest.Pytester) -> None:
+    project.makeconftest(FACES_OF_THEIRS)
+    result = project.runpytest_inprocess(
+        "suites/test_accuracy.py", "--precision=fp32", "-k=verification", "--facenet-report=report"
+    )
+    assert result.ret == pytest.ExitCode.OK
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    (measured,) = (one for one in document["measurements"] if one["name"] == "verification")
+    assert measured["aligner"] == "of theirs"

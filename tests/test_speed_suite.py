@@ -209,6 +209,41 @@ def test_another_engine_and_the_engine_itself(
     slower.stdout.fnmatch_lines(["*performance*against b8*int8*fail*+*latency over 12 quads*"])
 
 
+def test_a_test_of_ones_own_may_compare_and_time_at_once(
+    project: pytest.Pytester, prepared_small: PreparedModel
+) -> None:
+    """What it compares with says nothing of what it is timed beside, nor does its mark."""
+    project.makepyfile(
+        test_own="""
+        import pytest
+
+        def test_both(facenet_comparison, facenet_timing, facenet_gates):
+            facenet_gates.check(*facenet_timing.speed(facenet_gates).results)
+
+        @pytest.mark.facenet_judges("performance.self_check")
+        def test_marked(facenet_timing, facenet_gates):
+            facenet_gates.check(*facenet_timing.speed(facenet_gates).results)
+        """
+    )
+    result = project.runpytest_inprocess(
+        "test_own.py", "--precision=int8", "--facenet-batch-size=8",
+        f"--facenet-against={prepared_small.entry.path}", "--facenet-report=report",
+    )  # fmt: skip
+    assert result.ret == 0
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    judged: dict[str, set[str]] = {}
+    for gate in (one for one in document["gates"] if one["test"]):
+        judged.setdefault(gate["test"].rpartition("::")[2], set()).add(gate["gate"])
+    fp32 = {"performance.stored", "performance.stored_ratio"}
+    assert judged == {
+        "test_both[int8-b8-lfw-reference-fp32]": fp32,
+        "test_both[int8-b8-lfw-reference-against]": {"performance.against"},
+        "test_both[int8-b8-lfw-against-fp32]": fp32,
+        "test_both[int8-b8-lfw-against-against]": {"performance.against"},
+        "test_marked[int8-b8]": fp32,
+    }
+
+
 def test_nothing_is_recorded_of_an_engine_that_fails_any_gate_of_the_run(
     project: pytest.Pytester, run: Run, prepared_small: PreparedModel
 ) -> None:

@@ -200,8 +200,3 @@ def row(name: str) -> Gate:
         if gate.name == name:
             return gate
     raise KeyError(name)
-
-
-def beside_others(name: str, beside: str) -> bool:
-    """Say whether a gate compares with another engine than the one that a test compares with."""
-    return bool(beside) and row(name).beside not in ("", beside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from facenet_validate.gates import catalogue
 if TYPE_CHECKING:
     from facenet_validate.run.run import Run
 
-COMPARED = ("facenet_comparison", "facenet_timing")
-"""Fixtures that compare the engine with another one, which is their parameter."""
+COMPARED = {"facenet_comparison": "paired", "facenet_timing": "speed"}
+"""Fixture that compares the engine with another one, its parameter → the gates it is for."""
 
 PARAMETERS = ("facenet_precision", "facenet_batch_size", "facenet_set", *COMPARED)
 """Fixtures whose test runs once for each of their values, in the order of test ids."""
@@ -53,15 +54,16 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
 
     A test that is marked with the gates it judges runs on further sets, at batch sizes and beside
     other engines only where one of its gates does, by the catalogue. Without the mark it runs for
-    all of them.
+    all of them, and for all sets or sizes where it, or a fixture of its project, names them.
     """
     marker = metafunc.definition.get_closest_marker("facenet_judges")
     rows = None if marker is None else _rows(metafunc.definition.nodeid, marker.args)
     settings = run.settings
     values: dict[str, Sequence[Any]] = {"facenet_precision": settings.precisions}
-    if rows is None or any(row.per == "batch" for row in rows):
+    named = _named(metafunc)
+    if rows is None or "facenet_batch_size" in named or any(row.per == "batch" for row in rows):
         values["facenet_batch_size"] = settings.batch_sizes
-    if rows is None or any(row.per == "set" for row in rows):
+    if rows is None or "facenet_set" in named or any(row.per == "set" for row in rows):
         values["facenet_set"] = run.set_names
     if rows is None or any(row.beside for row in rows):
         against = () if settings.against is None else ("against",)
@@ -78,6 +80,18 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
                     f"b{one}" if name == "facenet_batch_size" else str(one) for one in values[name]
                 ],
             )
+
+
+def _named(metafunc: pytest.Metafunc) -> set[str]:
+    """Return the arguments of a test and of the fixtures of its project."""
+    info = metafunc.definition._fixtureinfo
+    fixtures = [one for several in info.name2fixturedefs.values() for one in several]
+    theirs = [one.argnames for one in fixtures if not _is_ours(one)]
+    return {*info.argnames, *chain.from_iterable(theirs)}
+
+
+def _is_ours(fixture: pytest.FixtureDef[Any]) -> bool:
+    return fixture.func.__module__.startswith("facenet_validate.")
 
 
 def _rows(test: str, names: Sequence[str]) -> list[catalogue.Gate]:
@@ -117,7 +131,7 @@ def is_ours_in(metafunc: pytest.Metafunc, name: str) -> bool:
             return False
     defined = metafunc.definition._fixtureinfo.name2fixturedefs.get(name, ())
     # The last one is the nearest, which the test gets.
-    return not defined or defined[-1].func.__module__.startswith("facenet_validate.")
+    return not defined or _is_ours(defined[-1])
 
 
 def with_files(arguments: Iterable[str]) -> Iterator[str]:

@@ -65,7 +65,8 @@ class Data:
 
     def named(self, name: str) -> VerificationSet:
         """Return a set of the run."""
-        return self.first if name == self._run.dataset_name else self._further[name]
+        further = self._further  # reports tell of every set of a run that evaluates one
+        return self.first if name == self._run.dataset_name else further[name]
 
     @cached_property
     def _further(self) -> dict[str, VerificationSet]:
@@ -82,11 +83,16 @@ class Data:
         )
         return found
 
-    @cache  # noqa: B019 (as long as the run)
+    def take(self, faces: AlignedFaces) -> None:
+        """Evaluate the first set on these faces: a project may align its photos itself."""
+        self.faces = faces
+
     def faces_of(self, name: str) -> AlignedFaces:
         """Return a set's photos as aligned faces, rows in the order of its names."""
-        if name == self._run.dataset_name:
-            return self.faces
+        return self.faces if name == self._run.dataset_name else self._further_faces(name)
+
+    @cache  # noqa: B019 (as long as the run)
+    def _further_faces(self, name: str) -> AlignedFaces:
         found = self.named(name)
         aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
         sets = self._run.report.sets

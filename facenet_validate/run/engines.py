@@ -115,10 +115,8 @@ class Engines:
 
 
 def other_engine(engines: Engines, beside: str) -> Engine:
-    """Return what an engine is compared with: ``reference``, ``fp32`` or ``against``."""
-    if beside == "against":
-        return engines.against
-    return engines.fp32 if beside == "fp32" else engines.reference
+    """Return what an engine is timed beside: ``fp32`` or ``against``."""
+    return engines.against if beside == "against" else engines.fp32
 
 
 def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:

@@ -198,24 +198,34 @@ class EngineComparison:
         return compare_embeddings(self.other_embeddings, self.embeddings)
 
     def row_cosines(self) -> tuple[Observed, Observed, Observed]:
-        """Return the smallest row cosine, their first percentile and their mean."""
+        """Return the smallest row cosine, their first percentile and their mean.
+
+        The gates are of cosines to the reference: beside another engine they are not evaluated.
+        """
         parity, shift = self.parity, self.pair_distances()
         # Two trainings of one network give directions that have nothing to do with each other.
         other = "; a different training?" if parity.cosine_mean < 0.3 else ""
         return (
-            Observed(
+            self._to_reference(
                 "parity.cosine_min",
                 parity.cosine_min,
                 f"worst: {self.faces.names[parity.worst_row]}",
             ),
-            Observed("parity.cosine_p1", parity.cosine_p1),
-            Observed(
+            self._to_reference("parity.cosine_p1", parity.cosine_p1),
+            self._to_reference(
                 "parity.cosine_mean",
                 parity.cosine_mean,
                 f"{parity.rows} faces; {shift['decisions_flipped']} of {shift['pairs']} decisions "
                 f"flipped at the reference's thresholds{other}",
             ),
         )
+
+    def _to_reference(self, gate: str, value: float, detail: str = "") -> Observed:
+        """Return what a gate of parity observes: of another engine than the reference, nothing."""
+        if self.beside == "reference":
+            return Observed(gate, value, detail)
+        reason = "it is of cosines to the reference; to the engine of --facenet-against "
+        return Observed(gate, None, f"{reason}{value:.6g}")
 
     def pair_distances(self) -> dict[str, Any]:
         """Return how far squared L2 distances of pairs move, and how many decisions flip.

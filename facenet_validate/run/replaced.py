@@ -10,6 +10,8 @@ import re
 
 import pytest
 
+from facenet_validate.run.judging import Gates
+
 FIXTURES = {
     "facenet_against_engine": "facenet_comparison, whose test runs beside that engine too",
     "facenet_artefact": "facenet_build",
@@ -101,9 +103,10 @@ def _replacement(error: BaseException) -> str:
     """Return what took the place of what an error misses; empty where it is not ours."""
     if isinstance(error, pytest.FixtureLookupError):
         return _instead_of_fixture(error.argname or "")
-    if isinstance(error, AttributeError) and type(error.obj).__name__ == "Gates":
+    if isinstance(error, AttributeError) and isinstance(error.obj, Gates):
         return _instead_of_method(error.name or "")
-    cause = error if isinstance(error, ImportError) else error.__cause__
+    # The file that pytest could not import says why; what a test raises itself is its own.
+    cause = error.__cause__ if isinstance(error, pytest.Collector.CollectError) else error
     if isinstance(cause, ImportError) and (cause.name or "").startswith("facenet_validate."):
         return _instead_of_import(str(cause.name), str(cause))
     return ""

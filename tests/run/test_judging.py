@@ -1,6 +1,9 @@
-"""What `facenet_gates` refuses: gates that nobody knows, or that the test's mark does not name."""
+"""A test's gates: what is held to a limit, what is left out, and what is refused."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 import pytest
 
@@ -35,3 +38,19 @@ def test_a_gate_that_the_mark_does_not_name_is_refused() -> None:
 
 def test_without_a_mark_any_gate_is_judged() -> None:
     _gates().check(Observed("parity.cosine_min", 1.0), Observed("parity.cosine_mean", 1.0))
+
+
+def _judged(*observed: Observed) -> dict[str, str]:
+    properties: list[tuple[str, Any]] = []
+    subject = Subject("int8", "cpu", "lfw", recipe_only=False)
+    gates = Gates({"parity.cosine_min": 0.98}, subject, properties, "warn")
+    with pytest.raises(pytest.skip.Exception):
+        gates.check(*observed)
+    found = (json.loads(text) for _, text in properties)
+    return {gate["gate"]: f"{gate['verdict']}: {gate['detail']}" for gate in found}
+
+
+def test_an_optional_gate_without_a_limit_is_left_out_where_another_is_judged() -> None:
+    optional, other = Observed("build.size", 0.3), Observed("build.problems", 0)
+    assert set(_judged(optional, other)) == {"build.problems"}
+    assert set(_judged(optional)) == {"build.size"}

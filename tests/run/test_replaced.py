@@ -234,12 +234,17 @@ def test_an_error_that_is_no_old_name_is_left_alone(light_project: pytest.Pytest
             "ours": "from facenet_validate.gates.verdicts import no_such_name\n",
             "fixture": "def test_it(no_such_fixture): pass\n",
             "attribute": "def test_it(): object().at_least\n",
+            "own": "def test_it():\n    try: import facenet_validate.judge\n"
+            "    except ImportError as error: raise RuntimeError('ask Ann') from error\n",
+            "namesake": "class Gates: pass\ndef test_it(): Gates().at_least\n",
         },
     )
-    assert len(told) == 4
+    assert len(told) == 6
     assert "No module named 'no_such_module'" in "".join(told["theirs"])
     assert "fixture 'no_such_fixture' not found" in "".join(told["fixture"])
     assert "AttributeError" in "".join(told["attribute"])
+    assert "AttributeError" in "".join(told["namesake"])
+    assert "RuntimeError: ask Ann" in "".join(told["own"])
     assert "no_such_name of facenet_validate.gates.verdicts is not in this version" in "".join(
         told["ours"]
     )
