@@ -212,16 +212,10 @@ def test_another_engine_and_the_engine_itself(
 def test_a_test_of_ones_own_may_compare_and_time_at_once(
     project: pytest.Pytester, prepared_small: PreparedModel
 ) -> None:
-    """What it compares with says nothing of what it is timed beside, nor does its mark."""
+    """What it compares with says nothing of what it is timed beside."""
     project.makepyfile(
         test_own="""
-        import pytest
-
         def test_both(facenet_comparison, facenet_timing, facenet_gates):
-            facenet_gates.check(*facenet_timing.speed(facenet_gates).results)
-
-        @pytest.mark.facenet_judges("performance.self_check")
-        def test_marked(facenet_timing, facenet_gates):
             facenet_gates.check(*facenet_timing.speed(facenet_gates).results)
         """
     )
@@ -240,7 +234,6 @@ def test_a_test_of_ones_own_may_compare_and_time_at_once(
         "test_both[int8-b8-lfw-reference-against]": {"performance.against"},
         "test_both[int8-b8-lfw-against-fp32]": fp32,
         "test_both[int8-b8-lfw-against-against]": {"performance.against"},
-        "test_marked[int8-b8]": fp32,
     }
 
 
