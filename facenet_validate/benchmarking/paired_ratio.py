@@ -27,12 +27,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from facenet_validate.gates.catalogue import FAMILY_ALPHA
 from facenet_validate.gates.verdicts import GateResult, Verdict
 
 LOOKS = (12, 24, 48, 96)
 """Numbers of quads at which a measurement may be judged."""
 
-ALPHA = 0.01
+ALPHA = FAMILY_ALPHA
 """Probability that any gate of a run fails where nothing has changed, whatever the quads' noise.
 
 Two loads of one engine may differ in speed by where their weights lie in memory. That difference is

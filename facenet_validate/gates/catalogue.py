@@ -15,6 +15,9 @@ Scope = Literal["engine", "set", "batch"]
 Need = Literal["fp16", "below fp32", "against", "self_check"]
 Family = Literal["", "paired", "speed"]
 
+FAMILY_ALPHA = 0.01
+"""Probability that any gate of a family fails an engine that lost nothing, in a run."""
+
 
 @dataclass(frozen=True)
 class Gate:

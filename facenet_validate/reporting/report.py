@@ -246,14 +246,12 @@ class RunReport:
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> RunReport:
         """Return a report from its values."""
-        report = cls(**values)
-        for name, kind in _PARTS.items():
-            if name in values:
-                setattr(report, name, kind(**values[name]))
-        report.engines = {name: EngineFacts(**one) for name, one in report.engines.items()}  # type: ignore[arg-type]
-        report.sets = {name: _set_facts(one) for name, one in report.sets.items()}  # type: ignore[arg-type]
-        report.baselines = [BaselineFacts(**one) for one in report.baselines]  # type: ignore[arg-type]
-        return report
+        parts = {name: kind(**values[name]) for name, kind in _PARTS.items() if name in values}
+        engines = {name: EngineFacts(**one) for name, one in values.get("engines", {}).items()}
+        sets = {name: _set_facts(one) for name, one in values.get("sets", {}).items()}
+        baselines = [BaselineFacts(**one) for one in values.get("baselines", [])]
+        typed = {**parts, "engines": engines, "sets": sets, "baselines": baselines}
+        return cls(**{**values, **typed})
 
 
 _PARTS: Mapping[str, type[Any]] = {

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 RUN = pytest.StashKey["Run"]()
 """Where a pytest session keeps its run: on ``config.stash``, never in a module."""
 
-FAMILY_ALPHA = 0.01
-"""Probability that any gate of a family fails an engine that lost nothing, in a run."""
-
 
 @dataclass
 class Run:
@@ -178,7 +175,9 @@ class Run:
     def paired_alpha(self) -> float:
         """What each paired gate may spend of its family's error probability."""
         compared = 1 if self.against is None else 2
-        return FAMILY_ALPHA / (len(self.settings.precisions) * len(self.set_names) * compared)
+        return catalogue.FAMILY_ALPHA / (
+            len(self.settings.precisions) * len(self.set_names) * compared
+        )
 
     @cached_property
     def speed_alpha(self) -> float:
@@ -188,7 +187,7 @@ class Run:
             for precision in self.settings.precisions
             for gate in self.limits(self.dataset_name, precision)
         )
-        return FAMILY_ALPHA / max(1, gates * len(self.settings.batch_sizes))
+        return catalogue.FAMILY_ALPHA / max(1, gates * len(self.settings.batch_sizes))
 
     def limits(self, dataset: str, precision: str) -> dict[str, float]:
         """Return the limits of every gate that this run can judge on a verification set."""
