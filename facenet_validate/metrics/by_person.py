@@ -165,9 +165,9 @@ def judge_loss(loss: LossByPerson, *, gate: str, delta: float, alpha: float) -> 
     >>> few[:2], many[:20] = 1.0, 1.0
     >>> for losses in (few, many):
     ...     loss = loss_by_person(losses)
-    ...     print(judge_loss(loss, gate="identification.rank1_drop", delta=0.005, alpha=0.01).verdict)
-    pass
-    fail
+    ...     judge_loss(loss, gate="rank1", delta=0.005, alpha=0.01).verdict.value
+    'pass'
+    'fail'
     """
     check_limits(delta=delta, alpha=alpha)
     if loss.upper <= delta:

@@ -208,7 +208,7 @@ def _nearest(
 
 
 def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.einsum("ij,ij->i", rows, rows)
+    return np.asarray(np.einsum("ij,ij->i", rows, rows), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
