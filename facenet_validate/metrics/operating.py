@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,49 +19,10 @@ from facenet_validate.metrics.arrays import Booleans, Integers
 from facenet_validate.metrics.paired import check_limits
 from facenet_validate.metrics.tally import jackknife_error
 
-Metric = Literal["squared-l2", "l2", "cosine"]
-METRICS: tuple[Metric, ...] = ("squared-l2", "l2", "cosine")
-RANGES: dict[Metric, tuple[float, float]] = {
-    "squared-l2": (0.0, 4.0),
-    "l2": (0.0, 2.0),
-    "cosine": (-1.0, 1.0),
-}
-"""What the metrics of two unit embeddings can be; ``cosine`` is a similarity."""
-
 FEWEST_FALSE_ACCEPTS = 30
 """False accepts of the reference below which a ratio of FMRs says nothing."""
 
 _Z95 = float(ndtri(0.95))
-
-
-def squared_threshold(threshold: float, metric: Metric) -> float:
-    """Return a deployed threshold as a squared L2 distance of unit embeddings.
-
-    A pair is accepted if its distance is below the threshold, or its cosine above it. With unit
-    embeddings the squared distance is ``2 − 2 cosine``.
-
-    Raises
-    ------
-    ValueError
-        If the metric cannot take the value.
-
-    Examples
-    --------
-    >>> squared_threshold(1.1, "squared-l2"), squared_threshold(0.5, "cosine")
-    (1.1, 1.0)
-    >>> squared_threshold(1.1, "cosine")
-    Traceback (most recent call last):
-    ValueError: a threshold of 1.1 is out of range: cosine lies between -1 and 1
-    """
-    low, high = RANGES[metric]
-    if not low <= threshold <= high:
-        raise ValueError(
-            f"a threshold of {threshold:g} is out of range: {metric} lies between {low:g} and "
-            f"{high:g}"
-        )
-    if metric == "squared-l2":
-        return threshold
-    return threshold**2 if metric == "l2" else 2 - 2 * threshold
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,11 @@ from facenet_validate.gates import catalogue
 if TYPE_CHECKING:
     from facenet_validate.run.run import Run
 
-COMPARED = {"facenet_comparison": "paired", "facenet_timing": "speed"}
-"""Fixture that compares the engine with another one, its parameter → the gates it is for."""
+COMPARED = {
+    "facenet_comparison": ("paired", "operating", "identification"),
+    "facenet_timing": ("speed",),
+}
+"""Fixture that compares the engine with another one, its parameter → its families of gates."""
 
 PARAMETERS = ("facenet_precision", "facenet_batch_size", "facenet_set", *COMPARED)
 """Fixtures whose test runs once for each of their values, in the order of test ids."""
@@ -67,7 +70,10 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
         values["facenet_set"] = run.set_names
     if rows is None or any(row.beside for row in rows):
         against = () if settings.against is None else ("against",)
-        values |= {name: (first, *against) for name, first in _BESIDE.items()}
+        for name, first in _BESIDE.items():
+            judged = {row.beside for row in rows or () if row.family in COMPARED[name]}
+            every = (first, *against)
+            values[name] = tuple(one for one in every if one in judged) or every
     for name in PARAMETERS:
         if name in values and is_ours_in(metafunc, name):
             metafunc.parametrize(

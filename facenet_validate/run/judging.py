@@ -199,7 +199,12 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         recipe_only=recipe_only,
         batch=parameters.get("facenet_batch_size"),
     )
-    beside = {COMPARED[name]: parameters[name] for name in COMPARED if name in parameters}
+    beside = {
+        family: parameters[name]
+        for name, families in COMPARED.items()
+        if name in parameters
+        for family in families
+    }
     limits = run.limits(subject.dataset, subject.precision)
     return Gates(
         {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from facenet_validate.base.threshold import METRICS
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
 from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
@@ -108,6 +109,17 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_protocol",
         _choice(*PROTOCOLS),
         "how pairs are scored: squared L2 (default), or flips, mean subtracted, angle",
+    ),
+    _option(
+        "facenet_threshold",
+        "T",
+        "the threshold production decides at: FMR and FNMR there are judged",
+    ),
+    _option(
+        "facenet_metric",
+        _choice(*METRICS),
+        "what the threshold is of: squared L2 distance (default), L2 distance, or cosine "
+        "similarity, of unit embeddings",
     ),
     _option("facenet_all_pairs", None, "also compare every pair of photos of the people in pairs"),
     _option(

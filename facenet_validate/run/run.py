@@ -14,6 +14,7 @@ import pytest
 from facenet_validate.base.errors import DatasetError, SettingsError
 from facenet_validate.base.machine import CpuIdentity, flags_digest
 from facenet_validate.base.progress import Progress
+from facenet_validate.base.threshold import Threshold
 from facenet_validate.base.vocabulary import Target
 from facenet_validate.engines.backend import Backend
 from facenet_validate.engines.backends import choose_backend
@@ -33,6 +34,27 @@ if TYPE_CHECKING:
 
 RUN = pytest.StashKey["Run"]()
 """Where a pytest session keeps its run: on ``config.stash``, never in a module."""
+
+
+@dataclass(frozen=True)
+class ComparisonRules:
+    """By what engines are compared.
+
+    Attributes
+    ----------
+    paired_alpha, operating_alpha, identification_alpha : float
+        What each gate of a family may spend of the run's false-alarm budget.
+    threshold : Threshold or None
+        The one that production decides at.
+    all_pairs : bool
+        Whether every photo of the first set's people is compared with every other one.
+    """
+
+    paired_alpha: float
+    operating_alpha: float
+    identification_alpha: float
+    threshold: Threshold | None
+    all_pairs: bool
 
 
 @dataclass
@@ -167,16 +189,30 @@ class Run:
 
     @property
     def has(self) -> frozenset[str]:
-        """What gates may need of a run: which of ``against`` and ``self_check`` it has."""
-        there = {"against": self.against is not None, "self_check": bool(self.settings.self_check)}
+        """What gates may need of a run: ``against``, ``self_check`` and ``threshold``, if there."""
+        there = {
+            "against": self.against is not None,
+            "self_check": bool(self.settings.self_check),
+            "threshold": self.settings.threshold is not None,
+        }
         return frozenset(name for name, is_there in there.items() if is_there)
 
     @property
-    def paired_alpha(self) -> float:
-        """What each paired gate may spend of its family's error probability."""
+    def comparison_rules(self) -> ComparisonRules:
+        """By what engines are compared, and what each gate may spend of its family's errors."""
+        from facenet_validate.metrics.mixed import DIRECTIONS
+
+        judged = len(self.settings.precisions) * len(self.set_names)
         compared = 1 if self.against is None else 2
-        return catalogue.FAMILY_ALPHA / (
-            len(self.settings.precisions) * len(self.set_names) * compared
+        # An engine is compared by its own pairs, and by mixed ones in each direction.
+        paired = judged * compared * (1 + DIRECTIONS)
+        rates = 2  # of false matches and false non-matches; rank 1 and false negatives
+        return ComparisonRules(
+            paired_alpha=catalogue.FAMILY_ALPHA / paired,
+            operating_alpha=catalogue.FAMILY_ALPHA / (judged * rates),
+            identification_alpha=catalogue.FAMILY_ALPHA / (judged * rates),
+            threshold=self.settings.threshold,
+            all_pairs=self.settings.all_pairs,
         )
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import platformdirs
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.paths import checked, named_path
+from facenet_validate.base.threshold import METRICS, RANGES, Metric, Threshold
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
 from facenet_validate.base.wording import quoted
 from facenet_validate.engines.backends import BACKEND_NAMES
@@ -40,6 +42,7 @@ class Settings:
     lfw: Path | None
     pairs: tuple[Path, ...]
     protocol: str
+    threshold: Threshold | None
     all_pairs: bool
     require: tuple[str, ...]
     batch_sizes: tuple[int, ...]
@@ -143,6 +146,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         lfw=reader.path("facenet_lfw"),
         pairs=reader.paths("facenet_pairs"),
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
+        threshold=reader.threshold("facenet_threshold", "facenet_metric"),
         all_pairs=reader.switch("facenet_all_pairs"),
         require=tuple(dict.fromkeys(reader.listed("facenet_require"))),
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
@@ -241,6 +245,24 @@ class _Reader:
             raise self.wrong(name, expected, value)
         return number
 
+    def threshold(self, name: str, metric_name: str) -> Threshold | None:
+        chosen = self.choice(metric_name, METRICS, None)
+        metric = cast("Metric", chosen or METRICS[0])
+        low, high = RANGES[metric]
+        expected = f"a number from {low:g} to {high:g}, {metric}"
+        value = self.text(name, expected)
+        if value is None:
+            if chosen is not None:
+                raise SettingsError(
+                    f"{self.given[metric_name].origin} says what a threshold is of; expected "
+                    "--facenet-threshold T beside it."
+                )
+            return None
+        number = decimal(value)
+        if number is None or not low <= number <= high:
+            raise self.wrong(name, expected, value)
+        return Threshold(number, metric)
+
     def listed(self, name: str) -> list[str]:
         return self.items(name, "names, comma-separated")
 
@@ -274,6 +296,17 @@ def whole_number(text: str, lowest: int, highest: int) -> int | None:
         return None
     number = int(text.lstrip("0") or "0")
     return number if lowest <= number <= highest else None
+
+
+def decimal(text: str) -> float | None:
+    """Return a decimal number written in ASCII, None if it is none or not finite."""
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _one_of(allowed: tuple[str, ...]) -> str:

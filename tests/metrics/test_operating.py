@@ -17,11 +17,9 @@ from facenet_validate.metrics.gallery_rates import gallery_rates
 from facenet_validate.metrics.operating import (
     ErrorRates,
     FmrRise,
-    Metric,
     fmr_rise,
     judge_fmr_rise,
     rates_of_pairs,
-    squared_threshold,
 )
 from facenet_validate.metrics.verification import pair_distances
 from tests.metrics.test_all_pairs import Gallery, galleries
@@ -135,23 +133,6 @@ def test_verdicts(ratio: float, error: float, reference: int, verdict: Verdict) 
     found = judge_fmr_rise(rise, gate="operating.fmr_rise", limit=1.5, alpha=0.005)
     assert found.verdict is verdict
     assert ("--facenet-all-pairs" in found.detail) == (verdict is Verdict.NOT_EVALUATED)
-
-
-@pytest.mark.parametrize(
-    ("threshold", "metric", "squared"),
-    [(1.1, "squared-l2", 1.1), (1.1, "l2", 1.21), (0.4, "cosine", 1.2), (-1, "cosine", 4.0)],
-)
-def test_a_threshold_in_any_metric(threshold: float, metric: Metric, squared: float) -> None:
-    assert squared_threshold(threshold, metric) == pytest.approx(squared)
-
-
-@pytest.mark.parametrize(
-    ("threshold", "metric"),
-    [(4.1, "squared-l2"), (2.1, "l2"), (1.1, "cosine"), (-0.1, "l2"), (math.nan, "l2")],
-)
-def test_a_threshold_out_of_range_is_refused(threshold: float, metric: Metric) -> None:
-    with pytest.raises(ValueError, match="is out of range"):
-        squared_threshold(threshold, metric)
 
 
 def test_other_comparisons_have_no_ratio() -> None:
