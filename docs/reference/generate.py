@@ -45,6 +45,7 @@ _NEEDS = {
     "below fp32": "FP16 or INT8",
     "against": "`--facenet-against`",
     "self_check": "`--facenet-self-check`",
+    "threshold": "`--facenet-threshold`",
 }
 _PER = {"engine": "engine", "set": "engine and set", "batch": "engine and batch size"}
 _BESIDE = {"reference": "the FP32 reference", "fp32": "FP32", "against": "that engine", "": ""}

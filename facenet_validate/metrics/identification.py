@@ -105,6 +105,16 @@ class Searches:
         The smallest squared L2 distance of each mated probe to a template of someone else.
     nearest : (U,) float64 array
         The smallest squared L2 distance of each non-mated probe to any template.
+
+    Examples
+    --------
+    >>> found = Searches(
+    ...     mate=np.array([0.2, 0.9, 0.5]),
+    ...     other=np.array([0.8, 0.7, 0.5]),
+    ...     nearest=np.array([0.6, 1.1, 0.4, 0.9]),
+    ... )
+    >>> found.first.tolist(), found.threshold(0.25), found.fpir(0.6), round(found.fnir(0.6), 3)
+    ([True, False, False], 0.6, 0.25, 0.333)
     """
 
     mate: NDArray[np.float64]

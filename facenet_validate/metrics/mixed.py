@@ -32,6 +32,17 @@ class MixedTemplates:
     stored_left, stored_right : FrozenDecisions
         The old engine embedded the pair's left face, or its right face. ``paired`` compares with
         the old engine's own decisions.
+
+    Examples
+    --------
+    >>> from facenet_validate.metrics.paired import compare_counts
+    >>> healthy, damaged = (
+    ...     FrozenDecisions(np.empty(0), np.empty(0, bool), compare_counts(lost, 1, pairs=6000))
+    ...     for lost in (2, 40)
+    ... )
+    >>> found = MixedTemplates(healthy, damaged)
+    >>> found.judge(gate="accuracy.mixed_drop", delta=0.003, alpha=0.005).verdict.value
+    'fail'
     """
 
     stored_left: FrozenDecisions

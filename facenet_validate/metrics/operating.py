@@ -221,6 +221,14 @@ def judge_fmr_rise(rise: FmrRise, *, gate: str, limit: float, alpha: float) -> G
     ------
     ValueError
         If the limit is not above 1, or ``alpha`` not between 0 and 1.
+
+    Examples
+    --------
+    >>> for reference in (300, 20):
+    ...     rise = FmrRise(3 * reference, reference, 3.0, 0.1, upper=3.5, p_value=0.0)
+    ...     judge_fmr_rise(rise, gate="operating.fmr_rise", limit=1.5, alpha=0.005).verdict.value
+    'fail'
+    'not evaluated'
     """
     check_limits(alpha=alpha)
     if not limit > 1:
