@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from facenet_validate.cache import Cache
+from facenet_validate.datasets.calibration import drawn_faces, faces_in
 from facenet_validate.datasets.faces import AlignedFaces, check_disjoint
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import Gallery, gallery, load_set
@@ -115,18 +116,27 @@ class Data:
         DatasetError
             If there are too few, or one of them is in an evaluation set.
         """
-        first = self.first
-        self._run.check_calibration(len(first.calibration_names))
-        found = self._aligned(
-            first.calibration_names,
-            first.calibration_paths,
-            "aligning calibration photos",
-            self.faces.kind,
-        )
+        found = self._calibrated_on()
         for name in self._run.set_names:
             check_disjoint(found, self.faces_of(name))
         self._run.report.calibration = CalibrationFacts(len(found.names), found.digest)
         return found
+
+    def _calibrated_on(self) -> AlignedFaces:
+        first, run, asked = self.first, self._run, self._run.settings.calibration
+        if asked == "set":
+            run.check_calibration(len(first.calibration_names))
+            return self._aligned(
+                first.calibration_names,
+                first.calibration_paths,
+                "aligning calibration photos",
+                self.faces.kind,
+            )
+        if asked == "packaged":
+            with run.progress.stage("drawing faces to calibrate on") as report:
+                return drawn_faces(self._cache, report).faces
+        stage = partial(run.progress.stage, "aligning evaluation photos")
+        return faces_in(asked, first, self._cache, run.threads, stage).faces
 
     @cached_property
     def gallery(self) -> Gallery:

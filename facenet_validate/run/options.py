@@ -91,10 +91,17 @@ OPTIONS: tuple[Option, ...] = (
         "validate this engine, built elsewhere: an ONNX graph, or a TensorRT plan you trust",
     ),
     _option(
+        "facenet_calibration",
+        "{set,faces:DIR,packaged}",
+        "what INT8 is calibrated on: photos of the data set (default), aligned faces in a folder, "
+        "or the faces this package draws",
+    ),
+    _option(
         "facenet_calibration_images",
         "N",
-        f"photos of other people INT8 is calibrated on (default: {CALIBRATION_IMAGES}, and at "
-        f"least {MINIMUM_CALIBRATION_IMAGES} unless fewer are asked for)",
+        "photos of the set's other people INT8 is calibrated on (default: "
+        f"{CALIBRATION_IMAGES}, and at least {MINIMUM_CALIBRATION_IMAGES} unless fewer are asked "
+        "for)",
     ),
     _option(
         "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"

@@ -247,9 +247,13 @@ class Run:
         if found < wanted:
             helps = f"Put photos of other people beside those of {self.settings.lfw or 'the set'}"
             if found:
-                helps += f", or accept fewer with --facenet-calibration-images {found}"
+                helps += f", accept fewer with --facenet-calibration-images {found}"
             else:
-                helps += ", a folder a person: PERSON/PERSON_0001.jpg. FP16 alone needs none"
+                helps += ", a folder a person: PERSON/PERSON_0001.jpg"
+            helps += (
+                ", or calibrate on other faces: --facenet-calibration faces:DIR or packaged. FP16 "
+                "alone needs none"
+            )
             raise DatasetError(
                 f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
                 f"calibrated on at least {wanted}. {helps}."

@@ -36,6 +36,7 @@ class Settings:
     backend: str
     target: Target | Literal["auto"]
     model: Path | None
+    calibration: Path | Literal["set", "packaged"]
     calibration_images: int
     engine: Path | None
     against: Path | None
@@ -138,6 +139,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             'Target | Literal["auto"]',
             reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
         ),
+        calibration=reader.calibration("facenet_calibration"),
         calibration_images=reader.number("facenet_calibration_images", 1, 100_000)
         or CALIBRATION_IMAGES,
         model=reader.path("facenet_model"),
@@ -244,6 +246,24 @@ class _Reader:
         if number is None:
             raise self.wrong(name, expected, value)
         return number
+
+    def calibration(self, name: str) -> Path | Literal["set", "packaged"]:
+        expected = "set, packaged or faces:DIR"
+        value = self.text(name, expected) or "set"
+        if value == "set":
+            return "set"
+        count = self.given.get("facenet_calibration_images")
+        if count is not None:
+            raise SettingsError(
+                f"{count.origin} says how many photos of the data set INT8 is calibrated on, but "
+                f"{self.given[name].origin} names other faces; expected one of the two."
+            )
+        if value == "packaged":
+            return "packaged"
+        kind, _, folder = value.partition(":")
+        if kind != "faces" or not folder.strip():
+            raise self.wrong(name, expected, value)
+        return self._absolute(name, folder)
 
     def threshold(self, name: str, metric_name: str) -> Threshold | None:
         chosen = self.choice(metric_name, METRICS, None)
