@@ -12,6 +12,7 @@ from facenet_validate import (
     Engine,
     Gates,
     Observed,
+    colour_agreement,
     largest_distance,
     signature_differences,
 )
@@ -25,14 +26,14 @@ def batch(facenet_faces: AlignedFaces, facenet_reference_engine: Engine) -> NDAr
     return facenet_faces.spread(FACES, int(facenet_reference_engine.input.shape[-1]))
 
 
-@pytest.mark.facenet_judges("contract.signature", "contract.precision_share")
+@pytest.mark.facenet_judges("contract.signature", "contract.precision_share", "contract.colour")
 def test_signature(
     facenet_engine: Engine,
     facenet_reference_engine: Engine,
     facenet_build: Build,
     facenet_gates: Gates,
 ) -> None:
-    """Named float32 input [N, 3, H, H] and output [N, D], N dynamic; it computes as it says."""
+    """Named float32 input [N, 3, H, H] in RGB, output [N, D], N open; it computes as it says."""
     differences = signature_differences(facenet_engine, facenet_reference_engine)
     seen = [Observed("contract.signature", len(differences), "; ".join(differences))]
     if "contract.precision_share" in facenet_gates.limits:
@@ -40,6 +41,8 @@ def test_signature(
         seen.append(computes)
         if shares:
             facenet_gates.measure("loaded precision", {"shares": shares})
+    if "contract.colour" in facenet_gates.limits:
+        seen.append(colour_agreement(facenet_engine, facenet_reference_engine))
     facenet_gates.check(*seen)
 
 

@@ -29,7 +29,7 @@ damaged entry that was replaced; what a killed process left."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 _LAYOUT = re.compile(r"v[0-9]+")
 _HIDDEN = re.compile(r"\.(building|removing|replaced|drawing|writing)-(.+-)?[0-9a-f]{32}")
-_FOLDERS = ("faces", "synthetic", "tuning")  # these lie beside the layouts' folders
+_FOLDERS = ("faces", "orl", "synthetic", "tuning")  # these lie beside the layouts' folders
 
 
 @dataclass(frozen=True)

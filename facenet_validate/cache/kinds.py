@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
     "timing": Kind("TensorRT timing cache"),
     "embeddings": Kind("embeddings", ("engine", "precision", "faces", "runtime")),
     "faces": Kind("aligned faces"),
+    "orl": Kind("ORL photos"),
     "synthetic": Kind("drawn faces"),
     "tuning": Kind("losses that quantize --tune measured"),
 }

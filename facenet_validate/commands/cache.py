@@ -131,7 +131,7 @@ def _verify(root: Path, found: Sequence[Item]) -> None:
             return ""
         return f"{len(damaged)} of {len(found)} faces, {short(damaged[0].stem)} first"
 
-    checked = list(verify(found, {"faces": faces, "synthetic": _listed_sums}))
+    checked = list(verify(found, {"faces": faces, "orl": _listed_sums, "synthetic": _listed_sums}))
     damaged = [check for check in checked if check.damage]
     for check in damaged:
         say(f"DAMAGED  {check.item.path}: {check.damage}\n")

@@ -28,7 +28,7 @@ FOLDS = 10
 FEWEST_OF_A_KIND = 10
 """Least number of genuine pairs and of impostor pairs: one in each of ten folds."""
 
-RESERVED = ("lfw", "synthetic", "any")
+RESERVED = ("lfw", "orl", "synthetic", "any")
 """Names of sets that have another meaning in ``gates.toml``."""
 
 _HEADER = ["left", "right", "same"]

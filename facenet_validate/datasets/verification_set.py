@@ -20,7 +20,7 @@ class VerificationSet:
     Attributes
     ----------
     name : str
-        ``lfw``, ``synthetic`` or the name of a user's own set: selects the gates.
+        ``lfw``, ``orl``, ``synthetic`` or the name of a user's own set: selects the gates.
     title : str
         The set's name in messages.
     names : tuple of str

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from facenet_validate.base.preprocessing import standardize
+from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.engines.protocol import Engine
+from facenet_validate.gates.verdicts import Observed
+from facenet_validate.metrics.parity import row_cosines
+
+COLOUR_FACES = 8
 
 
 def signature_differences(engine: Engine, reference: Engine) -> list[str]:
@@ -27,3 +35,15 @@ def signature_differences(engine: Engine, reference: Engine) -> list[str]:
         if isinstance(found.shape[0], int):
             differences.append(f"{role} has a fixed batch of {found.shape[0]}")
     return differences
+
+
+def colour_agreement(engine: Engine, reference: Engine) -> Observed:
+    """Compare embeddings of drawn faces in colour, for ``contract.colour``.
+
+    An engine that exchanges red and blue embeds grey photos as the reference does, so that a set of
+    grey photos cannot show it.
+    """
+    faces = np.stack([render_photo(person, 0) for person in range(COLOUR_FACES)])
+    batch = standardize(faces, int(reference.input.shape[-1]))
+    smallest = float(row_cosines(reference.run(batch), engine.run(batch)).min())
+    return Observed("contract.colour", smallest, f"{COLOUR_FACES} drawn faces; the photos are grey")

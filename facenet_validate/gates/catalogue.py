@@ -90,6 +90,12 @@ CATALOGUE: tuple[Gate, ...] = (
     Gate("build.half_share", "share of multiply-adds in FP16", "floor", optional=True),
     Gate("build.size", "size in relation to the FP32 model's file", "ceiling", optional=True),
     Gate("contract.signature", "names, dtypes and shapes that differ from the contract", "ceiling"),
+    Gate(
+        "contract.colour",
+        "smallest row cosine to the reference on eight drawn faces in colour",
+        "floor",
+        optional=True,
+    ),
     Gate("contract.non_finite", "rows with NaN or infinity", "ceiling"),
     Gate("contract.norm_error_max", "largest |‖e‖ − 1|", "ceiling"),
     Gate("contract.batch_invariance", "largest L2 distance between batch sizes", "ceiling"),

@@ -20,7 +20,7 @@ KEYS = ("schema", "require", "sets", "gates")
 """What the file has at its top level."""
 
 ANY = "any"
-DATASETS = ("lfw", "synthetic")
+DATASETS = ("lfw", "orl", "synthetic")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -132,7 +132,7 @@ def _check_of_accuracy(path: Path, where: str, limits: Iterable[str]) -> None:
         raise _wrong(
             path,
             f"{where}: {other} is not judged on a --facenet-pairs set; expected limits of accuracy "
-            f"alone. Write {other} under {ANY}, lfw or synthetic.",
+            f"alone. Write {other} under {ANY}, lfw, orl or synthetic.",
         )
 
 

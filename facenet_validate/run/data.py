@@ -7,14 +7,20 @@ from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.calibration import drawn_faces, faces_in
 from facenet_validate.datasets.faces import AlignedFaces, check_disjoint
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import Gallery, gallery, load_set
+from facenet_validate.datasets.orl import orl_folder
 from facenet_validate.datasets.photos import Kind
+from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
+from facenet_validate.models.pretrained import ORL_COURTESY
 from facenet_validate.reporting.alignment import alignment_facts
 from facenet_validate.reporting.report import CalibrationFacts, GalleryFacts, SetFacts
 from facenet_validate.run.run import Run
@@ -39,12 +45,13 @@ class Data:
 
     @cached_property
     def first(self) -> VerificationSet:
-        """The set that every suite judges by: LFW where it was given, else the synthetic faces."""
-        settings = self._run.settings
-        if settings.lfw is not None:
-            name, title = "lfw", f"LFW in {settings.lfw}"
-        else:
-            name, title = "synthetic", f"synthetic faces ({self._folder})"
+        """The set that every suite judges by: LFW where it was given, else ORL or drawn faces."""
+        settings, name = self._run.settings, self._run.dataset_name
+        title = {
+            "lfw": f"LFW in {settings.lfw}",
+            "orl": f"ORL photos, {ORL_COURTESY}",
+            "synthetic": f"synthetic faces ({self._folder})",
+        }[name]
         found = load_set(
             find_layout(self._folder),
             name=name,
@@ -61,6 +68,9 @@ class Data:
     def _folder(self) -> Path:
         if self._run.settings.lfw is not None:
             return self._run.settings.lfw
+        if self._run.dataset_name == "orl":
+            with self._run.progress.stage("writing the ORL photos") as report:
+                return orl_folder(self._cache, report)
         with self._run.progress.stage("drawing synthetic faces") as report:
             return synthetic_folder(self._cache, report)
 
@@ -102,10 +112,16 @@ class Data:
         return aligned
 
     @cached_property
-    def proof_faces(self) -> AlignedFaces:
-        """The few faces that a prepared model is proven on."""
+    def proof_faces(self) -> NDArray[np.uint8]:
+        """The few faces (F, 160, 160, 3) a model is proven on: of the set, or drawn if it is grey.
+
+        Grey faces would hide colours that were exchanged.
+        """
+        if self._run.dataset_name == "orl":
+            return proof_faces()
         few = slice(0, PROOF_FACES)
-        return self._aligned(self.first.names[few], self.first.paths[few], "aligning")
+        found = self._aligned(self.first.names[few], self.first.paths[few], "aligning")
+        return found.load(np.arange(len(found.names)))
 
     @cached_property
     def calibration(self) -> AlignedFaces:
@@ -134,7 +150,8 @@ class Data:
             )
         if asked == "packaged":
             with run.progress.stage("drawing faces to calibrate on") as report:
-                return drawn_faces(self._cache, report).faces
+                drawn = drawn_faces(self._cache, report).faces
+            return drawn.part(range(min(run.settings.calibration_images, len(drawn.names))))
         stage = partial(run.progress.stage, "aligning evaluation photos")
         return faces_in(asked, first, self._cache, run.threads, stage).faces
 

@@ -7,8 +7,6 @@ from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any, cast
 
-import numpy as np
-
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.engines.artefacts import Artefact
@@ -127,7 +125,7 @@ def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:
         prepared = prepare(
             source,
             cache,
-            faces=faces.load(np.arange(len(faces.names))),
+            faces=faces,
             progress=report,
         )
     run.report.model = ModelFacts(

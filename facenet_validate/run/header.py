@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facenet_validate.base.digests import file_digest
-from facenet_validate.models.pretrained import PRETRAINED, PRETRAINED_NAME
+from facenet_validate.models.pretrained import ORL_COURTESY, PRETRAINED, PRETRAINED_NAME
 from facenet_validate.models.quantization.recipes import int8_recipe
 from facenet_validate.run.run import Run
 
@@ -36,7 +36,12 @@ def header(run: Run) -> list[str]:
         lines.append(f"facenet: engine {settings.engine}, compared with the FP32 model named above")
     if settings.against is not None:
         lines.append(f"facenet: compared with {settings.against} too")
-    if settings.lfw is None:
+    if run.dataset_name == "orl":
+        lines.append(
+            f"facenet: data set ORL, 3600 pairs of real photos of 40 people, grey, {ORL_COURTESY} "
+            "(no --facenet-lfw): absolute LFW gates are not evaluated"
+        )
+    elif settings.lfw is None:
         lines.append(
             "facenet: data set synthetic faces, 6000 pairs, drawn here (no --facenet-lfw): "
             "absolute LFW gates are not evaluated"

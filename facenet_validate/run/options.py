@@ -10,6 +10,7 @@ from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
 
 PROTOCOLS = ("plain", "davidsandberg")
+SETS = ("orl", "synthetic")
 SCOPES = ("auto", "device", "end-to-end")
 CALIBRATION_IMAGES = 512
 
@@ -104,7 +105,13 @@ OPTIONS: tuple[Option, ...] = (
         "for)",
     ),
     _option(
-        "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
+        "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: see --facenet-set)"
+    ),
+    _option(
+        "facenet_set",
+        _choice("auto", *SETS),
+        "what is judged on without --facenet-lfw: ORL's photos, or faces drawn here (default: "
+        "auto: the photos where the extra pretrained has installed them)",
     ),
     _option(
         "facenet_pairs",

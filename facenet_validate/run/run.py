@@ -155,7 +155,9 @@ class Run:
     @property
     def dataset_name(self) -> str:
         """The name of the run's first set, by which every suite judges."""
-        return "synthetic" if self.settings.lfw is None else "lfw"
+        if self.settings.lfw is not None:
+            return "lfw"
+        return "orl" if self.settings.packaged_set == "orl" else "synthetic"
 
     @cached_property
     def sets(self) -> dict[str, VerificationSet]:

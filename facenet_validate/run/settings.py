@@ -16,7 +16,7 @@ from facenet_validate.base.threshold import METRICS, RANGES, Metric, Threshold
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
 from facenet_validate.base.wording import quoted
 from facenet_validate.engines.backends import BACKEND_NAMES
-from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES
+from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES, SETS
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
@@ -41,6 +41,7 @@ class Settings:
     engine: Path | None
     against: Path | None
     lfw: Path | None
+    packaged_set: Literal["auto", "orl", "synthetic"]
     pairs: tuple[Path, ...]
     protocol: str
     threshold: Threshold | None
@@ -146,6 +147,10 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         engine=reader.path("facenet_engine"),
         against=reader.path("facenet_against"),
         lfw=reader.path("facenet_lfw"),
+        packaged_set=cast(
+            'Literal["auto", "orl", "synthetic"]',
+            reader.choice("facenet_set", ("auto", *SETS), "auto") or "auto",
+        ),
         pairs=reader.paths("facenet_pairs"),
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
         threshold=reader.threshold("facenet_threshold", "facenet_metric"),

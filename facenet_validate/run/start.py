@@ -18,7 +18,7 @@ from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.base.wording import path_text
 from facenet_validate.gates.document import is_ours, may_be_there
 from facenet_validate.gates.limits import read_gates
-from facenet_validate.models.pretrained import PRETRAINED, locate
+from facenet_validate.models.pretrained import ORL_PHOTOS, PRETRAINED, carries, locate
 from facenet_validate.reporting.report import EnvironmentFacts, RunReport
 from facenet_validate.run.run import RUN, Run
 from facenet_validate.run.settings import Given, Settings, gather, resolve
@@ -104,7 +104,7 @@ def run_of(config: pytest.Config) -> Run:
 
 def _make_run(config: pytest.Config) -> Run:
     settings = resolve(_given(config, os.environ), root=project_root(config))
-    settings = _with_downloaded(settings)
+    settings = _with_packaged(_with_downloaded(settings))
     engine = against = None
     if settings.engine is not None:
         engine = read_supplied(settings.engine, settings.origins["facenet_engine"])
@@ -153,14 +153,31 @@ def _begun(run: Run) -> RunReport:
 
 
 def _with_downloaded(settings: Settings) -> Settings:
-    """Return settings whose LFW is the downloaded one, where none was named and one is there."""
+    """Return settings whose LFW is the downloaded one, where no set was named and one is there."""
     from facenet_validate.datasets.download import downloaded_lfw
 
-    found = downloaded_lfw(settings.cache) if settings.lfw is None else None
+    asked = settings.lfw is not None or settings.packaged_set != "auto"
+    found = None if asked else downloaded_lfw(settings.cache)
     if found is None:
         return settings
     origins = {**settings.origins, "facenet_lfw": "fetched by facenet-validate fetch lfw"}
     return replace(settings, lfw=found, origins=origins)
+
+
+def _with_packaged(settings: Settings) -> Settings:
+    """Return settings that name the set to judge on where no LFW is, and what fits it.
+
+    All people of the ORL photos are judged on: INT8 is then calibrated on drawn faces.
+    """
+    if settings.lfw is not None:
+        return settings
+    packaged = settings.packaged_set
+    if packaged == "auto":
+        packaged = "orl" if carries(ORL_PHOTOS) else "synthetic"
+    settings = replace(settings, packaged_set=packaged)
+    if packaged == "orl" and "facenet_calibration" not in settings.origins:
+        settings = replace(settings, calibration="packaged")
+    return settings
 
 
 def validate(run: Run) -> None:
