@@ -134,7 +134,7 @@ def _cut(text: str, separator: re.Pattern[str]) -> Iterator[str]:
                 yield text[start : mark.start()]
                 start = mark.end()
         else:
-            depth += 1 if mark[0] in "[({" else -1
+            depth = max(0, depth + (1 if mark[0] in "[({" else -1))
     yield text[start:]
 
 

@@ -137,8 +137,11 @@ def test_a_product_of_10s_compiler_is_read(
     assert layer.origin == ("fc", "add")
 
 
-def test_names_may_have_brackets_commas_and_pluses() -> None:
-    odd = "PWN(PWN(a), b) + {ForeignNode[c...d]} + (Unnamed Layer* 1) [Convolution]"
+@pytest.mark.parametrize(
+    "odd",
+    ["PWN(PWN(a), b) + {ForeignNode[c...d]} + (Unnamed Layer* 1) [Convolution]", "closed) + conv"],
+)
+def test_names_may_have_brackets_commas_and_pluses(odd: str) -> None:
     line = KERNEL.replace("stem/conv + stem/relu", odd).replace("Name: x,", f"Name: {odd},")
     assert _log(line) == replace(STEM, name=odd)
 
