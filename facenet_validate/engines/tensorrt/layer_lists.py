@@ -28,7 +28,7 @@ from facenet_validate.engines.tensorrt.layer_types import MIXED, UNKNOWN, kernel
 _ORIGIN = re.compile(r"\[ONNX Layer: (.*?)\](?=[^\w\]]*(?:\[ONNX Layer: |$))")
 """A node's name may have brackets of its own; a record separator may stand between two."""
 _NEXT_FIELD = re.compile(r", (?=[A-Z][A-Za-z/]*: )")
-_NEXT_ITEM = re.compile(r", ")
+_NEXT_ITEM = re.compile(r", (?=\{ Name: )")
 _WITHOUT_PRODUCTS = ("kgen", "reformat", "constant", "shape_call")
 """Kinds that only convert and compute value by value; `kgen` is generated code."""
 _WITH_PRODUCTS = re.compile(r"conv(?!ert)|correlation|gemm|matmul|matrix_?multiply|fullyconnected")
@@ -128,13 +128,13 @@ def _fields(text: str) -> dict[str, str]:
 def _cut(text: str, separator: re.Pattern[str]) -> Iterator[str]:
     """Yield what stands between separators that no bracket encloses: names have commas too."""
     depth = start = 0
-    for mark in re.finditer(r"[\[({]|[\])}]|, ", text):
+    for mark in re.finditer(r"[\[{]|[\]}]|, ", text):
         if mark[0] == ", ":
             if not depth and separator.match(text, mark.start()):
                 yield text[start : mark.start()]
                 start = mark.end()
         else:
-            depth = max(0, depth + (1 if mark[0] in "[({" else -1))
+            depth = max(0, depth + (1 if mark[0] in "[{" else -1))
     yield text[start:]
 
 

@@ -170,11 +170,13 @@ class _Builder:
         return PLAN + as_json(entries, self._module.__version__).encode()
 
     def _listed(self, network: Network, config: IBuilderConfig) -> list[Any]:
-        (((_, smallest, _, largest),),) = config.profiles
+        batches = {
+            shape for profile in config.profiles for _, *shapes in profile for shape in shapes
+        }
         return listing(
             network,
             self._module.__version__,
-            batch=largest[0] if smallest == largest else -1,
+            batch=batches.pop()[0] if len(batches) == 1 else -1,
             compiled_in=self._module.compiled_in,
             kernels=self._module.kernels,
         )
