@@ -32,10 +32,10 @@ RECENT = 1_000_000
 """Microseconds for which the use of the SMs is asked back. NVML samples it up to once a second."""
 
 WHY_UNKNOWN = {
-    "other_processes": "NVML does not tell here which processes use the SMs: it tells nothing of "
-    "instances (MIG), nor on every GPU and to every user"
+    "other_processes": "NVML does not tell which processes use this GPU's SMs; "
+    "under MIG it tells of none"
 }
-"""Why a field of a `GpuSample` is None, where that means that a disturbance may go unseen."""
+"""Why a field of a `GpuSample` is None. Named are those that could have told of a disturbance."""
 
 
 @dataclass(frozen=True)

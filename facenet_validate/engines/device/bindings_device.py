@@ -40,12 +40,11 @@ def bindings_driver() -> ModuleType:
     """
     try:
         from cuda.bindings import driver
-    except ModuleNotFoundError as error:
-        if error.name not in ("cuda", "cuda.bindings"):
-            raise EngineError(f"cuda-bindings is installed but cannot be loaded: {error}.") from None
-        raise EngineError("cuda-bindings is not installed.") from None
     except ImportError as error:
-        raise EngineError(f"cuda-bindings is installed but cannot be loaded: {error}.") from None
+        if isinstance(error, ModuleNotFoundError) and error.name in ("cuda", "cuda.bindings"):
+            raise EngineError("cuda-bindings is not installed.") from None
+        why = f"cuda-bindings is installed but cannot be loaded: {error}."
+        raise EngineError(why) from None
     module: ModuleType = driver
     return module
 

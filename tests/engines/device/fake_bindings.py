@@ -1,8 +1,8 @@
 """The part of ``cuda.bindings.driver`` that is used, over the fake driver.
 
 A function returns a tuple: its status, then its values, handles in types of their own. It raises
-RuntimeError where NVIDIA's driver does not have it. ``test_bindings_device.py`` holds the parameters
-against the real module where that is installed.
+RuntimeError where NVIDIA's driver does not have it. ``test_bindings_device.py`` holds the
+parameters against the real module where that is installed.
 """
 
 from __future__ import annotations

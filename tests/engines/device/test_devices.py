@@ -200,7 +200,8 @@ def test_a_capture_the_driver_refuses_is_named_and_leaves_no_graph(
         stream = device.stream()
         driver.fails = {name: 901}
         with pytest.raises(
-            EngineError, match=rf"CUDA: {name}\w* gave CUDA_ERROR_STREAM_CAPTURE_INVALIDATED \(901\)"
+            EngineError,
+            match=rf"CUDA: {name}\w* gave CUDA_ERROR_STREAM_CAPTURE_INVALIDATED \(901\)",
         ):
             stream.capture(lambda: None)
         assert driver.live == {"context": 1, "stream": 1}
@@ -223,7 +224,11 @@ def test_a_capture_the_driver_refuses_is_named_and_leaves_no_graph(
         ("cuStreamCreate", lambda device: device.stream(), "making a stream"),
         ("cuEventCreate", lambda device: device.event(), "making an event"),
         ("cuMemGetInfo", lambda device: device.memory_used(), "asking for free memory"),
-        ("cuStreamSynchronize", lambda device: device.stream().synchronize(), "waiting for the GPU"),
+        (
+            "cuStreamSynchronize",
+            lambda device: device.stream().synchronize(),
+            "waiting for the GPU",
+        ),
         (
             "cuEventRecord",
             lambda device: device.stream().record(device.event()),

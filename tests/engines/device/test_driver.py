@@ -19,6 +19,7 @@ from facenet_validate.engines.device.driver import (
 from facenet_validate.engines.device.interface import GpuAddress, GpuIdentity
 from tests.engines.device.fake_libcuda import Libcuda
 
+
 def why(
     library: Libcuda | OSError, environ: Mapping[str, str] | None = None, *, kernel: bool = True
 ) -> str:
