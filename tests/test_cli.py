@@ -38,6 +38,18 @@ def test_doctor_says_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "graph_final.pb" in text
 
 
+def test_doctor_says_through_which_package_a_gpu_is_reached(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("cuda-bindings 13.5.0", "pycuda is not installed; cuda-bindings is not installed"):
+        monkeypatch.setattr(
+            "facenet_validate.engines.device.opening.bindings_text", lambda text=text: text
+        )
+        assert main(["doctor"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert f"{'CUDA bindings':18} {text}" in lines
+
+
 def test_every_suite_is_copied() -> None:
     suites = {path.name for path in (Path(__file__).parents[1] / "suites").glob("*.py")}
     assert suites == {target.name for _, target in project_files() if target.parts[0] == "suites"}

@@ -230,7 +230,7 @@ class _Pinned(_Held):
         count = prod(shape)
         super().__init__(calls, calls("cuMemHostAlloc", 4 * count, 0))
         # The array looks at the pages; it does not hold them.
-        pages = (ctypes.c_float * count).from_address(self.handle)
+        pages = memoryview((ctypes.c_float * count).from_address(self.handle))
         self._array: NDArray[np.float32] = np.frombuffer(pages, np.float32).reshape(shape)
 
     @property

@@ -13,8 +13,6 @@ from typing import Any
 
 from tests.engines.device.fake_driver import STATUSES, FakeDriver
 
-CUresult = IntEnum("CUresult", {"CUDA_SUCCESS": 0} | {name: at for at, name in STATUSES.items()})
-
 PARAMETERS = {
     "cuInit": ("Flags",),
     "cuDeviceGet": ("ordinal",),
@@ -47,6 +45,14 @@ PARAMETERS = {
 }
 PLAIN = ("cuMemGetInfo", "cuMemHostAlloc", "cuEventElapsedTime")
 """Functions that return numbers and no handle."""
+
+
+class CUresult(int):
+    """A status, with its name as an enumeration has it."""
+
+    @property
+    def name(self) -> str:
+        return STATUSES[self] if self else "CUDA_SUCCESS"
 
 
 class CUstreamCaptureMode(IntEnum):

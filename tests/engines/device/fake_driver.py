@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.engines.device.fake_device import Misuse
+
+T = TypeVar("T")
 
 STATUSES = {
     1: "CUDA_ERROR_INVALID_VALUE",
@@ -280,7 +282,7 @@ class FakeDriver:
         if not self.started:
             raise Refusal(3)
 
-    def _of(self, device: int, answer: Any) -> Any:
+    def _of(self, device: int, answer: T) -> T:
         self._starts()
         if not 10 <= device < 10 + self.devices:
             raise Refusal(101)

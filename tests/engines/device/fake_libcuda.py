@@ -47,8 +47,8 @@ class Call:
 class Libcuda:
     """Stands for the library; a status of -1 means that the function is not there."""
 
-    def __init__(self, devices: int = 1, driver: FakeDriver | None = None, **fails: int) -> None:
-        self.driver = driver or FakeDriver(devices)
+    def __init__(self, devices: int | FakeDriver = 1, /, **fails: int) -> None:
+        self.driver = FakeDriver(devices) if isinstance(devices, int) else devices
         self._fails = fails
         self.calls: dict[str, Call] = {}
 

@@ -24,7 +24,7 @@ Open = Callable[[], Device]
 
 
 def through_pycuda_and_ctypes(driver: FakeDriver) -> Device:
-    calls = DriverCalls(lambda _: Libcuda(driver=driver))
+    calls = DriverCalls(lambda _: Libcuda(driver))
     return PycudaDevice(cast("Any", FakePycuda(driver)), calls, IDENTITY, 0)
 
 
@@ -86,7 +86,8 @@ def test_what_is_copied_in_comes_out(opened: Open, driver: FakeDriver) -> None:
         buffer = device.allocate(48)
         assert buffer.nbytes == 48
         assert driver.held[buffer.address][0] == "allocation"
-        assert (there.array.shape, there.array.dtype) == ((4, 3), np.float32)
+        assert there.array.shape == (4, 3)
+        assert there.array.dtype == np.float32
         there.array[:] = np.arange(12, dtype=np.float32).reshape(4, 3)
         stream.copy_in(buffer, there, 3)
         stream.copy_out(back, buffer, 2)

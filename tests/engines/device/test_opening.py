@@ -51,7 +51,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
             "distribution_version": versions.__getitem__,
             "why_no_device": lambda: "",
             "gpu_identity": lambda _ordinal: identity,
-            "DriverCalls": lambda: DriverCalls(lambda _: Libcuda(driver=driver)),
+            "DriverCalls": lambda: DriverCalls(lambda _: Libcuda(driver)),
         }.items():
             monkeypatch.setattr(opening, name, value)
         return driver
