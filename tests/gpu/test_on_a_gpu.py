@@ -19,7 +19,6 @@ from facenet_validate.base.errors import EngineError
 from facenet_validate.benchmarking.gpu import GpuWatch
 from facenet_validate.engines.device.driver import gpu_address, why_no_device
 from facenet_validate.engines.device.interface import Device
-from facenet_validate.engines.device.opening import Bindings, cuda_bindings, pycuda
 from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
 from facenet_validate.engines.protocol import EngineInfo, Scope
 from facenet_validate.engines.tensorrt.build import build_plan
@@ -40,18 +39,6 @@ pytestmark = [pytest.mark.requires_gpu, pytest.mark.skipif(bool(WHY), reason=f"n
 LARGEST = 8
 
 Images = NDArray[np.float32]
-
-
-@pytest.fixture(scope="module", params=[pycuda, cuda_bindings], ids=["pycuda", "cuda-bindings"])
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    """The first visible GPU, through each package that is installed."""
-    through: Callable[[], Bindings] = request.param
-    try:
-        found = through()
-    except EngineError as error:
-        pytest.skip(str(error))
-    with found.open(0) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])

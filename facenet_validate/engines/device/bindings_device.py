@@ -73,15 +73,16 @@ class BindingsCalls:
             If the driver refuses, or is older than the function.
         """
         try:
-            status, *values = getattr(self.driver, name)(*arguments)
+            found = getattr(self.driver, name)(*arguments)
         except (RuntimeError, ValueError) as error:
             # A function the driver has not; a status that is newer than the package.
             raise EngineError(f"CUDA: {name} failed: {error}.") from None
+        status = found[0]
         if status:
             raise EngineError(f"CUDA: {name} gave {status.name} ({int(status)}).")
-        if len(values) > 1:
-            return tuple(values)
-        return values[0] if values else None
+        if len(found) == 1:
+            return None
+        return found[1] if len(found) == 2 else found[1:]
 
     def released(self, name: str, handle: int) -> None:
         """Give something back.
