@@ -76,8 +76,7 @@ class GpuBackend(Backend):
         del threads
         if self.unavailable or not self.through_bindings:
             return ""
-        found = find_bindings()
-        return f"; {found.name} {found.version}"
+        return f"; {find_bindings().text}"
 
     def identity(self) -> GpuIdentity | None:
         """Return which GPU engines are built for and run on; None where there is none."""

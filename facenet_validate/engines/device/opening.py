@@ -35,6 +35,11 @@ class Bindings:
     version: str
     open: Callable[[int], Device]
 
+    @property
+    def text(self) -> str:
+        """Name and version, for people."""
+        return f"{self.name} {self.version}"
+
 
 def pycuda() -> Bindings:
     """Return pycuda. Its graphs go through cuda-bindings where that is installed too.
@@ -87,15 +92,6 @@ def find_bindings() -> Bindings:
         "cuda-bindings, which needs no compiler; or pip install pycuda, which is compiled against "
         "the CUDA toolkit (docs/guide/gpu.md says what it needs)."
     )
-
-
-def bindings_text() -> str:
-    """Return what is used of pycuda and cuda-bindings, for people; why neither is, if so."""
-    try:
-        found = find_bindings()
-    except EngineError as error:
-        return str(error).removesuffix(".")
-    return f"{found.name} {found.version}"
 
 
 def why_no_bindings() -> str:

@@ -14,7 +14,6 @@ from facenet_validate.engines.device.bindings_device import BindingsDevice
 from facenet_validate.engines.device.driver import DriverCalls
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.device.opening import (
-    bindings_text,
     find_bindings,
     open_device,
     why_no_bindings,
@@ -71,7 +70,7 @@ def test_no_device_is_an_error_with_its_reason(
 @pytest.mark.parametrize("packages", [("pycuda",), ("pycuda", "cuda.bindings")])
 def test_pycuda_is_taken_where_it_is(install: Install, packages: tuple[str, ...]) -> None:
     install(*packages)
-    assert bindings_text() == "pycuda 2026.1"
+    assert find_bindings().text == "pycuda 2026.1"
     with open_device() as device:
         assert isinstance(device, PycudaDevice)
         assert device.identity.name == "NVIDIA Fake"
@@ -90,7 +89,7 @@ def test_pycudas_graphs_go_through_cuda_bindings_where_both_are(
 
 def test_cuda_bindings_are_taken_where_pycuda_is_not(install: Install) -> None:
     install("cuda.bindings")
-    assert bindings_text() == "cuda-bindings 13.5.0"
+    assert find_bindings().text == "cuda-bindings 13.5.0"
     assert why_no_bindings() == ""
     with open_device() as device:
         assert isinstance(device, BindingsDevice)
@@ -104,7 +103,7 @@ def test_without_either_both_ways_to_install_are_named(install: Install) -> None
     assert str(error.value).startswith("pycuda is not installed; cuda-bindings is not installed. ")
     assert "pip install 'facenet-validate[cuda]'" in str(error.value)
     assert "pip install pycuda" in str(error.value)
-    assert str(error.value) == f"{why_no_bindings()}." == f"{bindings_text()}."
+    assert str(error.value) == f"{why_no_bindings()}."
 
 
 class Broken:
