@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.device import probe
+from facenet_validate.engines.device.interface import GpuAddress
+from facenet_validate.engines.device.opening import Bindings
 from facenet_validate.engines.protocol import EngineInfo
 from facenet_validate.engines.tensorrt.artefacts import read_plan
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, describe_library
-from tests.engines.device.fake_device import FakeDevice
+from tests.engines.device.fake_device import GPU, FakeDevice
 from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_library
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT, inspected
 from tests.models.small_facenet import EMBEDDING, SIZE
@@ -58,7 +60,7 @@ class Gpu:
         self.listed: Callable[[bytes], str] = lambda plan: '{"Layers": []}'
         self._graphs: dict[bytes, Path] = {}
 
-    def open(self) -> FakeDevice:
+    def open(self, _ordinal: int = 0) -> FakeDevice:
         self.device = FakeDevice()
         return self.device
 
@@ -97,10 +99,11 @@ def gpu(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Gpu:
         "benchmarking.latency.LATENCY_SECONDS": 0.0,
         "benchmarking.surroundings.Surroundings.disturbance": lambda *_: "",
         "engines.blocks.BLOCK_SECONDS": 0.002,
-        "engines.device.cuda.open_device": found.open,
         "engines.device.driver.cuda_version": lambda: "13.0",
-        "engines.device.driver.device_name": lambda: "Fake GPU",
-        "engines.device.driver.pci_bus_id": lambda: "0000:00:00.0",
+        "engines.device.driver.gpu_address": lambda: GpuAddress("0000:00:00.0", ""),
+        "engines.device.driver.gpu_identity": lambda: GPU,
+        "engines.device.opening.find_bindings": lambda: Bindings("a fake", "1.0", found.open),
+        "engines.device.opening.open_device": found.open,
         "engines.device.probe.gpu": lambda: probe.Gpu(lambda: "", lambda: "9.0", lambda: ""),
         "engines.tensorrt.artefacts.read_plan": found.read_plan,
         "engines.tensorrt.engine.TensorRtEngine": found.engine,
@@ -123,7 +126,7 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester, 
     assert result.ret == 0, result.outlines
     result.stdout.fnmatch_lines(
         [
-            "facenet: backend tensorrt-rtx *",
+            "facenet: backend tensorrt-rtx *; a fake 1.0",
             "facenet: device Fake GPU; target tensorrt: *",
             "*parity*cosine_min*fp16*0.9995*pass*",
             "speed fp16, batch 4, device: * images/s*× FP32*",
