@@ -364,6 +364,7 @@ def write_table(page: Path, name: str, head: Sequence[str], rows: Sequence[Seque
 
 
 def say(line: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -4,8 +4,8 @@
 
 Real FP32 embeddings of LFW's View 2 photos stand for the engine in production. The new engine is a
 re-quantised one, or one that is damaged in a known way; `measure_gates.py` has the damages. Each
-trial is judged by the limits that `baselines/gates.toml` ships. The script writes the tables between
-the markers in docs/evidence/replacement.md.
+trial is judged by the limits that `baselines/gates.toml` ships. The script writes the tables
+between the markers in docs/evidence/replacement.md.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def told(verdicts: Sequence[Verdict]) -> str:
 
 
 def rows_of(
-    judge: Judge, lines: Sequence[tuple[str, Draw]], trials: int, *gates: Callable[..., Any]
+    lines: Sequence[tuple[str, Draw]], trials: int, *gates: Callable[..., Any]
 ) -> Iterator[list[str]]:
     """Yield a row a damage: title, trials, and what each gate said."""
     for title, draw in lines:
@@ -233,19 +233,19 @@ def main() -> None:
         say(f"  paired {told(paired)}; mixed {told(mixed)}")
         first = [title, str(len(each)), told(paired), told(mixed)]
     trials = arguments.trials
-    templates = [first, *rows_of(judge, lines, trials, judge.paired, judge.mixed)]
+    templates = [first, *rows_of(lines, trials, judge.paired, judge.mixed)]
     write_table(
         TABLE,
         "templates",
         ["new engine", "trials", "paired", "mixed"],
         templates,
     )
-    searches = list(rows_of(judge, lines, trials, judge.identification))
+    searches = list(rows_of(lines, trials, judge.identification))
     write_table(TABLE, "identification", ["new engine", "trials", "rank 1", "FNIR"], searches)
     gates = [partial(judge.fnmr, far=far) for far in FARS] + [
         partial(judge.fmr, far=far) for far in FARS
     ]
-    operated = list(rows_of(judge, lines, trials, *gates))
+    operated = list(rows_of(lines, trials, *gates))
     head = [f"{name}, FAR {far:g}" for name in ("FNMR", "FMR") for far in FARS]
     write_table(TABLE, "operating", ["new engine", "trials", *head], operated)
 
