@@ -41,6 +41,8 @@ class VerificationSet:
         Photos of people who are in no pair, for calibration.
     pairs_digest : str
         SHA-256 of the pairs file.
+    few_people : bool
+        Whether few people share many pairs, so that bounds of a drop are taken over people too.
     notes : FileNotes
         Oddities of the files.
     """
@@ -58,6 +60,7 @@ class VerificationSet:
     calibration_names: tuple[str, ...]
     calibration_paths: tuple[Path, ...]
     pairs_digest: str
+    few_people: bool = False
     notes: FileNotes = field(default_factory=FileNotes)
 
     @property

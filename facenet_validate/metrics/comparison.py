@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.metrics.arrays import Booleans, Floats, Integers
-from facenet_validate.metrics.bootstrap import IdentityBootstrap, bootstrap_identities
+from facenet_validate.metrics.bootstrap import (
+    IdentityBootstrap,
+    bootstrap_identities,
+    upper_bound_over_people,
+)
 from facenet_validate.metrics.delong import DeLong, delong_paired
 from facenet_validate.metrics.paired import PairedComparison, compare_decisions
 from facenet_validate.metrics.power import minimum_detectable_drop
@@ -97,6 +101,48 @@ def frozen_decisions(reference: View2, embeddings: Floats) -> FrozenDecisions:
     distances = reference.rule.distances(embeddings, reference.pairs)
     correct = reference.rule.correct(distances, reference.pairs)
     return FrozenDecisions(distances, correct, compare_decisions(reference.correct, correct))
+
+
+def bounded_over_people(
+    frozen: FrozenDecisions, reference: View2, identities: Integers
+) -> FrozenDecisions:
+    """Return decisions whose upper bound of the drop also holds if people are drawn.
+
+    Parameters
+    ----------
+    frozen : FrozenDecisions
+        Of the pairs that ``reference`` was evaluated on.
+    reference : View2
+        The evaluation whose rule decided.
+    identities : (N,) integer array
+        Who is in each image, from 0.
+
+    Returns
+    -------
+    FrozenDecisions
+        ``paired.upper`` is the larger one of Tango's bound and the bootstrap's over people.
+
+    Examples
+    --------
+    >>> from facenet_validate.metrics.pairs import PairList
+    >>> from facenet_validate.metrics.view2 import evaluate_embeddings
+    >>> embeddings = np.array([[0.0], [4.0], [10.0], [14.0]])
+    >>> pairs = PairList(
+    ...     left=np.array([0, 1, 2, 1]),
+    ...     right=np.array([1, 2, 3, 2]),
+    ...     same=np.array([True, False, True, False]),
+    ...     folds=np.array([0, 0, 1, 1]),
+    ... )
+    >>> reference = evaluate_embeddings(embeddings, pairs)
+    >>> found = frozen_decisions(reference, embeddings / 2)
+    >>> wider = bounded_over_people(found, reference, np.array([0, 0, 1, 1]))
+    >>> wider.paired.drop == found.paired.drop, wider.paired.upper >= found.paired.upper
+    (True, True)
+    """
+    lost = reference.correct.astype(np.float64) - frozen.correct
+    upper = upper_bound_over_people(lost, reference.pairs, identities)
+    paired = replace(frozen.paired, upper=max(frozen.paired.upper, upper))
+    return replace(frozen, paired=paired)
 
 
 def compare_views(

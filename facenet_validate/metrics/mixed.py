@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from facenet_validate.gates.verdicts import SEVERITY, GateResult
-from facenet_validate.metrics.arrays import Floats
-from facenet_validate.metrics.comparison import FrozenDecisions
+from facenet_validate.metrics.arrays import Floats, Integers
+from facenet_validate.metrics.comparison import FrozenDecisions, bounded_over_people
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.view2 import View2
@@ -47,6 +47,21 @@ class MixedTemplates:
 
     stored_left: FrozenDecisions
     stored_right: FrozenDecisions
+
+    def bounded_over_people(self, old: View2, identities: Integers) -> MixedTemplates:
+        """Return the same decisions with bounds that also hold if people are drawn.
+
+        Parameters
+        ----------
+        old : View2
+            The old engine's evaluation.
+        identities : (N,) integer array
+            Who is in each image, from 0.
+        """
+        return MixedTemplates(
+            bounded_over_people(self.stored_left, old, identities),
+            bounded_over_people(self.stored_right, old, identities),
+        )
 
     def judge(self, *, gate: str, delta: float, alpha: float) -> GateResult:
         """Judge both directions as the paired gate does, and return the worse result.

@@ -14,7 +14,7 @@ from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.gates.verdicts import Observed
 from facenet_validate.metrics.all_pairs import compare_all_pairs
-from facenet_validate.metrics.comparison import compare_views
+from facenet_validate.metrics.comparison import bounded_over_people, compare_views
 from facenet_validate.metrics.paired import non_inferiority
 from facenet_validate.metrics.parity import Parity, compare_embeddings, compare_pairs
 from facenet_validate.metrics.verification import evaluate, pair_distances
@@ -256,7 +256,10 @@ class EngineComparison:
             delta=delta or 0.0,
             alpha=self._rules.paired_alpha,
         )
-        paired, detectable = found.frozen.paired, found.minimum_detectable_drop
+        frozen, detectable = found.frozen, found.minimum_detectable_drop
+        if dataset.few_people:
+            frozen = bounded_over_people(frozen, reference, dataset.identities)
+        paired = frozen.paired
         text = (
             "no drop would fail here: too few pairs"
             if detectable is None
@@ -284,7 +287,7 @@ class EngineComparison:
                 "auc_difference_95": list(found.bootstrap.auc),
             },
             "worth_seeing": pairs_worth_seeing(
-                dataset, reference, found.frozen.distances, found.frozen.correct
+                dataset, reference, frozen.distances, frozen.correct
             ),
         }
         if self.beside == "against":
@@ -318,6 +321,7 @@ class EngineComparison:
             self.beside,
             gates,
             self._rules.paired_alpha,
+            self.dataset.identities if self.dataset.few_people else None,
         )
 
     def operating_point(self, gates: Gates) -> Judged:

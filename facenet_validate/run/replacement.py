@@ -9,7 +9,7 @@ import numpy as np
 
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
-from facenet_validate.metrics.arrays import Floats
+from facenet_validate.metrics.arrays import Floats, Integers
 from facenet_validate.metrics.by_person import LossByPerson, judge_loss
 from facenet_validate.metrics.gallery_rates import gallery_rates
 from facenet_validate.metrics.identification import (
@@ -64,6 +64,7 @@ def stored_templates(
     beside: Beside,
     gates: Gates,
     alpha: float,
+    people: Integers | None = None,
 ) -> Judged:
     """Judge pairs whose one face is a template of the old engine.
 
@@ -79,6 +80,8 @@ def stored_templates(
         The limits in force.
     alpha : float
         Each direction's error probability.
+    people : (N,) integer array or None
+        Who is in each image, where bounds are taken over people too.
     """
     gate, whose = _MIXED_GATES[beside], _TEMPLATES[beside]
     old_size, new_size = old_embeddings.shape[1], new_embeddings.shape[1]
@@ -90,6 +93,8 @@ def stored_templates(
         failed = GateResult(gate, Verdict.FAIL, None, gates.limits[gate], detail=words)
         return Judged((failed,), values)
     found = mixed_templates(old, old_embeddings, new_embeddings)
+    if people is not None:
+        found = found.bounded_over_people(old, people)
     values = {
         "compared_with": beside,
         "gate": gate,
