@@ -172,8 +172,8 @@ def main() -> None:
         for precision in ("fp16", "int8")
     }
     alone = [judges["int8"].embeddings(engine) for engine in engines]
-    rows = [_row(f"none: each of {len(engines)} re-quantised engines", "int8", alone)]
-    for title, trial, count in _trials(Trials(judges, engines), arguments.trials):
+    rows = [row_of(f"none: each of {len(engines)} re-quantised engines", "int8", alone)]
+    for title, trial, count in trials_of(Trials(judges, engines), arguments.trials):
         start = time.perf_counter()
         seeds = np.random.SeedSequence(20180408).spawn(count)
         outcomes: dict[str, list[Outcome]] = {name: [] for name in judges}
@@ -182,9 +182,9 @@ def main() -> None:
                 outcomes[name].append(outcome)
         for name, found in outcomes.items():
             if found:
-                rows.append(_row(title, name, found))
+                rows.append(row_of(title, name, found))
                 say(f"{rows[-1]} [{time.perf_counter() - start:.0f} s]")
-    write_lines(TABLE, "gates", _gate_table(rows, engines, reference))
+    write_lines(TABLE, "gates", gate_table(rows, engines, reference))
     rows = []
     for title, draw in _all_pairs_draws(Trials(judges, engines)):
         rows += _all_pairs_rows(title, judges["int8"], draw, arguments.all_pairs)
@@ -258,7 +258,8 @@ class Trials:
         return rule.correct(rule.distances(self.requantised(random), pairs), pairs)
 
 
-def _trials(trials: Trials, count: int) -> Iterator[tuple[str, Trial, int]]:
+def trials_of(trials: Trials, count: int) -> Iterator[tuple[str, Trial, int]]:
+    """Yield each damage's title, its trial, and how many trials are made."""
     yield "none: re-quantised, a mixture", trials.undamaged, 5 * count
     for cosine in (0.9999, 0.999, 0.995, 0.99):
         title = f"rows rotated to a mean cosine of {cosine}"
@@ -275,7 +276,9 @@ def _trials(trials: Trials, count: int) -> Iterator[tuple[str, Trial, int]]:
     yield "two photos swapped", trials.swapped, count
 
 
-def _row(title: str, precision: str, found: list[Outcome]) -> str:
+def row_of(title: str, precision: str, found: list[Outcome]) -> str:
+    """Return the line of a damage: shares of its trials by verdict."""
+
     def share(condition: Callable[[Outcome], bool]) -> str:
         hits = sum(map(condition, found))
         return f"{100 * hits / len(found):.1f}"
@@ -290,7 +293,8 @@ def _row(title: str, precision: str, found: list[Outcome]) -> str:
     )
 
 
-def _gate_table(rows: list[str], engines: list[Embeddings], reference: Embeddings) -> list[str]:
+def gate_table(rows: list[str], engines: list[Embeddings], reference: Embeddings) -> list[str]:
+    """Return the lines of a table of damages."""
     cosines = [compare_embeddings(reference, engine).cosine_mean for engine in engines]
     return [
         "| damage | limits of | trials | parity fails | floors fail | paired fails | "
