@@ -15,7 +15,7 @@ LAYERS = "Layers:"
 """How the message begins in which a builder lists the layers it compiled."""
 
 
-@dataclass
+@dataclass(eq=False)  # listeners within listeners are told apart
 class Messages:
     """Messages in the order they came.
 

@@ -13,6 +13,7 @@ from facenet_validate.engines.device.driver import (
     compute_capability,
     cuda_version,
     device_name,
+    driver_version,
     pci_bus_id,
     why_no_device,
 )
@@ -246,3 +247,24 @@ def test_what_the_driver_does_not_tell_is_empty_or_named() -> None:
     assert cuda_version(load=load) == ""
     with pytest.raises(EngineError, match=r"cuDeviceGetName gave CUDA_ERROR_INVALID_DEVICE"):
         device_name(load=load)
+
+
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC "
+            "2023\nGCC version:  gcc version 11.4.0\n",
+            "535.104.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build\n",
+            "570.86.10",
+        ),
+        ("NVRM version: unknown\n", ""),
+    ],
+)
+def test_the_drivers_version_is_the_kernels(tmp_path: Path, told: str, version: str) -> None:
+    assert driver_version(tmp_path / "absent") == ""
+    (tmp_path / "version").write_text(told)
+    assert driver_version(tmp_path / "version") == version
