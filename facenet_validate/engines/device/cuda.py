@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, Self
 
@@ -154,7 +154,10 @@ class CudaDevice(Closing):
         context, self._context = self._context, None
         # pycuda's own pop does not do: detaching a context that is not current makes it current
         # first, and a primary one stays so, on this thread, after its release.
-        self._calls.pop_context()
+        # After a fault of the device every call may fail. The call that met it first has told, and
+        # a context that is not released aborts the process.
+        with suppress(EngineError):
+            self._calls.pop_context()
         context.detach()
 
     @contextmanager
@@ -272,4 +275,5 @@ class _Graph:
     def release(self) -> None:
         handle, self._handle = self._handle, None
         if handle is not None:
-            self._calls.destroy(handle)
+            with suppress(EngineError):
+                self._calls.destroy(handle)

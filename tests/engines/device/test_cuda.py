@@ -34,6 +34,17 @@ def test_a_device_is_named_and_its_primary_context_is_current() -> None:
     assert libcuda.names() == ["cuCtxPopCurrent_v2"]
 
 
+def test_closing_after_a_fault_raises_nothing_and_lets_the_context_go() -> None:
+    pycuda, libcuda = FakePycuda(), Libcuda()
+    device = device_of(pycuda, libcuda)
+    graph = device.stream().capture(lambda: None)
+    libcuda.statuses |= {"cuGraphExecDestroy": 700, "cuCtxPopCurrent_v2": 700}
+    graph.release()
+    device.close()
+    assert libcuda.names()[-2:] == ["cuGraphExecDestroy", "cuCtxPopCurrent_v2"]
+    assert not pycuda.live["context"]
+
+
 def test_a_context_that_cannot_be_made_current_is_let_go() -> None:
     pycuda = FakePycuda()
     pycuda.fails = {"push"}
