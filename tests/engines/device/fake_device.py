@@ -87,6 +87,8 @@ class FakeDevice:
 
     def allocate(self, nbytes: int) -> FakeBuffer:
         self.call("allocate", capturable=False)
+        if not nbytes:
+            raise EngineError("CUDA: cuMemAlloc gave CUDA_ERROR_INVALID_VALUE (1).")
         if self.used + nbytes > self.memory:
             raise EngineError(f"allocating {nbytes} bytes of GPU memory failed: out of memory.")
         return FakeBuffer(self, nbytes)
