@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from facenet_validate.engines.protocol import (
 )
 from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
+from facenet_validate.engines.tensorrt.faults import Faults
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer
 
@@ -90,7 +91,6 @@ class TensorRtEngine(Closing):
         self._device = device
         self._clock = clock
         self._busy = False
-        self._lost = ""  # the first error after which the device does not answer any more
         self._resident: NDArray[np.float32] | None = None
         with ExitStack() as stack:
             before = device.memory_used()
@@ -102,6 +102,7 @@ class TensorRtEngine(Closing):
             activations = kept(stack, device.allocate(activation_bytes))
             self._compute = kept(stack, device.stream())
             self._copy = kept(stack, device.stream())
+            self._faults = Faults(info.artefact, (self._copy, self._compute))
             self._slots = tuple(Slot(device, self._contract, stack) for _ in range(2))
             self._graphs = kept(
                 stack, Graphs(self._plan, self._contract, self._compute, activations)
@@ -166,7 +167,7 @@ class TensorRtEngine(Closing):
             self._busy = False
             if self._held is not None and not finished:
                 # Left half way: the device must be done with the buffers before they are reused.
-                self._settle()
+                self._faults.settle()
 
     def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
         """Return a block of replays of a batch that lasts about 50 ms or longer.
@@ -207,14 +208,14 @@ class TensorRtEngine(Closing):
         self._claim()
         stream, clock = self._compute, self._clock
         enqueue = np.empty(count)
-        with self._named(f"timing a batch of size {len(batch)}"), ExitStack() as stack:
+        with self._faults.named(f"timing a batch of size {len(batch)}"), ExitStack() as stack:
             graph = self._hold(batch, piece)
             events = [
                 (kept(stack, self._device.event()), kept(stack, self._device.event()))
                 for _ in range(count)
             ]
             # An event's memory must outlive the work that writes it, also after an error.
-            stack.callback(self._settle)
+            stack.callback(self._faults.settle)
             begin = clock()
             for index, (start, stop) in enumerate(events):
                 if index >= AHEAD:
@@ -249,38 +250,12 @@ class TensorRtEngine(Closing):
             return
         self._resident = None
         with held:
-            self._settle()
+            self._faults.settle()
 
     def _check_open(self) -> None:
         if self._held is None:
             raise EngineError(f"engine {self.info.artefact} was closed; load it again to run it.")
-        if self._lost:
-            raise EngineError(self._lost)
-
-    @contextmanager
-    def _named(self, doing: str) -> Iterator[None]:
-        """Say in an error of the device what was under way, and if the device is lost."""
-        try:
-            yield
-        except EngineError as error:
-            name = f"engine {self.info.artefact}: "
-            told = f"{name}{doing}: {str(error).removeprefix(name)}"
-            self._settle()
-            if self._lost:
-                told += (
-                    " The GPU answers no call of this process any more, so nothing else runs on "
-                    "it. CUDA tells a fault at a later call: an earlier batch may have caused it."
-                )
-                self._lost = told
-            raise EngineError(told) from None
-
-    def _settle(self) -> None:
-        """Wait until the device is done with the buffers; if it fails, the device is lost."""
-        try:
-            self._copy.synchronize()
-            self._compute.synchronize()
-        except EngineError as error:
-            self._lost = self._lost or f"engine {self.info.artefact}: {error}"
+        self._faults.raise_first()
 
     def _claim(self) -> None:
         self._check_open()
@@ -315,7 +290,7 @@ class TensorRtEngine(Closing):
         """Queue a piece: in on the copy stream, computed and out on the other."""
         self._check_open()
         slot, piece = flight.slot, flight.piece
-        with self._named(flight.batch):
+        with self._faults.named(flight.batch):
             # A capture enqueues twice, so it comes before the images it would read.
             graph = self._graphs.get(slot, piece)
             self._stage(slot, batch, piece)
@@ -330,7 +305,7 @@ class TensorRtEngine(Closing):
         """Take a piece's embeddings; yield the batch's when they are complete."""
         self._check_open()
         slot, piece = flight.slot, flight.piece
-        with self._named(flight.batch):
+        with self._faults.named(flight.batch):
             slot.done.synchronize()
         flight.target[piece.start : piece.start + piece.rows] = slot.found.array[: piece.rows]
         if flight.last:
@@ -361,7 +336,7 @@ class TensorRtEngine(Closing):
         count: int,
     ) -> None:
         self._claim()
-        with self._named(f"a block of {count} batches of size {len(batch)}"):
+        with self._faults.named(f"a block of {count} batches of size {len(batch)}"):
             block(batch, piece, count)
 
     def _resident_block(self, batch: NDArray[np.float32], piece: Piece, count: int) -> None:

@@ -66,8 +66,8 @@ class LoadedPlan:
         if self._engine is None:
             raise EngineError(
                 f"{artefact}: {library.name} {library.version} cannot load this plan: "
-                f"{messages.errors or 'it gave no reason'}. A plan runs on the version and kind of "
-                "GPU it was built for; build it again here."
+                f"{(messages.errors or 'it gave no reason').rstrip('.')}. A plan runs on the "
+                "version and kind of GPU it was built for; build it again here."
             )
 
     @property

@@ -97,8 +97,10 @@ class Plan:
         Has what only TensorRT for RTX has.
     capturable : bool
         RTX says that runs can be captured.
-    starts : bool
-        A runtime can be made.
+    starts, loads : bool
+        A runtime can be made; it takes the plan.
+    load_errors : tuple of str
+        What it logs of a plan that it does not take.
     fails_to_run, allocates, refuses_profiles : bool
         Runs are refused; runs allocate, which spoils a capture; profiles are refused.
     layers : dict
@@ -116,6 +118,7 @@ class Plan:
     rtx: bool = True
     starts: bool = True
     loads: bool = True
+    load_errors: tuple[str, ...] = ("serialized with another version",)
     capturable: bool = True
     fails_to_run: bool = False
     allocates: bool = False
@@ -154,7 +157,8 @@ def fake_library(plan: Plan) -> Library:
 
         def deserialize_cuda_engine(self, data: bytes) -> Engine | None:
             if not plan.loads:
-                self.logger.log(SimpleNamespace(name="ERROR"), "serialized with another version")
+                for text in plan.load_errors:
+                    self.logger.log(SimpleNamespace(name="ERROR"), text)
                 return None
             return Engine(self.logger)
 

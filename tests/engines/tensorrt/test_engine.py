@@ -375,12 +375,30 @@ def test_an_engine_that_breaks_the_contract_is_named(
     assert not +plan.live
 
 
-def test_a_plan_that_does_not_load_says_what_tensorrt_said() -> None:
-    plan = one_profile(loads=False)
+# As TensorRT words them.
+NOT_LOADED = {
+    "another version": (
+        "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Version tag does not match. "
+        "Note: Current Version: 240, Serialized Engine Version: 239)",
+    ),
+    "another GPU": (
+        "The engine plan file is generated on an incompatible device, expecting compute 9.0 got "
+        "compute 8.6, please rebuild.",
+        "Engine deserialization failed.",
+    ),
+}
+
+
+@pytest.mark.parametrize("errors", NOT_LOADED.values(), ids=NOT_LOADED)
+def test_a_plan_that_does_not_load_says_what_tensorrt_said(errors: tuple[str, ...]) -> None:
+    plan = one_profile(loads=False, load_errors=errors)
+    said = re.escape("\n".join(errors).rstrip("."))
     with pytest.raises(
-        EngineError, match=r"FakeRT 1\.2\.3 cannot load this plan: serialized with another version"
+        EngineError,
+        match=rf"fake\.plan: FakeRT 1\.2\.3 cannot load this plan: {said}\. A plan runs on the ",
     ):
         open_engine(plan)
+    assert not +plan.device.live
 
 
 @pytest.fixture(scope="module")
