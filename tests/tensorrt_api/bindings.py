@@ -20,7 +20,7 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 PYTHONS = ((3, 11), (3, 12), (3, 13))
 
 REASON = "CUDA initialization failure with error: 35"
-"""What the stubs log when a builder or runtime is asked of them, as TensorRT with an old driver."""
+"""What the stubs warn of when a builder or runtime is asked of them, as with an old driver."""
 
 _TOOLS = ("cc", "readelf", "nm")
 _STUBBED = re.compile(r"nvinfer|nvonnxparser|tensorrt")
@@ -133,7 +133,7 @@ def _undefined(binary: Path) -> list[str]:
 def _stub(symbols: list[str], log_slot: int) -> str:
     lines = ["typedef void (*Log)(void *, int, const char *);"]
     for name in symbols:
-        log = f'(*(Log **)logger)[{log_slot}](logger, 1, "{REASON}"); '
+        log = f'(*(Log **)logger)[{log_slot}](logger, 2, "{REASON}"); '
         body = log if name in _REFUSING else ""
         lines.append(f"void *{name}(void *logger) {{ {body}return 0; }}")
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,12 @@ from facenet_validate.engines.tensorrt.packages import PlanBackend
 if TYPE_CHECKING:
     import tensorrt as trt
 
+_NO_MEMORY = re.compile(r"out of memory|error:? 2\b", re.IGNORECASE)
+"""In words, or as ``cudaErrorMemoryAllocation``."""
+
 DRIVERS = {13: 580, 12: 525}
-"""CUDA's version → the oldest branch of NVIDIA's Linux driver for it (CUDA's release notes)."""
+"""CUDA's version → the oldest branch of NVIDIA's driver for it, by NVIDIA's page on minor version
+compatibility."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,9 @@ def _starting(library: Library, what: str) -> Iterator[None]:
             if "nullptr" not in str(error):
                 raise
             around = surroundings(library.backend)
-            raise EngineError(why_not_started(library, what, messages.errors, around)) from None
+            # Some versions log the reason as an error, others as a warning.
+            logged = messages.complaints
+            raise EngineError(why_not_started(library, what, logged, around)) from None
 
 
 def why_not_started(library: Library, what: str, logged: str, around: Surroundings) -> str:
@@ -93,7 +100,7 @@ def why_not_started(library: Library, what: str, logged: str, around: Surroundin
     what : str
         ``builder`` or ``runtime``.
     logged : str
-        The library's own errors, one a line.
+        The library's own errors and warnings, one a line.
     """
     reason = "; ".join(logged.splitlines()) or "it gave no reason"
     parts = [f"{library.name} {library.version} cannot start a {what}: {reason.rstrip('.')}."]
@@ -121,7 +128,7 @@ def _advice(logged: str, around: Surroundings) -> str:
     if around.wheel_cuda is not None and 0 < supported < around.wheel_cuda:
         other = f", or its package for CUDA {supported}" if supported in DRIVERS else ""
         return f"Install a newer driver{other}."
-    if "memory" in logged.lower():
+    if _NO_MEMORY.search(logged):
         return "Free memory of the GPU: nvidia-smi lists the processes that use it."
     return ""
 

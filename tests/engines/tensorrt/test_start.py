@@ -30,23 +30,23 @@ class Unstartable(FakeTensorRT):
 
     error: Exception = TypeError("pybind11::init(): factory function returned nullptr")
 
-    def __init__(self, logged: str = OLD) -> None:
+    def __init__(self, severity: Severity = Severity.ERROR, logged: str = OLD) -> None:
         super().__init__("10.13.3.9")
 
         def made(logger: Any) -> Any:
             if logged:
-                logger.log(Severity.ERROR, logged)
+                logger.log(severity, logged)
             raise self.error
 
         self.Builder = made  # type: ignore[method-assign]
         self.Runtime = made  # type: ignore[assignment]
 
 
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+@pytest.fixture(params=[Severity.ERROR, Severity.WARNING], ids=["as an error", "as a warning"])
+def library(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Library:
     around = Surroundings("tensorrt-cu13", 13, "", "535.104.05", "12.2")
     monkeypatch.setattr(start, "surroundings", lambda backend: around)
-    return describe_library(Unstartable(), "tensorrt")
+    return describe_library(Unstartable(request.param), "tensorrt")
 
 
 @pytest.mark.parametrize("what", ["builder", "runtime"])
@@ -90,11 +90,17 @@ NEWER = Surroundings("tensorrt-cu12", 12, "", "580.65.06", "13.0")
             "driver. tensorrt-cu12 needs driver 525 or later (CUDA 12).",
         ),
         (
-            "CUDA initialization failure with error: 2. Out of memory",
+            "Unable to determine GPU memory usage\nCUDA initialization failure with error 2.",
             NEWER,
-            "Out of memory. The NVIDIA driver is 580.65.06, for CUDA 13.0. tensorrt-cu12 needs "
+            "memory usage; CUDA initialization failure with error 2. "
+            "The NVIDIA driver is 580.65.06, for CUDA 13.0. tensorrt-cu12 needs "
             "driver 525 or later (CUDA 12). Free memory of the GPU: nvidia-smi lists the processes "
             "that use it.",
+        ),
+        (
+            "Unable to determine GPU memory usage",
+            NEWER,
+            "(CUDA 12).",
         ),
         (
             "",
@@ -109,7 +115,7 @@ NEWER = Surroundings("tensorrt-cu12", 12, "", "580.65.06", "13.0")
             "tensorrt-cu13 needs driver 580 or later (CUDA 13). Install a newer driver.",
         ),
     ],
-    ids=["no GPU", "memory", "nothing is known", "older than all packages"],
+    ids=["no GPU", "memory", "not memory", "nothing is known", "older than all packages"],
 )
 def test_the_reason_and_the_advice_fit(logged: str, around: Surroundings, expected: str) -> None:
     library = describe_library(FakeTensorRT("10.13.3.9"), "tensorrt")
