@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from tests.tensorrt_api.signatures import Signature, signatures
+from tests.tensorrt_api.holding import Holding
+from tests.tensorrt_api.signatures import signatures
 from tests.tensorrt_api.values import (
     Class,
     Function,
@@ -18,14 +17,11 @@ from tests.tensorrt_api.values import (
     Many,
     MemberName,
     Module,
-    Ours,
     OwnFunction,
     Value,
     element,
-    instance,
     items,
     members,
-    strings,
     texts,
 )
 
@@ -39,61 +35,8 @@ _TAKING_ONE = {"get", "pop", "popleft"}
 """Methods of containers that give an element."""
 
 
-@dataclass
-class Held:
-    """What came of it.
-
-    Attributes
-    ----------
-    problems : list of str
-        Uses that the module does not have, each with its place.
-    uses : set of str
-        What is used and is there: ``IBuilderConfig.set_timing_cache(ignore_mismatch=)``.
-    probes : dict
-        What is asked for by ``hasattr`` → whether the module has it.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    uses: set[str] = field(default_factory=set)
-    probes: dict[str, bool] = field(default_factory=dict)
-
-
-class Expressions:
-    """Reads the expressions of one file.
-
-    Parameters
-    ----------
-    module : module
-        TensorRT's.
-    tree : ast.Module
-        The file.
-    file : str
-        Its name.
-    ours : Ours
-        What all files annotate.
-    own_names : frozenset of str
-        Attributes that objects which are not TensorRT's have.
-    held : Held
-        Takes what is found.
-    """
-
-    def __init__(
-        self,
-        module: Any,
-        tree: ast.Module,
-        file: str,
-        ours: Ours,
-        own_names: frozenset[str],
-        held: Held,
-    ) -> None:
-        self._module = module
-        self._strings = strings(tree)
-        self._file = file
-        self.ours = ours
-        self._held = held
-        classes = [one for one in vars(module).values() if isinstance(one, type)]
-        theirs = {name for cls in classes for name in dir(cls) if not name.startswith("_")}
-        self._distinct = theirs - own_names
+class Expressions(Holding):
+    """Reads the expressions of one file."""
 
     def value(self, node: ast.expr, names: Names) -> Value:
         """Return what an expression stands for, having held every use in it."""
@@ -116,9 +59,11 @@ class Expressions:
         elif isinstance(target, ast.Attribute):
             owner = self.value(target.value, names)
             if isinstance(owner, Instance):
-                self._settable(owner, target)
+                self.settable(owner, target)
             elif owner is None:
-                self._distinguish(target)
+                self.distinguish(target)
+                if target.attr.startswith("_") and isinstance(value, Instance | Many):
+                    self.ours.attributes.setdefault(target.attr, value)
         else:
             self.value(target, names)
 
@@ -135,51 +80,12 @@ class Expressions:
             return None if None in parts and not self._is_feature(node) else not short
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("features"):
             feature = self.ours.features.get(node.attr)
-            config = getattr(self._module, "IBuilderConfig", None)
+            config = getattr(self.module, "IBuilderConfig", None)
             known: Value = Class(config) if isinstance(config, type) else None
             return None if feature is None else self.decided(feature, ChainMap({"config": known}))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "hasattr":
             return self._probed(node, names)
         return None
-
-    def check(
-        self, function: Value, positional: int, keywords: tuple[str, ...], node: ast.AST
-    ) -> None:
-        """Hold a call against the overloads of what is called."""
-        if not isinstance(function, Function):
-            return
-        reasons = [one.why_not(positional, keywords) for one in function.overloads]
-        if all(reasons):
-            reason = reasons[0] if reasons else "tells no signature"
-            self._problem(node, f"{function.name} {reason}")
-        else:
-            given = ", ".join(f"{keyword}=" for keyword in keywords)
-            self._held.uses.add(f"{function.name}({given})")
-
-    def attribute(self, owner: Value, name: str, node: ast.AST) -> Value:
-        """Return an attribute of something of the module's, which must have it."""
-        holder, of = self._holder(owner)
-        if holder is None:
-            return None
-        if not hasattr(holder, name):
-            self._problem(node, f"{of or 'the module '}{name} is not there")
-            return None
-        if not name.startswith("__"):
-            self._held.uses.add(of + name)
-        found = getattr(holder, name)
-        value: Value = None
-        if isinstance(found, type):
-            value = Class(found)
-        elif isinstance(found, property) and name == "name" and hasattr(holder, "__members__"):
-            value = MemberName(holder)
-        elif isinstance(found, property):
-            value = self._returned(signatures(getattr(found.fget, "__doc__", None)))
-        elif callable(found):
-            overloads = signatures(found.__doc__, name)
-            value = Function(of + name, overloads, unbound=isinstance(owner, Class))
-        elif isinstance(holder, type) and isinstance(found, holder):
-            value = Instance(holder)  # a member of an enumeration
-        return value
 
     # Kinds of expressions
 
@@ -200,7 +106,7 @@ class Expressions:
             return Module()
         ours = self.ours.attributes.get(node.attr) or self.ours.functions.get(node.attr)
         if ours is None:
-            self._distinguish(node)
+            self.distinguish(node)
         return ours
 
     def _of_call(self, node: ast.Call, names: Names) -> Value:
@@ -209,8 +115,7 @@ class Expressions:
             self._probed(node, names)
             return None
         given = [self.value(one, names) for one in node.args]
-        for keyword in node.keywords:
-            self.value(keyword.value, names)
+        named = {one.arg or "**": self.value(one.value, names) for one in node.keywords}
         if called == "cast":
             # What is cast to Any has attributes of ours.
             return self.ours.annotated(node.args[0])
@@ -218,7 +123,11 @@ class Expressions:
             passed = self._passed(called, given)
             if passed is not None:
                 return passed
-        return self._called(self.value(node.func, names), node, len(given))
+        function = self.value(node.func, names)
+        if not isinstance(function, Class | Function):
+            of = node.func.attr if isinstance(node.func, ast.Attribute) else called
+            self.ours.passed(of, given, named)
+        return self._called(function, node, len(given))
 
     def _called(self, function: Value, node: ast.Call, count: int) -> Value:
         keywords = tuple(one.arg for one in node.keywords if one.arg)
@@ -232,7 +141,7 @@ class Expressions:
         if isinstance(function, Function):
             if not any(isinstance(one, ast.Starred) for one in node.args):
                 self.check(function, count - function.unbound, keywords, node)
-            return self._returned(function.overloads)
+            return self.returned(function.overloads)
         return None
 
     def _of_compare(self, node: ast.Compare, names: Names) -> Value:
@@ -241,12 +150,12 @@ class Expressions:
         values = [self.value(one, names) for one in sides]
         for cls in [one.cls for one in values if isinstance(one, MemberName)]:
             for side in sides:
-                constant = self._strings.get(side.id, ()) if isinstance(side, ast.Name) else ()
+                constant = self.strings.get(side.id, ()) if isinstance(side, ast.Name) else ()
                 for text in constant or texts(side):
                     if text in members(cls):
-                        self._held.uses.add(f"{cls.__name__}.{text}")
+                        self.held.uses.add(f"{cls.__name__}.{text}")
                     else:
-                        self._problem(side, f"{cls.__name__} has no member {text!r}")
+                        self.problem(side, f"{cls.__name__} has no member {text!r}")
         return None
 
     def _of_boolop(self, node: ast.BoolOp, names: Names) -> Value:
@@ -314,62 +223,22 @@ class Expressions:
             return first
         return None
 
-    def _holder(self, owner: Value) -> tuple[Any, str]:
-        """Return what has something's attributes, and how it is called in front of them."""
-        if isinstance(owner, Module):
-            return self._module, ""
-        if isinstance(owner, Class | Instance):
-            return owner.cls, f"{owner.cls.__name__}."
-        return None, ""
-
-    def _returned(self, told: Sequence[Signature]) -> Value:
-        for signature in told:
-            for path in re.findall(r"[\w.]+", signature.returns):
-                found = instance(self._module, path)
-                if found is not None:
-                    many = signature.returns.lower().startswith(("list", "tuple", "iterator"))
-                    return Many(found) if many else found
-        return None
-
     def _is_feature(self, node: ast.expr) -> bool:
         """Say whether a condition is what finds a feature: what the backend is does not matter."""
         return node in self.ours.features.values()
 
     def _probed(self, node: ast.Call, names: Names) -> bool | None:
         asked = node.args[1]
-        owner, of = self._holder(self.value(node.args[0], names))
+        owner, of = self.holder(self.value(node.args[0], names))
         if not isinstance(asked, ast.Constant) or not isinstance(asked.value, str):
             return None
         if owner is not None:
             found = hasattr(owner, asked.value)
-            self._held.probes[of + asked.value] = found
+            self.held.probes[of + asked.value] = found
             return found
-        if asked.value in self._distinct:
-            self._problem(node, f"{asked.value} is asked for of something unknown")
+        if asked.value in self.distinct:
+            self.problem(node, f"{asked.value} is asked for of something unknown")
         return None
-
-    # What does not hold
-
-    def _settable(self, owner: Instance, node: ast.Attribute) -> None:
-        found = getattr(owner.cls, node.attr, None)
-        name = f"{owner.cls.__name__}.{node.attr}"
-        if not isinstance(found, property):
-            self._problem(node, f"{name} is not there")
-        elif found.fset is None:
-            self._problem(node, f"{name} cannot be set")
-        else:
-            self._held.uses.add(f"{name} =")
-
-    def _distinguish(self, node: ast.Attribute) -> None:
-        if node.attr in self._distinct:
-            self._problem(
-                node,
-                f"{node.attr} is a name of TensorRT's, on something whose class the check does not "
-                "know: annotate it as trt.… where it comes from",
-            )
-
-    def _problem(self, node: ast.AST, text: str) -> None:
-        self._held.problems.append(f"{self._file}:{getattr(node, 'lineno', 0)}: {text}")
 
 
 def _first(values: Sequence[Value]) -> Value:

@@ -25,7 +25,7 @@ from facenet_validate.engines.tensorrt.network import shape_of
 from facenet_validate.engines.tensorrt.packages import PlanBackend
 from facenet_validate.engines.tensorrt.start import start_builder, start_runtime
 from tests.tensorrt_api.bindings import REASON
-from tests.tensorrt_api.expressions import Held
+from tests.tensorrt_api.holding import Held
 from tests.tensorrt_api.uses import hold
 from tests.tensorrt_api.values import strings, unnamed
 

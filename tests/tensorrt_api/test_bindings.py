@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,59 @@ import pytest
 
 from tests.tensorrt_api import __main__ as check
 from tests.tensorrt_api import bindings
-from tests.tensorrt_api.bindings import ALL, REQUIREMENTS, NoIndexError, download
+from tests.tensorrt_api.bindings import ALL, REASON, REQUIREMENTS, NoIndexError, download, unpack
+
+# A binding, as far as its libraries are concerned, and one of them to link it with.
+BINDING = """
+extern void *createInferBuilder_INTERNAL(void *logger);
+void *ask(void *logger) { return createInferBuilder_INTERNAL(logger); }
+"""
+LIBRARY = "void *createInferBuilder_INTERNAL(void *logger) { return logger; }"
+
+# Loads the binding, and asks it with a logger whose function stands in the slot.
+ASK = """
+import ctypes, sys
+
+told = []
+Log = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p)
+log = Log(lambda _logger, severity, text: told.append((severity, text.decode())))
+table = (ctypes.c_void_p * 5)()
+table[int(sys.argv[2])] = ctypes.cast(log, ctypes.c_void_p).value
+logger = ctypes.pointer(ctypes.c_void_p(ctypes.addressof(table)))
+binding = ctypes.CDLL(sys.argv[1])
+binding.ask.restype = ctypes.c_void_p
+print(binding.ask(logger), *told)
+"""
+
+
+def _compile(folder: Path, name: str, source: str, *options: str) -> Path:
+    text, made = folder / f"{name}.c", folder / name
+    text.write_text(source)
+    command = ["cc", "-shared", "-fPIC", "-o", str(made), str(text), *options]
+    subprocess.run(command, check=True)
+    return made
+
+
+@pytest.mark.skipif(bool(bindings.why_not_here()), reason=bindings.why_not_here())
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.distribution)
+def test_a_binding_over_stubs_logs_a_reason_and_makes_nothing(tmp_path: Path, one: Any) -> None:
+    linked, wheels, work = (tmp_path / name for name in ("linked", "wheels", "work"))
+    linked.mkdir()
+    wheels.mkdir()
+    _compile(linked, "libnvinfer.so", LIBRARY, "-Wl,-soname,libnvinfer.so.99")
+    binary = _compile(linked, "binding.so", BINDING, f"-L{linked}", "-lnvinfer")
+    wheel = wheels / f"{one.distribution.replace('-', '_')}-1.0-cp311-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(binary, f"{one.module}/{one.module}.so")
+    package, stubs = unpack(wheels, one, work)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, package / one.module / f"{one.module}.so", str(one.log_slot)],
+        env=os.environ | {"LD_LIBRARY_PATH": str(stubs)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"None (2, '{REASON}')\n"
 
 
 def _pip_fails_with(monkeypatch: pytest.MonkeyPatch, stderr: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.tensorrt_api.expressions import Held
+from tests.tensorrt_api.holding import Held
 from tests.tensorrt_api.uses import hold
 from tests.tensorrt_api.values import unnamed
 
@@ -147,6 +147,66 @@ def test_an_object_of_unknown_class_must_be_named() -> None:
     assert problem.startswith("ours.py:2: get_layer is a name of TensorRT's, on something whose")
     assert not held("def count(given: trt.Network):\n    return given.get_layer(0)\n").problems
     assert not held("def count(given):\n    return given.append(0)\n").problems
+
+
+KEPT = """
+class Holder:
+    def use(self):
+        return self._network.get_layer(at=1)
+
+    def __init__(self, builder: trt.Builder):
+        self._network: Any = builder.network()
+"""
+
+
+def test_what_a_private_attribute_holds_is_known() -> None:
+    assert held(KEPT).problems == ["ours.py:4: Network.get_layer takes no keyword 'at'"]
+    assert not held(KEPT.replace("at=", "index=")).problems
+
+
+PASSED = """
+class Holder:
+    def __init__(self, network: Any, *, one: Any):
+        network.get_layer(at=1)
+        self.use(one)
+
+    def use(self, layer):
+        return layer.type
+
+def start(builder: trt.Builder):
+    network = builder.network()
+    return Holder(network, one=network.get_layer(0))
+"""
+
+
+def test_what_is_passed_is_known_where_it_arrives() -> None:
+    assert held(PASSED).problems == [
+        "ours.py:4: Network.get_layer takes no keyword 'at'",
+        "ours.py:8: Layer.type is not there",
+    ]
+    two = PASSED + "\ndef use(layer): ...\n"
+    assert len(held(two).problems) == 1  # which of the two is called is not known
+
+
+MADE = """
+class Refitter:
+    def __init__(self, builder: trt.Builder):
+        self._builder = builder
+
+    def use(self):
+        self._builder.refit(weight=1)
+
+def start(builder: trt.Builder):
+    return Refitter(builder) if hasattr(builder, "refit") else None
+"""
+
+
+def test_a_class_that_is_made_where_the_module_has_it_is_held_there() -> None:
+    assert not held(MADE).problems
+    assert held(MADE, Builder=Refitting).problems == [
+        "ours.py:7: Refitting.refit takes no keyword 'weight'"
+    ]
+    assert held(MADE.replace("else None", "else Refitter(1)")).problems
 
 
 PROBED = """

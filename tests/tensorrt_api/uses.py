@@ -1,9 +1,10 @@
 """What our source asks of a TensorRT module, held against that module.
 
-The source is read, not run: what a name stands for is followed from the module, from annotations
-(``trt.ICudaEngine``) and from the types that pybind11's docstrings give, through assignments, calls
-and loops. A condition that probes the module (``hasattr``, ``library.features``) is decided as the
-module decides it, so what stands behind it is held where the module has it, and nowhere else.
+The source is read, not run. What a name stands for is followed from the module, from annotations
+(``trt.ICudaEngine``) and from the types that pybind11's docstrings give, through assignments,
+calls, loops and parameters. A condition that probes the module (``hasattr``, ``library.features``)
+is decided as the module decides it: what stands behind it is held where the module has it, and
+nowhere else. So is a class of ours that is made behind such a condition only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.tensorrt_api.expressions import Expressions, Held, Names
+from tests.tensorrt_api.expressions import Expressions, Names
+from tests.tensorrt_api.holding import Held
 from tests.tensorrt_api.values import Class, Instance, Ours, element
 
 
@@ -30,13 +32,18 @@ def hold(module: Any, sources: Mapping[str, str], own_names: frozenset[str]) -> 
         Attributes that objects of ours and of Python's own have. An attribute of the module's
         objects that is none of them must be on an object whose class the reader knows.
     """
-    held = Held()
     trees = {name: ast.parse(text) for name, text in sources.items()}
     ours = Ours(module, trees.values())
-    for name, tree in trees.items():
-        reader = _Statements(Expressions(module, tree, name, ours, own_names, held))
-        reader.block(tree.body, ChainMap())
-    return held
+    known = ours.begin()
+    while True:
+        held = Held()
+        for name, tree in trees.items():
+            reader = _Statements(Expressions(module, tree, name, ours, own_names, held))
+            reader.block(tree.body, ChainMap())
+        # What is passed and kept somewhere is known elsewhere the next time.
+        before, known = known, ours.begin()
+        if known == before:
+            return held
 
 
 class _Statements:
@@ -66,12 +73,19 @@ class _Statements:
     def _functiondef(self, node: ast.FunctionDef, names: Names) -> bool:
         names[node.name] = self._read.ours.functions.get(node.name)
         parameters = (*node.args.args, *node.args.kwonlyargs)
-        inner = {one.arg: self._read.ours.annotated(one.annotation) for one in parameters}
+        ours = self._read.ours
+        inner = {
+            one.arg: ours.annotated(one.annotation)
+            or ours.parameters.get((ours.called[node], one.arg))
+            for one in parameters
+        }
         self.block(node.body, names.new_child(inner))
         return False
 
     def _classdef(self, node: ast.ClassDef, names: Names) -> bool:
         """Read a class; a method of a subclass of TensorRT's must be one that TensorRT calls."""
+        if node.name in self._read.ours.unmade:
+            return False
         bases = [self._read.value(base, names) for base in node.bases]
         for base in [base for base in bases if isinstance(base, Class)]:
             for method in [one for one in node.body if isinstance(one, ast.FunctionDef)]:

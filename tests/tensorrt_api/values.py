@@ -131,12 +131,21 @@ def texts(node: ast.expr) -> tuple[str, ...]:
 
 
 class Ours:
-    """Functions, properties and attributes of ours that are annotated with TensorRT's types.
+    """What functions, properties and attributes of ours have to do with TensorRT.
+
+    Annotations tell at once; what is passed to a parameter and kept in a private attribute is noted
+    while the source is read.
 
     Attributes
     ----------
     attributes, functions : dict
         Name → what it gives, and what a call of it gives.
+    parameters : dict
+        Function's or class's name and parameter's → what is passed.
+    unmade : set of str
+        Classes whose only calls stand behind a probe that the module denies.
+    called : dict
+        Definition → the name it is called by: that of the class for ``__init__``.
     features : dict
         Field of ``Features`` → the expression that finds it out.
     """
@@ -146,12 +155,43 @@ class Ours:
         self.attributes: dict[str, Value] = {}
         self.functions: dict[str, Value] = {}
         self.features: dict[str, ast.expr] = {}
+        self.parameters: dict[tuple[str, str], Value] = {}
+        self.called: dict[ast.FunctionDef, str] = {}
+        self.unmade: set[str] = set()
+        self._made: set[str] = set()
+        self._makeable: set[str] = set()
+        self._classes: set[str] = set()
         for tree in trees:
             for node in ast.walk(tree):
                 self._note(node)
 
+    def begin(self) -> tuple[int, set[str]]:
+        """Begin to read all anew; return what is known so far."""
+        if self._made:
+            self.unmade = (self._classes & self._makeable) - self._made
+        self._made = set()
+        return len(self.parameters) + len(self.attributes), self.unmade
+
+    def passed(self, name: str, given: Sequence[Value], named: Mapping[str, Value]) -> None:
+        """Note what a call passes to a function of ours, if there is one of that name alone."""
+        self._made.add(name)
+        definitions = [node for node, called in self.called.items() if called == name]
+        if len(definitions) != 1:
+            return
+        parameters = [one.arg for one in definitions[0].args.args if one.arg != "self"]
+        for parameter, value in [*zip(parameters, given, strict=False), *named.items()]:
+            if isinstance(value, Class | Instance | Many):
+                self.parameters.setdefault((name, parameter), value)
+
     def _note(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            self._makeable.add(node.func.id)
+        if isinstance(node, ast.ClassDef):
+            self._classes.add(node.name)
+            own = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+            self.called |= {one: node.name for one in own if one.name == "__init__"}
         if isinstance(node, ast.FunctionDef):
+            self.called.setdefault(node, node.name)
             returned = self.annotated(node.returns)
             kinds = {ast.unparse(one).split(".")[-1] for one in node.decorator_list}
             if returned is not None and kinds & {"property", "cached_property"}:

@@ -252,11 +252,11 @@ class Graphs:
                     "so nothing is run."
                 ) from None
 
-    def _check_capturable(self, context: trt.IExecutionContext, piece: Piece) -> None:
-        asked: Any = context  # RTX alone tells; the stubs of TensorRT do not have it
-        if not hasattr(asked, "is_stream_capturable"):
+    def _check_capturable(self, context: Any, piece: Piece) -> None:
+        # RTX alone tells; Any, for the stubs do not know the call.
+        if not hasattr(context, "is_stream_capturable"):
             return
-        if not asked.is_stream_capturable(self._stream.handle):
+        if not context.is_stream_capturable(self._stream.handle):
             raise EngineError(
                 f"engine {self._plan.artefact}: {self._plan.library.name} says that a batch of "
                 f"{piece.size} cannot be captured into a CUDA graph. Build the plan with "
