@@ -23,9 +23,10 @@ from facenet_validate.engines.device import probe
 from facenet_validate.engines.protocol import EngineInfo
 from facenet_validate.engines.tensorrt.artefacts import read_plan
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
-from facenet_validate.engines.tensorrt.library import Library
+from facenet_validate.engines.tensorrt.library import Library, describe_library
 from tests.engines.device.fake_device import FakeDevice
 from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_library
+from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT, inspected
 from tests.models.small_facenet import EMBEDDING, SIZE
 
 pytestmark = pytest.mark.skipif(
@@ -48,6 +49,8 @@ class Gpu:
         Changes the embeddings (N, 16) that a correct engine would give.
     launches_left : int or None
         Launches until the device faults, and every later call of it fails.
+    listed : callable
+        A plan's bytes → what the engine inspector gives of it.
     """
 
     def __init__(self) -> None:
@@ -55,6 +58,7 @@ class Gpu:
         self.size = EMBEDDING
         self.launches_left: int | None = None
         self.changed: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda given: given
+        self.listed: Callable[[bytes], str] = lambda plan: '{"Layers": []}'
         self._graphs: dict[bytes, Path] = {}
 
     def open(self) -> FakeDevice:
@@ -80,6 +84,7 @@ class Gpu:
                 "input": Tensor(TensorIOMode.INPUT, (-1, 3, SIZE, SIZE)),
                 "embeddings": Tensor(TensorIOMode.OUTPUT, (-1, self.size)),
             },
+            layers={"JSON": self.listed(plan)},
             compute=lambda images: self.changed(session.run(None, {"input": images})[0]),
         )
         return TensorRtEngine(plan, fake_library(fake), device, info=info)
@@ -89,7 +94,7 @@ class Gpu:
 def gpu(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Gpu:
     """A GPU that this process finds, and the gates that ship; nothing disturbs its times."""
     # What a plan holds beside the weights is much, beside those of the small network.
-    shipped = SHIPPED.read_text().replace("build.size = 0.6 ", "build.size = 100 ")
+    shipped = re.sub(r"build\.size = 0\.\d ", "build.size = 100 ", SHIPPED.read_text())
     (project.path / "baselines" / "gates.toml").write_text(shipped)
     found = Gpu()
     for name, value in {
@@ -236,3 +241,61 @@ def test_fp32_on_a_gpu_is_compared_with_fp32_on_the_cpu(project: pytest.Pytester
         "suites/test_parity.py", ARGUMENTS[0], "--precision=fp32", ARGUMENTS[2]
     )
     result.stdout.fnmatch_lines(["*parity*cosine_min*fp32*fail*"])
+
+
+# --- TensorRT proper, which logs and lists the layers of its plans --------------------------------
+
+
+@pytest.fixture
+def tensorrt(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeTensorRT], None]:
+    """Install a fake TensorRT, whose engine inspector gives what its builder listed."""
+    gpu.listed = inspected
+
+    def install(module: FakeTensorRT) -> None:
+        library = describe_library(module, "tensorrt")
+        for name, value in {
+            "backend.TensorRt.installed_version": lambda: library.version,
+            "library.find_library": lambda _: library,
+        }.items():
+            monkeypatch.setattr(f"facenet_validate.engines.tensorrt.{name}", value)
+
+    return install
+
+
+PLANS = ("suites/test_build.py", "suites/test_contract.py", "--facenet-backend=tensorrt")
+
+
+def test_correct_engines_of_tensorrt_10_pass(
+    project: pytest.Pytester, tensorrt: Callable[[FakeTensorRT], None]
+) -> None:
+    tensorrt(FakeTensorRT("10.13.3.9"))
+    result = project.runpytest_inprocess(
+        *PLANS, "--precision=fp16,int8", "--facenet-batch-size=4", "--facenet-report=report"
+    )
+    assert result.ret == 0, result.outlines
+    gates = [gate for gate in _document(project)["gates"] if "_share" in gate["gate"]]
+    assert {(gate["gate"], gate["precision"]): gate["verdict"] for gate in gates} == {
+        ("build.half_share", "fp16"): "pass",
+        ("build.int8_share", "int8"): "pass",
+        ("contract.precision_share", "fp16"): "pass",
+        ("contract.precision_share", "int8"): "pass",
+    }
+    assert {round(gate["observed"], 4) for gate in gates} == {0.9961}
+    result.stdout.fnmatch_lines(["*build*half_share*fp16*0.996145*pass*of the multiply-adds*"])
+
+
+def test_an_engine_of_tensorrt_11_that_fell_back_to_fp32_fails_by_name(
+    project: pytest.Pytester, tensorrt: Callable[[FakeTensorRT], None]
+) -> None:
+    tensorrt(FakeTensorRT("11.4.0.106", compiled_in="FLOAT"))
+    result = project.runpytest_inprocess(
+        *PLANS, "--precision=fp16", "--facenet-batch-size=4", "--facenet-report=report"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    gates = {gate["gate"]: gate for gate in _document(project)["gates"]}
+    failed = {name for name, gate in gates.items() if gate["verdict"] == "fail"}
+    assert failed == {"build.half_share", "contract.precision_share"}
+    assert "0 by the list of compiled layers; 100.0% in fp32" in gates["build.half_share"]["detail"]
+    assert gates["contract.precision_share"]["detail"] == (
+        "by the engine inspector; 100.0% in fp32"
+    )

@@ -29,7 +29,7 @@ from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.faults import Faults
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
-from facenet_validate.engines.tensorrt.inspection import CompiledLayer
+from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer
 
 if TYPE_CHECKING:
     from facenet_validate.engines.tensorrt.library import Library
