@@ -49,6 +49,8 @@ class Gpu:
         Embedding size that the plan tells.
     changed : callable
         Changes the embeddings (N, 16) that a correct engine would give.
+    launches_left : int or None
+        Launches until the device faults, and every later call of it fails.
     listed : callable
         A plan's bytes → what the engine inspector gives of it.
     """
@@ -56,12 +58,14 @@ class Gpu:
     def __init__(self) -> None:
         self.device = FakeDevice()
         self.size = EMBEDDING
+        self.launches_left: int | None = None
         self.changed: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda given: given
         self.listed: Callable[[bytes], str] = lambda plan: '{"Layers": []}'
         self._graphs: dict[bytes, Path] = {}
 
     def open(self, _ordinal: int = 0) -> FakeDevice:
         self.device = FakeDevice()
+        self.device.launches_left = self.launches_left
         return self.device
 
     def read_plan(self, artefact: Artefact) -> bytes:
@@ -192,6 +196,30 @@ def test_a_broken_engine_fails(project: pytest.Pytester, gpu: Gpu) -> None:
     result = project.runpytest_inprocess("suites/test_contract.py", *ARGUMENTS)
     result.stdout.fnmatch_lines(["*contract*norm_error_max*fp16*0.01*fail*"])
     assert result.ret == 1
+
+
+def test_a_fault_of_the_gpu_half_way_leaves_a_report(project: pytest.Pytester, gpu: Gpu) -> None:
+    gpu.launches_left = 1
+    result = project.runpytest_inprocess(
+        "suites/test_build.py", "suites/test_contract.py", *ARGUMENTS, "--facenet-report=report"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = result.stdout.str()
+    assert "Traceback" not in told
+    assert "ERROR" not in told.replace("CUDA_ERROR", "")  # nothing fails while all is closed
+    document = _document(project)
+    assert (document["verdict"], document["exit_status"]) == ("fail", 1)
+    gates = {gate["gate"]: gate for gate in document["gates"]}
+    assert gates["build.half_share"]["verdict"] == gates["contract.signature"]["verdict"] == "pass"
+    contract = [gate for name, gate in gates.items() if name.startswith("contract.")]
+    unjudged = {gate["gate"]: gate["detail"] for gate in contract if gate["verdict"] == "not run"}
+    assert set(unjudged) >= {"contract.norm_error_max", "contract.order_invariance"}
+    # All of them for the first error, not for what it led to.
+    (detail,) = set(unjudged.values())
+    assert re.search(
+        r"batch \d+ of a run, of size \d+: CUDA: launch gave CUDA_ERROR_ILLEGAL_ADDRESS", detail
+    )
+    assert told.count("CUDA: launch gave") == 2  # where it failed, and in the verdict
 
 
 def test_an_engine_of_another_embedding_size_is_named(project: pytest.Pytester, gpu: Gpu) -> None:

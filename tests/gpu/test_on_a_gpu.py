@@ -149,9 +149,7 @@ def test_a_replayed_graph_gives_what_a_plain_enqueue_gives(
     with ExitStack() as stack:
         held = kept(stack, LoadedPlan(plan, library, "small FaceNet"))
         contract = read_contract(held.engine, library.module, "small FaceNet")
-        activations = (
-            kept(stack, device.allocate(held.activation_bytes)) if held.activation_bytes else None
-        )
+        activations = kept(stack, device.allocate(held.activation_bytes))
         stream = kept(stack, device.stream())
         slot = Slot(device, contract, stack)
         context = held.context(activations)

@@ -27,6 +27,7 @@ from facenet_validate.engines.protocol import (
 )
 from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
+from facenet_validate.engines.tensorrt.faults import Faults
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer
 
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Flight:
-    """A piece under way, and where its embeddings go."""
+    """A piece under way, where its embeddings go, and what to call its batch."""
 
+    batch: str
     slot: Slot
     piece: Piece
     target: NDArray[np.float32]
@@ -97,11 +99,10 @@ class TensorRtEngine(Closing):
             self._contract = read_contract(self._plan.engine, library.module, info.artefact)
             self.input, self.output = self._contract.input, self._contract.output
             activation_bytes = self._plan.activation_bytes
-            activations = (
-                kept(stack, device.allocate(activation_bytes)) if activation_bytes else None
-            )
+            activations = kept(stack, device.allocate(activation_bytes))
             self._compute = kept(stack, device.stream())
             self._copy = kept(stack, device.stream())
+            self._faults = Faults(info.artefact, (self._copy, self._compute))
             self._slots = tuple(Slot(device, self._contract, stack) for _ in range(2))
             self._graphs = kept(
                 stack, Graphs(self._plan, self._contract, self._compute, activations)
@@ -118,7 +119,8 @@ class TensorRtEngine(Closing):
         Raises
         ------
         EngineError
-            If the engine was closed, the batch has another shape or the run fails.
+            If the engine was closed, the batch has another shape or the run fails: then it names
+            the call that failed and the batch.
         """
         (embeddings,) = self.run_many([batch])
         return embeddings
@@ -141,8 +143,9 @@ class TensorRtEngine(Closing):
         turn = 0
         finished = False
         try:
-            for batch in batches:
+            for number, batch in enumerate(batches, start=1):
                 self._check(batch)
+                called = f"batch {number} of a run, of size {len(batch)}"
                 target = np.empty((len(batch), self._contract.width), np.float32)
                 pieces = self._contract.pieces(len(batch))
                 for piece in pieces:
@@ -150,8 +153,9 @@ class TensorRtEngine(Closing):
                         yield from self._land(flights.popleft())
                     slot = self._slots[turn % len(self._slots)]
                     turn += 1
-                    self._start(slot, batch, piece)
-                    flights.append(_Flight(slot, piece, target, piece is pieces[-1]))
+                    flight = _Flight(called, slot, piece, target, piece is pieces[-1])
+                    self._start(flight, batch)
+                    flights.append(flight)
                 if not pieces:
                     while flights:
                         yield from self._land(flights.popleft())
@@ -163,8 +167,7 @@ class TensorRtEngine(Closing):
             self._busy = False
             if self._held is not None and not finished:
                 # Left half way: the device must be done with the buffers before they are reused.
-                self._copy.synchronize()
-                self._compute.synchronize()
+                self._faults.settle()
 
     def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
         """Return a block of replays of a batch that lasts about 50 ms or longer.
@@ -182,7 +185,7 @@ class TensorRtEngine(Closing):
         check_scope(self.info, scope, self.scopes)
         piece = self._whole(batch)
         block = self._resident_block if scope == "device" else self._copying_block
-        block_of = partial(block, batch, piece)
+        block_of = partial(self._named_block, block, batch, piece)
         count = repetitions(block_of, self._clock)
         return Work(partial(block_of, count), count * len(batch), len(batch), scope)
 
@@ -202,16 +205,17 @@ class TensorRtEngine(Closing):
             As ``work``.
         """
         piece = self._whole(batch)
-        graph = self._hold(batch, piece)
+        self._claim()
         stream, clock = self._compute, self._clock
         enqueue = np.empty(count)
-        with ExitStack() as stack:
+        with self._faults.named(f"timing a batch of size {len(batch)}"), ExitStack() as stack:
+            graph = self._hold(batch, piece)
             events = [
                 (kept(stack, self._device.event()), kept(stack, self._device.event()))
                 for _ in range(count)
             ]
             # An event's memory must outlive the work that writes it, also after an error.
-            stack.callback(stream.synchronize)
+            stack.callback(self._faults.settle)
             begin = clock()
             for index, (start, stop) in enumerate(events):
                 if index >= AHEAD:
@@ -236,18 +240,22 @@ class TensorRtEngine(Closing):
         return self._plan.layers()
 
     def close(self) -> None:
-        """Wait for the device, then release graphs, buffers and the plan, newest first."""
+        """Wait for the device, then release graphs, buffers and the plan, newest first.
+
+        An error of the device is not raised: every result was waited for before, so the error
+        belongs to work that was given up, or the call that met it first has told of it.
+        """
         held, self._held = self._held, None
         if held is None:
             return
         self._resident = None
         with held:
-            self._copy.synchronize()
-            self._compute.synchronize()
+            self._faults.settle()
 
     def _check_open(self) -> None:
         if self._held is None:
             raise EngineError(f"engine {self.info.artefact} was closed; load it again to run it.")
+        self._faults.raise_first()
 
     def _claim(self) -> None:
         self._check_open()
@@ -278,24 +286,27 @@ class TensorRtEngine(Closing):
             )
         return pieces[0]
 
-    def _start(self, slot: Slot, batch: NDArray[np.float32], piece: Piece) -> None:
+    def _start(self, flight: _Flight, batch: NDArray[np.float32]) -> None:
         """Queue a piece: in on the copy stream, computed and out on the other."""
         self._check_open()
-        # A capture enqueues twice, so it comes before the images it would read.
-        graph = self._graphs.get(slot, piece)
-        self._stage(slot, batch, piece)
-        self._copy.copy_in(slot.images, slot.staged, piece.size)
-        self._copy.record(slot.copied)
-        self._compute.wait(slot.copied)
-        graph.launch(self._compute)
-        self._compute.copy_out(slot.found, slot.embeddings, piece.rows)
-        self._compute.record(slot.done)
+        slot, piece = flight.slot, flight.piece
+        with self._faults.named(flight.batch):
+            # A capture enqueues twice, so it comes before the images it would read.
+            graph = self._graphs.get(slot, piece)
+            self._stage(slot, batch, piece)
+            self._copy.copy_in(slot.images, slot.staged, piece.size)
+            self._copy.record(slot.copied)
+            self._compute.wait(slot.copied)
+            graph.launch(self._compute)
+            self._compute.copy_out(slot.found, slot.embeddings, piece.rows)
+            self._compute.record(slot.done)
 
     def _land(self, flight: _Flight) -> Iterator[NDArray[np.float32]]:
         """Take a piece's embeddings; yield the batch's when they are complete."""
         self._check_open()
         slot, piece = flight.slot, flight.piece
-        slot.done.synchronize()
+        with self._faults.named(flight.batch):
+            slot.done.synchronize()
         flight.target[piece.start : piece.start + piece.rows] = slot.found.array[: piece.rows]
         if flight.last:
             yield flight.target
@@ -316,6 +327,17 @@ class TensorRtEngine(Closing):
             self._compute.synchronize()
             self._resident = batch
         return graph
+
+    def _named_block(
+        self,
+        block: Callable[[NDArray[np.float32], Piece, int], None],
+        batch: NDArray[np.float32],
+        piece: Piece,
+        count: int,
+    ) -> None:
+        self._claim()
+        with self._faults.named(f"a block of {count} batches of size {len(batch)}"):
+            block(batch, piece, count)
 
     def _resident_block(self, batch: NDArray[np.float32], piece: Piece, count: int) -> None:
         graph = self._hold(batch, piece)

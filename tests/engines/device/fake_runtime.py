@@ -97,8 +97,12 @@ class Plan:
         Has what only TensorRT for RTX has.
     capturable : bool
         RTX says that runs can be captured.
-    fails_to_run, allocates : bool
-        Runs are refused; runs allocate, which spoils a capture.
+    starts, loads : bool
+        A runtime can be made; it takes the plan.
+    load_errors : tuple of str
+        What it logs of a plan that it does not take.
+    fails_to_run, allocates, refuses_profiles : bool
+        Runs are refused; runs allocate, which spoils a capture; profiles are refused.
     layers : dict
         What the inspector gives, by form.
     compute : callable
@@ -112,10 +116,13 @@ class Plan:
     activation_bytes: int = 4096
     weight_bytes: int = 10000
     rtx: bool = True
+    starts: bool = True
     loads: bool = True
+    load_errors: tuple[str, ...] = ("serialized with another version",)
     capturable: bool = True
     fails_to_run: bool = False
     allocates: bool = False
+    refuses_profiles: bool = False
     layers: dict[str, str] = field(default_factory=lambda: {"JSON": '{"Layers": []}'})
     compute: Callable[[NDArray[np.float32]], NDArray[np.float32]] = expected
     live: Counter[str] = field(default_factory=Counter)
@@ -143,11 +150,15 @@ def fake_library(plan: Plan) -> Library:
     class Runtime:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
+            if not plan.starts:
+                logger.log(SimpleNamespace(name="ERROR"), "CUDA initialization failure: error 35")
+                raise TypeError("pybind11::init(): factory function returned nullptr")
             counted(self, "runtime")
 
         def deserialize_cuda_engine(self, data: bytes) -> Engine | None:
             if not plan.loads:
-                self.logger.log(SimpleNamespace(name="ERROR"), "serialized with another version")
+                for text in plan.load_errors:
+                    self.logger.log(SimpleNamespace(name="ERROR"), text)
                 return None
             return Engine(self.logger)
 
@@ -228,7 +239,11 @@ def fake_library(plan: Plan) -> Library:
             assert stream in plan.device.streams
             self.profile = profile
             self.settings["profile"] = profile
-            return profile < len(plan.ranges)
+            if profile >= len(plan.ranges) or plan.refuses_profiles:
+                # The binding never returns False.
+                self.logger.log(SimpleNamespace(name="ERROR"), "the profile is in use")
+                raise RuntimeError("Error in set optimization profile async.")
+            return True
 
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
             if self.profile is None:
@@ -257,9 +272,9 @@ def fake_library(plan: Plan) -> Library:
             size = self.shape[0]
             images = self._buffer("input", size * int(np.prod(plan.image)) * 4)
             embeddings = self._buffer("embeddings", size * plan.width * 4)
-            scratch = {device.buffers[self.activations]} if self.activations else set()
-            if plan.activation_bytes and not scratch:
-                raise Misuse("a run without memory for activations")
+            if self.activations is None:
+                raise Misuse("a run without memory for activations, be it none that is needed")
+            scratch = {device.buffers[self.activations]}
 
             def run() -> None:
                 flat = images.values[: size * int(np.prod(plan.image))]

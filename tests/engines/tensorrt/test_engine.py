@@ -3,7 +3,8 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -256,6 +257,14 @@ def test_memory_is_counted() -> None:
         assert engine.memory_bytes == device.memory_used()
 
 
+@pytest.mark.parametrize("rtx", [True, False])
+def test_a_plan_that_needs_no_activations_is_given_some(rtx: bool) -> None:
+    plan = one_profile(activation_bytes=0, rtx=rtx)
+    with plan.device as device, open_engine(plan) as engine:
+        assert engine.run(batch_of(4)).shape == (4, 8)
+        assert engine.memory_bytes == device.memory_used()
+
+
 def test_a_closed_engine_says_so() -> None:
     plan = one_profile()
     engine = open_engine(plan)
@@ -366,12 +375,30 @@ def test_an_engine_that_breaks_the_contract_is_named(
     assert not +plan.live
 
 
-def test_a_plan_that_does_not_load_says_what_tensorrt_said() -> None:
-    plan = one_profile(loads=False)
+# As TensorRT words them.
+NOT_LOADED = {
+    "another version": (
+        "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Version tag does not match. "
+        "Note: Current Version: 240, Serialized Engine Version: 239)",
+    ),
+    "another GPU": (
+        "The engine plan file is generated on an incompatible device, expecting compute 9.0 got "
+        "compute 8.6, please rebuild.",
+        "Engine deserialization failed.",
+    ),
+}
+
+
+@pytest.mark.parametrize("errors", NOT_LOADED.values(), ids=NOT_LOADED)
+def test_a_plan_that_does_not_load_says_what_tensorrt_said(errors: tuple[str, ...]) -> None:
+    plan = one_profile(loads=False, load_errors=errors)
+    said = re.escape("\n".join(errors).rstrip("."))
     with pytest.raises(
-        EngineError, match=r"FakeRT 1\.2\.3 cannot load this plan: serialized with another version"
+        EngineError,
+        match=rf"fake\.plan: FakeRT 1\.2\.3 cannot load this plan: {said}\. A plan runs on the ",
     ):
         open_engine(plan)
+    assert not +plan.device.live
 
 
 @pytest.fixture(scope="module")
@@ -401,7 +428,7 @@ def test_the_real_library_has_what_is_called(rtx: Library) -> None:
     plan = one_profile()
     with plan.device, open_engine(plan) as engine:
         loaded: Any = engine._plan.engine
-        context: Any = engine._plan.context(None)
+        context: Any = engine._plan.context(cast("Any", SimpleNamespace(address=1, nbytes=4096)))
         for fake, real in (
             (loaded, rtx.module.ICudaEngine),
             (context, rtx.module.IExecutionContext),
@@ -419,6 +446,86 @@ def test_a_run_that_fails_says_what_tensorrt_said() -> None:
             engine.run(batch_of(4))
         with pytest.raises(EngineError, match="no kernel image"):
             engine.work(batch_of(4), "device")
+
+
+def test_a_profile_that_is_refused_says_what_tensorrt_said() -> None:
+    plan = one_profile(refuses_profiles=True)
+    with (
+        plan.device,
+        open_engine(plan) as engine,
+        pytest.raises(
+            EngineError,
+            match=r"refused to set a batch of 4 in profile 0: the profile is in use\.$",
+        ),
+    ):
+        engine.run(batch_of(4))
+
+
+def test_a_runtime_that_cannot_start_says_why() -> None:
+    plan = one_profile(starts=False)
+    with pytest.raises(
+        EngineError, match=r"FakeRT 1\.2\.3 cannot start a runtime: CUDA init.* error 35\. "
+    ):
+        open_engine(plan)
+    assert not +plan.device.live
+
+
+# Launches before the fault: of a first batch, of a batch that is copied in meanwhile, of a timing.
+FAULTS = {
+    "in the first batch": (0, "batch 1 of a run, of size 4"),
+    "in a later one": (2, "batch 3 of a run, of size 3"),
+    "in a block": (3, r"a block of \d+ batches of size 4"),
+}
+
+
+@pytest.mark.parametrize(("before", "named"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_of_the_device_names_the_call_and_the_batch(before: int, named: str) -> None:
+    plan = one_profile()
+    plan.device.launches_left = before + 1
+    engine = open_engine(plan)
+
+    def runs() -> None:
+        list(engine.run_many([batch_of(4), batch_of(4), batch_of(3)]))
+        engine.work(batch_of(4), "device")
+
+    with pytest.raises(EngineError) as first:
+        runs()
+    told = str(first.value)
+    assert re.match(rf"engine fake\.plan: {named}: CUDA: launch gave .*ADDRESS \(700\)\. ", told)
+    assert "The GPU answers no call of this process any more" in told
+    # Whoever comes later reads of the first error, and not of what it led to.
+    for later in (
+        lambda: engine.run(batch_of(1)),
+        lambda: engine.work(batch_of(4), "device"),
+        lambda: engine.batch_times(batch_of(4), 2),
+    ):
+        with pytest.raises(EngineError, match=re.escape(told)):
+            later()
+    engine.close()
+    assert not +plan.device.live
+    assert not +plan.live
+
+
+def test_a_fault_while_replays_are_timed_is_the_one_that_is_told() -> None:
+    plan = one_profile()
+    plan.device.launches_left = 3
+    engine = open_engine(plan)
+    with pytest.raises(EngineError, match=r"plan: timing a batch of size 4: CUDA: launch gave"):
+        engine.batch_times(batch_of(4), 8)
+    engine.close()
+    assert not +plan.device.live
+
+
+def test_a_fault_after_batches_were_left_half_way_is_told_by_the_next_run() -> None:
+    plan = one_profile()
+    engine = open_engine(plan)
+    left: Any = engine.run_many([batch_of(4)] * 4)
+    next(left)
+    plan.device.launches_left = 0
+    left.close()
+    with pytest.raises(EngineError, match="synchronize gave CUDA_ERROR_ILLEGAL_ADDRESS"):
+        engine.run(batch_of(4))
+    engine.close()
 
 
 def test_a_capture_that_fails_is_loud() -> None:
