@@ -287,6 +287,7 @@ def test_closing_after_a_fault_raises_nothing_and_still_releases_the_context(
     opened: Open, driver: FakeDriver
 ) -> None:
     device = opened()
+    driver.contexts.clear()
     driver.fails = {"cuCtxPopCurrent": 700, "cuDevicePrimaryCtxRelease": 700}
     device.close()
-    assert driver.log[-2:] == ["cuCtxPopCurrent", "cuDevicePrimaryCtxRelease"]
+    assert driver.log.index("cuCtxPopCurrent") < driver.log.index("cuDevicePrimaryCtxRelease")
