@@ -29,24 +29,33 @@ HOST_BOUND = 0.8
 
 @dataclass(frozen=True)
 class Work:
-    """One block of synchronised work.
+    """Runs of a batch, timed in blocks.
 
     Attributes
     ----------
-    run : callable
-        Runs the block; returns when the device has finished it.
-    images : int
-        Images in the block: several batches, where one would be too short to time.
+    block : callable
+        Runs the batch so many times; returns when the device has finished.
+    count : int
+        How many runs a block has: several, where one would be too short to time.
     batch : int
         Images in a batch.
     scope : {"device", "end-to-end"}
-        What the block spans.
+        What a block spans.
     """
 
-    run: Callable[[], None]
-    images: int
+    block: Callable[[int], None]
+    count: int
     batch: int
     scope: Scope
+
+    @property
+    def images(self) -> int:
+        """Images in a block."""
+        return self.count * self.batch
+
+    def run(self) -> None:
+        """Run a block; return when the device has finished it."""
+        self.block(self.count)
 
 
 @dataclass(frozen=True)
