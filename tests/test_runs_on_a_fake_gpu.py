@@ -122,7 +122,8 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester, 
             "facenet: device Fake GPU; target tensorrt: *",
             "*parity*cosine_min*fp16*0.9995*pass*",
             "speed fp16, batch 4, device: * images/s*× FP32*",
-            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *",
+            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *; "
+            "latency with copies, host clock: p50 * ms, p90 * ms*",
         ]
     )
     assert not +gpu.device.live

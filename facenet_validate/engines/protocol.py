@@ -70,11 +70,14 @@ class BatchTimes:
     seconds : ndarray of shape (count,)
         float64, of each batch.
     wall_seconds : float
-        Host time of all, synchronised.
+        Host time of them all, synchronised.
     enqueue_seconds : ndarray of shape (count,) or None
         float64, host time that each launch took; None where nothing is launched.
     gpu_memory_bytes : int or None
         Memory of the GPU that the engine holds; None where it holds none, or does not know.
+    latency_seconds : ndarray of shape (count,) or None
+        float64, host time of batches by themselves, with their copies: from pinned memory to the
+        device, computed, and back. None where `seconds` is that already.
     """
 
     clock: Literal["device", "host"]
@@ -82,6 +85,7 @@ class BatchTimes:
     wall_seconds: float
     enqueue_seconds: NDArray[np.float64] | None = None
     gpu_memory_bytes: int | None = None
+    latency_seconds: NDArray[np.float64] | None = None
 
     @property
     def host_bound(self) -> str:

@@ -146,8 +146,8 @@ class Slot:
         Images ``(max, 3, H, W)`` and embeddings ``(max, D)``, float32, on the host.
     images, embeddings : DeviceBuffer
         The same on the device.
-    copied, done : Event
-        Images are on the device; embeddings are on the host.
+    copied, computed, done : Event
+        Images are on the device; embeddings are computed; embeddings are on the host.
     """
 
     def __init__(self, device: Device, contract: Contract, stack: ExitStack) -> None:
@@ -158,6 +158,7 @@ class Slot:
         self.images: DeviceBuffer = kept(stack, device.allocate(self.staged.array.nbytes))
         self.embeddings: DeviceBuffer = kept(stack, device.allocate(self.found.array.nbytes))
         self.copied: Event = kept(stack, device.event())
+        self.computed: Event = kept(stack, device.event())
         self.done: Event = kept(stack, device.event())
 
     @property
