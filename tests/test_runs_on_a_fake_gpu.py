@@ -161,6 +161,21 @@ def test_the_other_scope_is_timed_on_request_and_stored_apart(
     assert identity["device_details"] == "compute capability 9.0, 132 SMs, 1.0 GiB"
 
 
+def test_int8_is_timed_beside_fp32_and_beside_fp16(project: pytest.Pytester, gpu: Gpu) -> None:
+    """By the limits that ship; what a fake takes is no time to judge."""
+    result = project.runpytest_inprocess(
+        "suites/test_performance.py",
+        ARGUMENTS[0],
+        "--precision=int8",
+        ARGUMENTS[2],
+        "--facenet-report=report",
+    )
+    result.stdout.fnmatch_lines(["speed int8, batch 4, device: * images/s*× FP32's (*"])
+    result.stdout.fnmatch_lines(["speed int8, batch 4, device: * images/s*× FP16's (*"])
+    gates = {gate["gate"]: gate["limit"] for gate in _document(project)["gates"]}
+    assert gates["performance.fp16_ratio"] == 0.97
+
+
 def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
     project: pytest.Pytester, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:

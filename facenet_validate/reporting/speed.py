@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_BESIDE = {"fp32": "FP32", "against": "the engine compared with"}
+_BESIDE = {"fp32": "FP32", "fp16": "FP16", "against": "the engine compared with"}
 
 
 def speed_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
