@@ -24,6 +24,7 @@ from facenet_validate.engines.protocol import EngineInfo
 from facenet_validate.engines.tensorrt.artefacts import read_plan
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 from tests.engines.device.fake_device import FakeDevice
 from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_library
 from tests.models.small_facenet import EMBEDDING, SIZE
@@ -64,7 +65,13 @@ class Gpu:
         return content
 
     def engine(
-        self, plan: bytes, library: Library, device: Any, *, info: EngineInfo
+        self,
+        plan: bytes,
+        library: Library,
+        device: Any,
+        *,
+        info: EngineInfo,
+        kernels: KernelStore,
     ) -> TensorRtEngine:
         """An engine that computes with ONNX Runtime what the plan's graph says."""
         graph = str(self._graphs[plan])
@@ -78,7 +85,7 @@ class Gpu:
             },
             compute=lambda images: self.changed(session.run(None, {"input": images})[0]),
         )
-        return TensorRtEngine(plan, fake_library(fake), device, info=info)
+        return TensorRtEngine(plan, fake_library(fake), device, info=info, kernels=kernels)
 
 
 @pytest.fixture
@@ -193,6 +200,23 @@ def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
     recorded = project.runpytest_inprocess(*suite, "--facenet-update-baselines=missing")
     assert recorded.ret == 0
     recorded.stdout.fnmatch_lines(["*stored b4*not evaluated*"])
+
+
+def test_kernels_are_kept_for_the_next_run_which_tells_of_damaged_ones(
+    project: pytest.Pytester, gpu: Gpu
+) -> None:
+    arguments = ("suites/test_contract.py", "-k", "signature or unit_norm", *ARGUMENTS)
+    cache = project.path / "kernels"
+    first = project.runpytest_inprocess(*arguments, f"--facenet-cache={cache}")
+    first.stdout.no_fnmatch_line("*kept kernels*")
+    (kept,) = cache.glob("v2/kernels/*/runtime.cache")
+    assert kept.read_bytes().startswith(b"driver 580: ")
+    kept.write_bytes(b"driver 580: 7")
+    second = project.runpytest_inprocess(*arguments, f"--facenet-cache={cache}")
+    second.stdout.fnmatch_lines(
+        ["*kept kernels were ignored and are compiled anew: runtime.cache*"]
+    )
+    assert second.ret == first.ret == 0
 
 
 def test_a_broken_engine_fails(project: pytest.Pytester, gpu: Gpu) -> None:

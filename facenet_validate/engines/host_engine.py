@@ -37,6 +37,7 @@ class HostEngine(Closing):
     input: TensorInfo
     output: TensorInfo
     scopes: tuple[Scope, ...] = HOST_SCOPES
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -184,6 +184,11 @@ class Engine(Protocol):
         """What this backend can time; the default comes first."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd when it was loaded, for people."""
+        ...
+
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return embeddings ``(N, D)`` of a batch ``(N, 3, 160, 160)``, work synchronised."""
         ...

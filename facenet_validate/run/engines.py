@@ -74,7 +74,8 @@ class Engines:
         """Return the engine under test of a precision."""
         engine = self._stack.enter_context(self.load(precision))
         engines = self._run.report.engines
-        engines[precision] = replace(engines[precision], **_loaded(engine))
+        notes = [*(engines[precision].notes or ()), *engine.notes]
+        engines[precision] = replace(engines[precision], notes=notes or None, **_loaded(engine))
         return engine
 
     def load(self, precision: Precision) -> Engine:

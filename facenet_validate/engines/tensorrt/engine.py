@@ -30,6 +30,7 @@ from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer
 from facenet_validate.engines.tensorrt.pipeline import Pipeline
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 from facenet_validate.engines.tensorrt.single_batches import single_batches
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class TensorRtEngine(Closing):
         What it is.
     clock : callable
         Seconds of the host.
+    kernels : KernelStore or None
+        Where kernels that are compiled at run time are kept.
 
     Raises
     ------
@@ -81,6 +84,7 @@ class TensorRtEngine(Closing):
         *,
         info: EngineInfo,
         clock: Callable[[], float] = time.perf_counter,
+        kernels: KernelStore | None = None,
     ) -> None:
         self.info = info
         self._device = device
@@ -89,7 +93,8 @@ class TensorRtEngine(Closing):
         self._resident: NDArray[np.float32] | None = None
         with ExitStack() as stack:
             before = device.memory_used()
-            self._plan = kept(stack, LoadedPlan(plan, library, info.artefact))
+            self._plan = kept(stack, LoadedPlan(plan, library, info.artefact, kernels))
+            self.notes = self._plan.notes
             weights = max(0, device.memory_used() - before)
             self._contract = read_contract(self._plan.engine, library.module, info.artefact)
             self.input, self.output = self._contract.input, self._contract.output

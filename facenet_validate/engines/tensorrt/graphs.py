@@ -19,6 +19,7 @@ from facenet_validate.engines.device.interface import (
 from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, Contract, Piece
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer, layers_from_inspector
 from facenet_validate.engines.tensorrt.log import listening
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore, open_runtime_cache
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -45,6 +46,8 @@ class LoadedPlan:
         Which TensorRT.
     artefact : str
         For people.
+    kernels : KernelStore or None
+        Where kernels that are compiled at run time are kept.
 
     Raises
     ------
@@ -52,7 +55,9 @@ class LoadedPlan:
         If TensorRT does not take it.
     """
 
-    def __init__(self, plan: bytes, library: Library, artefact: str) -> None:
+    def __init__(
+        self, plan: bytes, library: Library, artefact: str, kernels: KernelStore | None = None
+    ) -> None:
         self.library = library
         self.artefact = artefact
         with listening(library.logger) as messages:
@@ -65,6 +70,12 @@ class LoadedPlan:
                 f"{messages.errors or 'it gave no reason'}. A plan runs on the version and kind of "
                 "GPU it was built for; build it again here."
             )
+        self._kernels = open_runtime_cache(self._engine, library, kernels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd when it was loaded, for people."""
+        return () if self._kernels is None else self._kernels.notes
 
     @property
     def engine(self) -> trt.ICudaEngine:
@@ -111,6 +122,8 @@ class LoadedPlan:
                     # meanwhile replays the slower stand-in for ever.
                     eager = module.DynamicShapesKernelSpecializationStrategy.EAGER
                     config.dynamic_shapes_kernel_specialization_strategy = eager
+                if self._kernels is not None:
+                    self._kernels.attach(config)
                 context: Any = engine.create_execution_context(config)
             else:
                 context = engine.create_execution_context(strategy)
@@ -132,7 +145,10 @@ class LoadedPlan:
         )
 
     def release(self) -> None:
-        """Let the engine go, then the runtime."""
+        """Keep what was compiled, and let the engine go, then the runtime."""
+        kernels, self._kernels = self._kernels, None
+        if kernels is not None:
+            kernels.keep()
         self._engine = None
         self._runtime = None
 

@@ -42,7 +42,7 @@ INFO = EngineInfo(
 
 
 FAKES_OWN = {"logger", "settings", "profile", "shape", "addresses", "activations", "runs"}
-FAKES_OWN |= {"strategy", "device_memory_size"}
+FAKES_OWN |= {"strategy", "device_memory_size", "kernels", "runtime_cache", "sizes"}
 
 
 def batch_of(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -423,6 +423,7 @@ def test_the_real_library_has_what_is_called(rtx: Library) -> None:
             (loaded, rtx.module.ICudaEngine),
             (context, rtx.module.IExecutionContext),
             (loaded.create_runtime_config(), rtx.module.IRuntimeConfig),
+            (loaded.create_runtime_config().create_runtime_cache(), rtx.module.IRuntimeCache),
         ):
             called = {one for one in dir(fake) if not one.startswith("_")}
             assert called - FAKES_OWN <= set(dir(real))
