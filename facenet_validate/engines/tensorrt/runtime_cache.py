@@ -164,7 +164,9 @@ def open_runtime_cache(
         Of a plan.
     """
     # TensorRT has runtime configurations since 10.12, RTX alone has runtime caches.
-    config = engine.create_runtime_config() if hasattr(engine, "create_runtime_config") else None
+    if not hasattr(engine, "create_runtime_config"):
+        return None
+    config = engine.create_runtime_config()
     if not hasattr(config, "create_runtime_cache"):
         return None
     return RuntimeCache(config.create_runtime_cache(), library, store)

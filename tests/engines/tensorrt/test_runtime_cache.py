@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_the_next_run_compiles_only_what_is_new(cache: Cache) -> None:
     ],
 )
 def test_kernels_of_another_plan_gpu_driver_or_version_are_not_read(
-    cache: Cache, other: dict[str, str]
+    cache: Cache, other: dict[str, Any]
 ) -> None:
     compiled(store_of(cache), 4)
     assert compiled(store_of(cache, **other), 4) == ([4], ())
