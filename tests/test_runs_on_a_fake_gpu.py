@@ -26,6 +26,7 @@ from facenet_validate.engines.protocol import EngineInfo
 from facenet_validate.engines.tensorrt.artefacts import read_plan
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, describe_library
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 from tests.engines.device.fake_device import GPU, FakeDevice
 from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_library
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT, inspected
@@ -74,7 +75,13 @@ class Gpu:
         return content
 
     def engine(
-        self, plan: bytes, library: Library, device: Any, *, info: EngineInfo
+        self,
+        plan: bytes,
+        library: Library,
+        device: Any,
+        *,
+        info: EngineInfo,
+        kernels: KernelStore,
     ) -> TensorRtEngine:
         """An engine that computes with ONNX Runtime what the plan's graph says."""
         graph = str(self._graphs[plan])
@@ -89,7 +96,7 @@ class Gpu:
             layers={"JSON": self.listed(plan)},
             compute=lambda images: self.changed(session.run(None, {"input": images})[0]),
         )
-        return TensorRtEngine(plan, fake_library(fake), device, info=info)
+        return TensorRtEngine(plan, fake_library(fake), device, info=info, kernels=kernels)
 
 
 @pytest.fixture
@@ -134,7 +141,8 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester, 
             "facenet: device Fake GPU; target tensorrt: *",
             "*parity*cosine_min*fp16*0.9995*pass*",
             "speed fp16, batch 4, device: * images/s*× FP32*",
-            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *",
+            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *; "
+            "latency with copies, host clock: p50 * ms, p90 * ms*",
         ]
     )
     assert not +gpu.device.live
@@ -172,6 +180,21 @@ def test_the_other_scope_is_timed_on_request_and_stored_apart(
     assert identity["device_details"] == "compute capability 9.0, 132 SMs, 1.0 GiB"
 
 
+def test_int8_is_timed_beside_fp32_and_beside_fp16(project: pytest.Pytester, gpu: Gpu) -> None:
+    """By the limits that ship; what a fake takes is no time to judge."""
+    result = project.runpytest_inprocess(
+        "suites/test_performance.py",
+        ARGUMENTS[0],
+        "--precision=int8",
+        ARGUMENTS[2],
+        "--facenet-report=report",
+    )
+    result.stdout.fnmatch_lines(["speed int8, batch 4, device: * images/s*× FP32's (*"])
+    result.stdout.fnmatch_lines(["speed int8, batch 4, device: * images/s*× FP16's (*"])
+    gates = {gate["gate"]: gate["limit"] for gate in _document(project)["gates"]}
+    assert gates["performance.fp16_ratio"] == 0.97
+
+
 def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
     project: pytest.Pytester, gpu: Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +212,23 @@ def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
     recorded = project.runpytest_inprocess(*suite, "--facenet-update-baselines=missing")
     assert recorded.ret == 0
     recorded.stdout.fnmatch_lines(["*stored b4*not evaluated*"])
+
+
+def test_kernels_are_kept_for_the_next_run_which_tells_of_damaged_ones(
+    project: pytest.Pytester, gpu: Gpu
+) -> None:
+    arguments = ("suites/test_contract.py", "-k", "signature or unit_norm", *ARGUMENTS)
+    cache = project.path / "kernels"
+    first = project.runpytest_inprocess(*arguments, f"--facenet-cache={cache}")
+    first.stdout.no_fnmatch_line("*kept kernels*")
+    (kept,) = cache.glob("v2/kernels/*/runtime.cache")
+    assert kept.read_bytes().startswith(b"driver 580: ")
+    kept.write_bytes(b"driver 580: 7")
+    second = project.runpytest_inprocess(*arguments, f"--facenet-cache={cache}")
+    second.stdout.fnmatch_lines(
+        ["*kept kernels were ignored and are compiled anew: runtime.cache*"]
+    )
+    assert second.ret == first.ret == 0
 
 
 def test_a_broken_engine_fails(project: pytest.Pytester, gpu: Gpu) -> None:

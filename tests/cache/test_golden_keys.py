@@ -305,7 +305,8 @@ class GpuEngine:
     input = TensorInfo("input", "float32", ("N", 3, SIZE, SIZE))
     output = TensorInfo("embeddings", "float32", ("N", EMBEDDING))
 
-    def __init__(self, *_: object, info: EngineInfo) -> None:
+    def __init__(self, *_: object, info: EngineInfo, kernels: object = None) -> None:
+        del kernels
         self.info = info
 
     def run_many(self, batches: Any) -> Any:

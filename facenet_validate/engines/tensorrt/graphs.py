@@ -19,6 +19,7 @@ from facenet_validate.engines.device.interface import (
 from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, Contract, Piece
 from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer, layers_from_inspector
 from facenet_validate.engines.tensorrt.log import listening
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore, open_runtime_cache
 from facenet_validate.engines.tensorrt.start import start_runtime
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class LoadedPlan:
         Which TensorRT.
     artefact : str
         For people.
+    kernels : KernelStore or None
+        Where kernels that are compiled at run time are kept.
 
     Raises
     ------
@@ -56,7 +59,9 @@ class LoadedPlan:
         If no runtime can be started, or TensorRT does not take the plan.
     """
 
-    def __init__(self, plan: bytes, library: Library, artefact: str) -> None:
+    def __init__(
+        self, plan: bytes, library: Library, artefact: str, kernels: KernelStore | None = None
+    ) -> None:
         self.library = library
         self.artefact = artefact
         with listening(library.logger) as messages:
@@ -69,6 +74,12 @@ class LoadedPlan:
                 f"{(messages.errors or 'it gave no reason').rstrip('.')}. A plan runs on the "
                 "version and kind of GPU it was built for; build it again here."
             )
+        self._kernels = open_runtime_cache(self._engine, library, kernels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd when it was loaded, for people."""
+        return () if self._kernels is None else self._kernels.notes
 
     @property
     def engine(self) -> trt.ICudaEngine:
@@ -115,6 +126,8 @@ class LoadedPlan:
                     # meanwhile replays the slower stand-in for ever.
                     eager = module.DynamicShapesKernelSpecializationStrategy.EAGER
                     config.dynamic_shapes_kernel_specialization_strategy = eager
+                if self._kernels is not None:
+                    self._kernels.attach(config)
                 context: Any = engine.create_execution_context(config)
             else:
                 context = engine.create_execution_context(strategy)
@@ -135,7 +148,10 @@ class LoadedPlan:
         )
 
     def release(self) -> None:
-        """Let the engine go, then the runtime."""
+        """Keep what was compiled, and let the engine go, then the runtime."""
+        kernels, self._kernels = self._kernels, None
+        if kernels is not None:
+            kernels.keep()
         self._engine = None
         self._runtime = None
 
@@ -149,8 +165,8 @@ class Slot:
         Images ``(max, 3, H, W)`` and embeddings ``(max, D)``, float32, on the host.
     images, embeddings : DeviceBuffer
         The same on the device.
-    copied, done : Event
-        Images are on the device; embeddings are on the host.
+    copied, computed, done : Event
+        Images are on the device; embeddings are computed; embeddings are on the host.
     """
 
     def __init__(self, device: Device, contract: Contract, stack: ExitStack) -> None:
@@ -161,6 +177,7 @@ class Slot:
         self.images: DeviceBuffer = kept(stack, device.allocate(self.staged.array.nbytes))
         self.embeddings: DeviceBuffer = kept(stack, device.allocate(self.found.array.nbytes))
         self.copied: Event = kept(stack, device.event())
+        self.computed: Event = kept(stack, device.event())
         self.done: Event = kept(stack, device.event())
 
     @property

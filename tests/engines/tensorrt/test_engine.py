@@ -43,7 +43,7 @@ INFO = EngineInfo(
 
 
 FAKES_OWN = {"logger", "settings", "profile", "shape", "addresses", "activations", "runs"}
-FAKES_OWN |= {"strategy", "device_memory_size"}
+FAKES_OWN |= {"strategy", "device_memory_size", "kernels", "runtime_cache", "sizes"}
 
 
 def batch_of(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -120,22 +120,39 @@ def test_the_next_batch_is_asked_for_while_one_is_computed() -> None:
     assert all(unfinished)
 
 
-def test_a_missing_wait_is_caught_by_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake's own test: without each of the three orderings, a run fails."""
-    for missing in ("wait", "synchronize_event", "stage_order"):
-        plan = one_profile()
-        engine = open_engine(plan)
-        broken: Any = engine
-        if missing == "wait":
-            monkeypatch.setattr(type(broken._compute), "wait", lambda self, event: None)
-        elif missing == "synchronize_event":
-            kind = type(broken._slots[0].done)
-            monkeypatch.setattr(kind, "synchronize", lambda self: None)
-        else:
-            broken._slots = (broken._slots[0], broken._slots[0])
-        with pytest.raises(Misuse):
-            list(engine.run_many([batch_of(4, seed) for seed in range(4)]))
-        monkeypatch.undo()
+@pytest.mark.parametrize("how", ["run_many", "end-to-end"])
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("compute.wait", "launch is not ordered after copy_in"),
+        ("_copy_out.wait", "copy_out is not ordered after launch"),
+        ("done.synchronize", "copy_in is not ordered after|pinned memory touched by the host"),
+        ("slots", "copy_in is not ordered after|pinned memory touched by the host"),
+        ("_copy_in.record", "an event that was not recorded"),
+        ("compute.record", "an event that was not recorded"),
+    ],
+)
+def test_an_order_that_is_missing_is_caught_by_the_fake(how: str, missing: str, says: str) -> None:
+    """The fake's own test: without any one of what orders streams, slots and the host."""
+    plan = one_profile()
+    engine = open_engine(plan)
+    work = engine.work(batch_of(4), "end-to-end")
+    list(engine.run_many([batch_of(4)] * 4))
+    pipeline: Any = engine._pipeline
+    if missing == "slots":
+        pipeline.slots = (pipeline.slots[0], pipeline.slots[0])
+    elif missing == "done.synchronize":
+        for slot in pipeline.slots:
+            slot.done.synchronize = lambda: None
+    else:
+        stream, _, call = missing.partition(".")
+        for slot in pipeline.slots:
+            slot.copied.task = slot.computed.task = None
+        setattr(getattr(pipeline, stream), call, lambda event: None)
+    batches = [batch_of(4, seed) for seed in range(4)]
+    runs = {"run_many": lambda: list(engine.run_many(batches)), "end-to-end": work.run}
+    with pytest.raises(Misuse, match=says):
+        runs[how]()
 
 
 def test_each_batch_size_is_captured_once_after_two_enqueues() -> None:
@@ -433,6 +450,7 @@ def test_the_real_library_has_what_is_called(rtx: Library) -> None:
             (loaded, rtx.module.ICudaEngine),
             (context, rtx.module.IExecutionContext),
             (loaded.create_runtime_config(), rtx.module.IRuntimeConfig),
+            (loaded.create_runtime_config().create_runtime_cache(), rtx.module.IRuntimeCache),
         ):
             called = {one for one in dir(fake) if not one.startswith("_")}
             assert called - FAKES_OWN <= set(dir(real))
@@ -570,14 +588,37 @@ def test_an_end_to_end_block_copies_each_batch() -> None:
         work = engine.work(batch_of(4), "end-to-end")
         device.log.clear()
         work.run()
-        count = work.images // 4
         used = [one for one in device.log if one in {"copy_in", "launch", "copy_out"}]
-        assert used == ["copy_in", "launch", "copy_out"] * count
-        assert device.log.count("synchronize") == count
-        np.testing.assert_array_equal(
-            engine._slots[0].found.array[:4],  # the block computes what run gives
-            expected(batch_of(4)),
-        )
+        assert used == ["copy_in", "launch", "copy_out"] * work.count
+        assert not device.pending
+        for slot in engine._pipeline.slots:
+            np.testing.assert_array_equal(
+                slot.found.array[:4],  # the block computes what run gives
+                expected(batch_of(4)),
+            )
+
+
+@pytest.mark.parametrize(
+    ("copying", "computing", "longest"), [(1.9e-3, 2e-3, 2e-3), (3e-3, 2e-3, 3e-3)]
+)
+def test_an_end_to_end_block_takes_what_its_longest_part_takes(
+    copying: float, computing: float, longest: float
+) -> None:
+    plan = Plan(FakeDevice(copy_seconds=copying), [(1, 4, 4)], seconds=computing)
+    with plan.device as device, open_engine(plan) as engine:
+        work = engine.work(batch_of(4), "end-to-end")
+        begin = device.now
+        work.run()
+        elapsed = device.now - begin
+        # One after another they would take copying + computing; the first and the last wait alone.
+        assert work.count * longest < elapsed < work.count * longest * 1.02 + copying + computing
+        device.log.clear()
+        work.run()
+        # The oldest alone is waited for, each once.
+        assert device.log.count("event.synchronize") == work.count
+        assert "synchronize" not in device.log
+        waits = [one for one in device.log if one in ("copy_in", "event.synchronize")]
+        assert waits[:4] == ["copy_in", "copy_in", "event.synchronize", "copy_in"]
 
 
 def test_a_block_has_its_own_faces_after_other_work() -> None:
@@ -591,7 +632,7 @@ def test_a_block_has_its_own_faces_after_other_work() -> None:
         assert device.log.count("copy_in") == 1
         work.run()
         assert device.log.count("copy_in") == 1
-        resident = engine._slots[0].embeddings
+        resident = engine._pipeline.slots[0].embeddings
         found: Any = resident
         np.testing.assert_array_equal(found.values[: 4 * 8].reshape(4, 8), expected(faces))
 
@@ -632,6 +673,9 @@ def test_replays_are_timed_on_the_device_and_on_the_host() -> None:
     np.testing.assert_allclose(times.enqueue_seconds, 5e-6)
     assert times.seconds.sum() <= times.wall_seconds < 0.021
     assert times.host_bound == ""
+    # Copied in, computed, copied out, one after another.
+    assert times.latency_seconds is not None
+    np.testing.assert_allclose(times.latency_seconds, 1e-3 + 2e-3 + 1e-5, rtol=0.01)
 
 
 def test_times_of_the_host_are_called_that() -> None:
