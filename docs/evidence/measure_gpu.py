@@ -36,8 +36,8 @@ from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.backends import BACKEND_NAMES, choose_backend
 from facenet_validate.engines.blocks import calibrated
-from facenet_validate.engines.device.cuda import open_device
 from facenet_validate.engines.device.interface import Device
+from facenet_validate.engines.device.opening import open_device
 from facenet_validate.engines.device.probe import gpu
 from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.models.prepared import load_onnx, prepare, source_model

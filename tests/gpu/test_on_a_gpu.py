@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import EngineError
 from facenet_validate.benchmarking.gpu import GpuWatch
 from facenet_validate.cache import Cache
-from facenet_validate.engines.device.cuda import open_device
-from facenet_validate.engines.device.driver import pci_bus_id, why_no_device
+from facenet_validate.engines.device.driver import gpu_address, why_no_device
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
 from facenet_validate.engines.protocol import EngineInfo, Scope
@@ -42,13 +41,6 @@ pytestmark = [pytest.mark.requires_gpu, pytest.mark.skipif(bool(WHY), reason=f"n
 LARGEST = 8
 
 Images = NDArray[np.float32]
-
-
-@pytest.fixture(scope="module")
-def device() -> Iterator[Device]:
-    """The first visible GPU."""
-    with open_device() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
@@ -253,9 +245,8 @@ def test_onnxruntimes_cuda_provider_agrees_with_the_cpu(
             engine.work(images, scope).run()
 
 
-@pytest.mark.usefixtures("device")
 def test_nvml_finds_the_gpu_that_cuda_uses() -> None:
-    with GpuWatch(pci_bus_id()) as watch:
+    with GpuWatch(gpu_address()) as watch:
         if watch.unavailable:
             pytest.skip(watch.unavailable)
         assert watch.facts.driver

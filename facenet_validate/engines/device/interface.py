@@ -62,6 +62,23 @@ class GpuIdentity:
         )
 
 
+@dataclass(frozen=True)
+class GpuAddress:
+    """Names of a CUDA device by which NVML finds it. The two libraries number GPUs differently.
+
+    Attributes
+    ----------
+    pci_bus_id : str
+        ``0000:17:00.0``: the whole GPU, also under MIG.
+    uuid : str
+        In hexadecimal with hyphens: of the instance under MIG, else of the GPU. Empty if the driver
+        does not tell it.
+    """
+
+    pci_bus_id: str
+    uuid: str
+
+
 class Resource(Protocol):
     """Something that the device holds for us until it is released."""
 

@@ -63,7 +63,7 @@ class TensorRt(GpuBackend):
                 self._library(),
                 BuildOptions.of(context.request),
                 context.cache,
-                self.identity(context),
+                self.identity(),
                 progress=report,
             )
 
@@ -75,7 +75,7 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.tensorrt.validity import is_plan
 
         if is_plan(path):
-            return supplied_plan(path, precision, self._library(), self.identity(context))
+            return supplied_plan(path, precision, self._library(), self.identity())
         return super().supplied(path, precision, context, stage)
 
     def facts(self, artefact: Artefact, model: PreparedModel) -> BuildFacts:

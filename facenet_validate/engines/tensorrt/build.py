@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.progress import Report
-from facenet_validate.engines.tensorrt.inspection import (
-    CompiledReport,
-    compiled_report,
-    layers_from_log,
-)
+from facenet_validate.engines.tensorrt.inspection import CompiledReport, compiled_report
+from facenet_validate.engines.tensorrt.layer_lists import layers_from_log
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.log import Messages, listening
 from facenet_validate.engines.tensorrt.monitor import Monitor, progress_monitor

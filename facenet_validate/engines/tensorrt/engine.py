@@ -28,7 +28,7 @@ from facenet_validate.engines.protocol import (
 from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
-from facenet_validate.engines.tensorrt.inspection import CompiledLayer
+from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer
 from facenet_validate.engines.tensorrt.pipeline import Pipeline
 from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 from facenet_validate.engines.tensorrt.single_batches import single_batches

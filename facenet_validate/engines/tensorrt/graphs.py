@@ -17,7 +17,7 @@ from facenet_validate.engines.device.interface import (
     Stream,
 )
 from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, Contract, Piece
-from facenet_validate.engines.tensorrt.inspection import CompiledLayer, layers_from_inspector
+from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer, layers_from_inspector
 from facenet_validate.engines.tensorrt.log import listening
 from facenet_validate.engines.tensorrt.runtime_cache import KernelStore, open_runtime_cache
 
