@@ -77,6 +77,7 @@ class TensorRtEngine(Closing):
     """
 
     scopes: tuple[Scope, ...] = DEVICE_SCOPES
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
