@@ -34,7 +34,7 @@ class TensorRt(GpuBackend):
     distributions = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
     modules = MODULES["tensorrt"]
     automatic = True
-    build_options = ("facenet_workspace", "facenet_optimization_level")
+    build_options = ("facenet_workspace", "facenet_optimization_level", "facenet_profile")
     _package: ClassVar[PlanBackend] = "tensorrt"
 
     @classmethod
@@ -96,7 +96,10 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 
         device = context.device()
-        info = self.info(artefact, context, (("execution", "CUDA graph"),))
+        options: tuple[tuple[str, str], ...] = (("execution", "CUDA graph"),)
+        if context.request.profile == "static" and artefact.path != artefact.graph:
+            options += (("profile", "static"),)  # a plan built elsewhere has its own
+        info = self.info(artefact, context, options)
         engine = TensorRtEngine(read_plan(artefact), self._library(), device, info=info)
         try:
             # Of a supplied plan this is known only now.

@@ -71,6 +71,13 @@ class Contract:
         return max(one.maximum for one in self.ranges)
 
     @property
+    def fixed_batches(self) -> tuple[int, ...]:
+        """Batches that run, of an engine with static profiles alone; else empty."""
+        if any(one.minimum < one.maximum for one in self.ranges):
+            return ()
+        return tuple(sorted({one.maximum for one in self.ranges}))
+
+    @property
     def image(self) -> tuple[int, ...]:
         """Shape of an image, ``(3, H, W)``."""
         return tuple(int(length) for length in self.input.shape[1:])

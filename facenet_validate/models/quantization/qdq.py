@@ -44,10 +44,12 @@ def insert_qdq(
     if recipe.placement == "tensors" and not recipe.symmetric:
         model = _without_clipping_relus(model, scales)
     writer = _Writer(model, recipe, scales)
+    ahead = _rounded_ahead(model, recipe, edges)
     for value in model.graph.input:
         writer.after(value.name)
     for node in model.graph.node:
-        writer.add(node, {name for reader, name in edges if reader == node.name}, activations)
+        read = {name for reader, name in edges if reader == node.name}
+        writer.add(node, read, activations, rounded=node.name in ahead)
         for name in node.output:
             writer.after(name)
     return writer.model()
@@ -75,7 +77,7 @@ def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
             read = data[:1]
         elif node.op_type == "Add" and len(data) == 2:
             read = data
-            if recipe.placement == "operands":
+            if recipe.placement != "tensors":
                 read = [n for n in data if n not in makers or makers[n].op_type != "Conv"]
         elif node.op_type == "Concat" and recipe.placement == "tensors":
             read = data
@@ -87,6 +89,23 @@ def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
         stored = {name for _, name in edges}
         edges |= {(n.name, name) for n in model.graph.node for name in n.input if name in stored}
     return edges
+
+
+def _rounded_ahead(
+    model: onnx.ModelProto, recipe: Int8Recipe, edges: set[tuple[str, str]]
+) -> set[str]:
+    """Return the concatenations whose inputs are rounded too: no node reads them unrounded."""
+    if recipe.placement != "operands and concatenated":
+        return set()
+    unrounded = {
+        name for node in model.graph.node for name in node.input if (node.name, name) not in edges
+    }
+    stored = {name for _, name in edges}
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Concat" and node.output[0] in stored - unrounded
+    }
 
 
 def _scales(
@@ -226,23 +245,41 @@ class _Writer:
 
     def after(self, name: str) -> None:
         """Write the pair behind a quantised tensor."""
-        if name not in self._scales:
-            return
-        found = self._scales[name]
-        parameters = [f"{name}/scale", f"{name}/zero_point"]
+        if name in self._scales:
+            self._pair(name, name, scaled_as=name)
+
+    def _pair(self, name: str, made: str, *, scaled_as: str) -> None:
+        found = self._scales[scaled_as]
+        parameters = [f"{scaled_as}/scale", f"{scaled_as}/zero_point"]
         integer = np.dtype(self._recipe.activations)
         self._store(parameters[0], np.array(found.scale))
         self._store(parameters[1], np.array(found.zero, integer))
-        self._node("QuantizeLinear", [name, *parameters], f"{name}/quantized")
-        self._node("DequantizeLinear", [f"{name}/quantized", *parameters], f"{name}/dequantized")
+        self._node("QuantizeLinear", [name, *parameters], f"{made}/quantized")
+        self._node("DequantizeLinear", [f"{made}/quantized", *parameters], f"{made}/dequantized")
 
     def add(
-        self, node: onnx.NodeProto, read: set[str], activations: Mapping[str, Activation]
+        self,
+        node: onnx.NodeProto,
+        read: set[str],
+        activations: Mapping[str, Activation],
+        *,
+        rounded: bool,
     ) -> None:
-        """Write a node that reads some of its tensors dequantised."""
+        """Write a node that reads some of its tensors dequantised.
+
+        Parameters
+        ----------
+        rounded : bool
+            Whether it is a concatenation whose inputs are rounded with its scale. That is value by
+            value, and a multiple of the scale is not rounded again: the pair behind it finds the
+            integers that it finds without.
+        """
         written = copy.deepcopy(node)
         for place, name in enumerate(node.input):
-            if name in read:
+            if rounded:
+                self._pair(name, f"{node.name}/{place}", scaled_as=node.output[0])
+                written.input[place] = f"{node.name}/{place}/dequantized"
+            elif name in read:
                 written.input[place] = f"{name}/dequantized"
             elif name in self._weights:
                 self._stored.setdefault(name, self._weights[name])
@@ -264,7 +301,7 @@ class _Writer:
             bias = bias - mean_error(node, data.mean, rounded - weight)
         del written.input[1:]
         written.input.append(self._integers(f"{node.name}/weight", integers, scales))
-        if self._recipe.placement == "operands":
+        if self._recipe.placement != "tensors":
             # TensorRT adds a floating-point bias to the integer sum.
             written.input.append(f"{node.name}/bias")
             self._store(written.input[2], bias.astype(np.float32))
