@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.models.onnx_session import cpu_session
-from facenet_validate.models.passes import embedding_tail, makers_of, set_nodes
+from facenet_validate.models.passes import set_nodes
 from facenet_validate.models.quantization.calibration import (
     Activation,
     ActivationRange,
     activation_range,
 )
+from facenet_validate.models.quantization.placement import edges_in_8_bits, rounded_ahead
 from facenet_validate.models.quantization.recipes import Int8Recipe
-
-_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 
 
 def insert_qdq(
@@ -39,12 +38,12 @@ def insert_qdq(
     activations : mapping
         Every tensor's values over the calibration images.
     """
-    edges = _edges(model, recipe)
+    edges = edges_in_8_bits(model, recipe)
     scales = _scales(model, recipe, activations, {name for _, name in edges})
     if recipe.placement == "tensors" and not recipe.symmetric:
         model = _without_clipping_relus(model, scales)
     writer = _Writer(model, recipe, scales)
-    ahead = _rounded_ahead(model, recipe, edges)
+    ahead = rounded_ahead(model, recipe, edges)
     for value in model.graph.input:
         writer.after(value.name)
     for node in model.graph.node:
@@ -61,51 +60,6 @@ class _Scale:
 
     scale: np.float32
     zero: int
-
-
-def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
-    """Return (node, tensor it reads in 8 bits)."""
-    kept = {node.name for node in embedding_tail(model)} | set(recipe.keep)
-    makers = makers_of(model.graph)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    edges: set[tuple[str, str]] = set()
-    for node in model.graph.node:
-        data = [name for name in node.input if name and name not in weights]
-        if node.name in kept:
-            continue
-        if node.op_type in ("Conv", *_POOLS):
-            read = data[:1]
-        elif node.op_type == "Add" and len(data) == 2:
-            read = data
-            if recipe.placement != "tensors":
-                read = [n for n in data if n not in makers or makers[n].op_type != "Conv"]
-        elif node.op_type == "Concat" and recipe.placement == "tensors":
-            read = data
-        else:
-            continue
-        edges |= {(node.name, name) for name in read}
-    if recipe.placement == "tensors":
-        # Every reader of a tensor that is stored in 8 bits reads the stored one.
-        stored = {name for _, name in edges}
-        edges |= {(n.name, name) for n in model.graph.node for name in n.input if name in stored}
-    return edges
-
-
-def _rounded_ahead(
-    model: onnx.ModelProto, recipe: Int8Recipe, edges: set[tuple[str, str]]
-) -> set[str]:
-    """Return the concatenations whose inputs are rounded too: no node reads them unrounded."""
-    if recipe.placement != "operands and concatenated":
-        return set()
-    unrounded = {
-        name for node in model.graph.node for name in node.input if (node.name, name) not in edges
-    }
-    stored = {name for _, name in edges}
-    return {
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Concat" and node.output[0] in stored - unrounded
-    }
 
 
 def _scales(
