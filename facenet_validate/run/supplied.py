@@ -195,10 +195,10 @@ def _with_target(settings: Settings, supplied: SuppliedEngine) -> Settings:
 
 
 def _told_target(engine: onnx.ModelProto) -> Target | None:
-    """Return the target that a graph says, or that its FP16 scales show: no CPU's kernel has any.
+    """Return the target that a graph says; TensorRT's where it does not and has FP16 scales.
 
-    On a CPU such a graph is emulated. ONNX Runtime's integer kernels refuse its scales, or take
-    them for others.
+    On a CPU such a graph has to be emulated. ONNX Runtime's integer kernels refuse FP16 scales, or
+    compute other values.
     """
     from facenet_validate.models.quantization.half_around import has_half_scales
 

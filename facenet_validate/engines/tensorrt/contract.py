@@ -72,7 +72,7 @@ class Contract:
 
     @property
     def fixed_batches(self) -> tuple[int, ...]:
-        """Batches that run, of an engine with static profiles alone; else empty."""
+        """Batch sizes that static profiles run; empty where a profile takes several sizes."""
         if any(one.minimum < one.maximum for one in self.ranges):
             return ()
         return tuple(sorted({one.maximum for one in self.ranges}))
