@@ -48,6 +48,8 @@ class Gpu:
         As the last run opened it; knows what is still held of it.
     size : int
         Embedding size that the plan tells.
+    ranges : list of (int, int, int)
+        Minimum, optimum and maximum batch of each profile.
     changed : callable
         Changes the embeddings (N, 16) that a correct engine would give.
     launches_left : int or None
@@ -60,6 +62,7 @@ class Gpu:
         self.device = FakeDevice()
         self.size = EMBEDDING
         self.launches_left: int | None = None
+        self.ranges = [(1, 4, 4)]
         self.changed: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda given: given
         self.listed: Callable[[bytes], str] = lambda plan: '{"Layers": []}'
         self._graphs: dict[bytes, Path] = {}
@@ -88,7 +91,7 @@ class Gpu:
         session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
         fake = Plan(
             self.device,
-            [(1, 4, 4)],
+            self.ranges,
             tensors={
                 "input": Tensor(TensorIOMode.INPUT, (-1, 3, SIZE, SIZE)),
                 "embeddings": Tensor(TensorIOMode.OUTPUT, (-1, self.size)),
@@ -160,6 +163,32 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester, 
     assert speed["scope"] == "device"
     assert speed["surroundings"]["gpu"].startswith("NVML")
     assert set(document["reference"]["options"]) >= {"provider", "intra_op_num_threads"}
+
+
+def test_a_run_of_a_static_profile_says_what_its_batches_show(
+    project: pytest.Pytester, gpu: Gpu
+) -> None:
+    gpu.ranges = [(4, 4, 4)]
+    result = project.runpytest_inprocess(
+        "suites/test_contract.py",
+        "suites/test_performance.py",
+        *ARGUMENTS,
+        "--facenet-profile=static",
+        "--facenet-report=report",
+        "--facenet-update-baselines=missing",
+    )
+    assert result.ret == 0, result.outlines
+    document = _document(project)
+    assert document["settings"]["profile"] == "static"
+    gates = {gate["gate"]: gate for gate in document["gates"]}
+    for gate in ("contract.signature", "contract.batch_invariance"):
+        assert gates[gate]["verdict"] == "pass"
+        assert "its plan runs batches of 4 alone" in gates[gate]["detail"]
+    (kept,) = Path(document["engines"]["fp16"]["path"]).parent.glob("build.json")
+    assert json.loads(kept.read_text())["inputs"]["options"]["profiles"] == [[4, 4, 4]]
+    (stored,) = (project.path / "baselines").glob("*/*.jsonl")
+    provenance = json.loads(stored.read_text())["provenance"]
+    assert provenance["options"] == "execution=CUDA graph, profile=static"
 
 
 def test_the_other_scope_is_timed_on_request_and_stored_apart(

@@ -40,8 +40,7 @@ from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.device.opening import open_device
 from facenet_validate.engines.device.probe import gpu
 from facenet_validate.engines.factory import EngineFactory
-from facenet_validate.models.prepared import load_onnx, prepare, source_model
-from facenet_validate.models.quantization.half_outside import half_outside_int8
+from facenet_validate.models.prepared import prepare, source_model
 
 BLOCKS = 24
 BEGIN, END = "<!-- fps: begin -->", "<!-- fps: end -->"
@@ -86,23 +85,20 @@ class Faces:
         return standardize(faces.load(np.arange(size) % len(faces.names)), side)
 
 
-def artefacts(factory: EngineFactory, folder: Path) -> Iterator[tuple[str, Artefact]]:
-    """Yield a backend's artefacts; of TensorRT also INT8 with FP16 instead of FP32 around it."""
+def artefacts(factory: EngineFactory) -> Iterator[tuple[str, Artefact]]:
+    """Yield a backend's artefacts; of TensorRT also INT8 with FP32 instead of FP16 around it."""
     for precision in PRECISIONS:
         artefact = factory.from_recipe(precision)
         yield precision, artefact
     if artefact.path != artefact.graph:  # a plan was built of it
-        graph = folder / "int8-half-outside.onnx"
-        made = half_outside_int8(load_onnx(factory.from_recipe("int8").graph))
-        graph.write_bytes(made.SerializeToString(deterministic=True))
-        yield "int8, FP16 outside", replace(factory, supplied=graph).artefact("int8")
+        request = replace(factory.context.request, int8_around="fp32")
+        other = replace(factory, context=replace(factory.context, request=request))
+        yield "int8, FP32 around", other.from_recipe("int8")
 
 
-def rows(
-    factory: EngineFactory, faces: Faces, batches: tuple[int, ...], folder: Path
-) -> Iterator[Row]:
+def rows(factory: EngineFactory, faces: Faces, batches: tuple[int, ...]) -> Iterator[Row]:
     """Build and time a backend's engines."""
-    for what, artefact in artefacts(factory, folder):
+    for what, artefact in artefacts(factory):
         with factory.engine(artefact) as engine:
             for size in batches:
                 batch = faces.batch(size, factory.context.model.image_size)
@@ -166,7 +162,7 @@ def main() -> None:
             factory = EngineFactory(backend, context, faces.calibration)
             where = backend.device_name(cpu.name)
             lines.insert(0, f"{backend.name} {backend.version} on {where}.\n")
-            for row in rows(factory, faces, batches, asked.work):
+            for row in rows(factory, faces, batches):
                 lines.append(row.text())
                 sys.stdout.write(f"{row.text()}\n")
     if asked.print:

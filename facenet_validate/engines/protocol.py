@@ -145,6 +145,9 @@ class EngineInfo:
     recipe_only : bool
         True where the backend computes in a higher precision than the artefact's, so that a
         result speaks for the recipe and not for an engine on the target.
+    fixed_batches : tuple of int
+        Batch sizes of which one runs, whatever is given: other batches are padded or cut. Empty
+        where every batch runs as it is.
     """
 
     precision: Precision
@@ -156,6 +159,7 @@ class EngineInfo:
     digest: str
     artefact: str
     recipe_only: bool
+    fixed_batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class TensorRt(GpuBackend):
     distributions = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
     modules = MODULES["tensorrt"]
     automatic = True
-    build_options = ("facenet_workspace", "facenet_optimization_level")
+    build_options = ("facenet_workspace", "facenet_optimization_level", "facenet_profile")
     _package: ClassVar[PlanBackend] = "tensorrt"
 
     @classmethod
@@ -97,7 +97,10 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 
         device, library, facts = context.device(), self._library(), context.gpu_facts()
-        info = self.info(artefact, context, (("execution", "CUDA graph"),))
+        options: tuple[tuple[str, str], ...] = (("execution", "CUDA graph"),)
+        if context.request.profile == "static" and artefact.path != artefact.graph:
+            options += (("profile", "static"),)  # a plan built elsewhere has its own
+        info = self.info(artefact, context, options)
         driver = None if facts is None else facts.driver
         kernels = KernelStore.of(context.cache, library, artefact.digest, device.identity, driver)
         plan = read_plan(artefact)

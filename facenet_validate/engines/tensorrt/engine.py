@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -89,7 +89,6 @@ class TensorRtEngine(Closing):
         clock: Callable[[], float] = time.perf_counter,
         kernels: KernelStore | None = None,
     ) -> None:
-        self.info = info
         self._device = device
         self._clock = clock
         self._busy = False
@@ -101,6 +100,7 @@ class TensorRtEngine(Closing):
             weights = max(0, device.memory_used() - before)
             self._contract = read_contract(self._plan.engine, library.module, info.artefact)
             self.input, self.output = self._contract.input, self._contract.output
+            self.info = replace(info, fixed_batches=self._contract.fixed_batches)
             activation_bytes = self._plan.activation_bytes
             activations = kept(stack, device.allocate(activation_bytes))
             self._pipeline = Pipeline(device, self._contract, stack)

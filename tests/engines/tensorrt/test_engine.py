@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.contract import batch_notes, signature_differences
 from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, find_library
@@ -82,6 +83,30 @@ def test_a_batch_of_any_size_gives_what_numpy_gives(
         np.testing.assert_array_equal(engine.run(batch), expected(batch))
         np.testing.assert_array_equal(engine.run(batch[::-1]), expected(batch[::-1]))
         assert not device.closed
+
+
+@pytest.mark.parametrize(
+    ("ranges", "fixed"),
+    [
+        ([(4, 4, 4)], (4,)),
+        ([(8, 8, 8), (1, 1, 1)], (1, 8)),
+        ([(1, 1, 1), (1, 8, 8)], ()),
+        ([(1, 4, 4)], ()),
+        ([(1, 1, 1)], (1,)),
+    ],
+)
+def test_an_engine_of_static_profiles_says_which_batches_run(
+    ranges: list[tuple[int, int, int]], fixed: tuple[int, ...]
+) -> None:
+    """Batches of every size come out right all the same: they are padded or cut."""
+    plan = Plan(FakeDevice(), ranges)
+    with plan.device, open_engine(plan) as engine:
+        assert engine.info.fixed_batches == fixed
+        assert signature_differences(engine, engine) == []
+        told = batch_notes(engine)
+    sizes = " or ".join(map(str, fixed))
+    note = f"its plan runs batches of {sizes} alone: others are padded or cut, and run the same "
+    assert told == ([f"{note}kernels"] if fixed else [])
 
 
 @given(st.lists(st.integers(0, 9), max_size=12))
@@ -347,7 +372,7 @@ def test_tensors_are_told() -> None:
     with plan.device, open_engine(plan) as engine:
         assert engine.input == TensorInfo("input", "float32", ("N", *IMAGE))
         assert engine.output == TensorInfo("embeddings", "float32", ("N", 8))
-        assert engine.info is INFO
+        assert engine.info == INFO
 
 
 @pytest.mark.parametrize(
