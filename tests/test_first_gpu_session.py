@@ -185,6 +185,7 @@ def called(session: Session, name: str) -> dict[str, Any]:
 def test_facts_tell_of_the_host_and_that_rtx_accepts_the_gpu(host: Gpu, session: Session) -> None:
     told = called(session, "facts")
     assert told["rtx"]["accepted"]
+    assert told["graphs"] == "found by the suites"
     assert told["rtx"]["cosine"] > 0.9999
     assert told["gpu"]["name"] == "Fake GPU"
     assert told["device side"]["identity"]["name"] == "Fake GPU"

@@ -12,11 +12,13 @@ from typing import Any, cast
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.machine import cpu_identity
+from facenet_validate.benchmarking.gpu import GpuWatch
+from facenet_validate.benchmarking.surroundings import Surroundings
 from facenet_validate.cache import Cache
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backend import Backend, BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.backends import choose_backend
-from facenet_validate.engines.device import cuda, probe
+from facenet_validate.engines.device import cuda, driver, probe
 from facenet_validate.engines.device.interface import Device
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.engines.tensorrt.artefacts import read_plan
@@ -172,6 +174,29 @@ def takes_its_own_plan(onnx_bytes: bytes, backend: PlanBackend) -> str:
     except EngineError as error:
         return f"built for the GPU at hand alone it is refused too: {error}"
     return "built for the GPU at hand alone it is loaded"
+
+
+def gpu_facts() -> dict[str, Any]:
+    """Return which GPU this is and how it is set up; why there is none, if so."""
+    asked = probe.gpu()
+    if asked.why_not():
+        return {"why not": asked.why_not()}
+    with GpuWatch(driver.pci_bus_id()) as watch:
+        return {
+            "name": driver.device_name(),
+            "compute capability": asked.compute_capability(),
+            "cuda of the driver": driver.cuda_version(),
+            "driver": watch.facts.driver,
+            "mig": watch.facts.mig,
+            "power limit": watch.facts.power_limit,
+            "application clock": watch.facts.application_clock,
+            "nvml": watch.unavailable or "answers",
+        }
+
+
+def watch() -> Surroundings:
+    """Return what watches the processors and the GPU while engines are timed."""
+    return Surroundings(cpu_identity(), GpuWatch(driver.pci_bus_id()))
 
 
 def device_side() -> dict[str, Any]:

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from facenet_validate.base.versions import distribution_version
-from facenet_validate.benchmarking.gpu import GpuWatch
-from facenet_validate.engines.device import driver, probe
 from facenet_validate.engines.tensorrt.library import find_library
 from facenet_validate.engines.tensorrt.log import listening
 from facenet_validate.models.onnx_session import cpu_session
 from gpu_session import engines
-from gpu_session.inputs import FP32, Inputs
-from gpu_session.session import RTX, Notes, Session
+from gpu_session.inputs import FP32, Inputs, made_with
+from gpu_session.session import RTX, Notes, Session, read_json
 
 DISTRIBUTIONS = (
     *("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt-rtx", "tensorrt-rtx-cu13-bindings"),
@@ -34,8 +32,9 @@ def run(session: Session) -> None:
     """Note the host, the GPU and its side, then try TensorRT for RTX with a small network."""
     with Notes(session.out / "facts.json") as notes:
         notes.put("host", _host())
+        notes.put("graphs", _graphs(session))
         notes.put("nvidia-smi", _nvidia_smi(session.out))
-        for what, ask in (("gpu", _gpu), ("device side", engines.device_side)):
+        for what, ask in (("gpu", engines.gpu_facts), ("device side", engines.device_side)):
             try:
                 notes.put(what, ask())
             except Exception as error:  # whatever a driver raises is the fact
@@ -55,6 +54,16 @@ def _host() -> dict[str, Any]:
     }
 
 
+def _graphs(session: Session) -> str:
+    """Return whether the suites will find the graphs that were prepared."""
+    told, here = read_json(session.work / "inputs.json"), made_with()
+    if told is None:
+        return "nothing was prepared"
+    if told["made with"] == here:
+        return "found by the suites"
+    return f"made anew by the suites: prepared with {told['made with']}, here is {here}"
+
+
 def _nvidia_smi(out: Path) -> str:
     """Write all that ``nvidia-smi -q`` tells; return whether it did."""
     try:
@@ -69,23 +78,6 @@ def _nvidia_smi(out: Path) -> str:
         return f"it cannot be run: {error}"
     (out / "nvidia-smi.txt").write_text(told.stdout + told.stderr)
     return f"exit code {told.returncode}; nvidia-smi.txt"
-
-
-def _gpu() -> dict[str, Any]:
-    asked = probe.gpu()
-    if asked.why_not():
-        return {"why not": asked.why_not()}
-    with GpuWatch(driver.pci_bus_id()) as watch:
-        return {
-            "name": driver.device_name(),
-            "compute capability": asked.compute_capability(),
-            "cuda of the driver": driver.cuda_version(),
-            "driver": watch.facts.driver,
-            "mig": watch.facts.mig,
-            "power limit": watch.facts.power_limit,
-            "application clock": watch.facts.application_clock,
-            "nvml": watch.unavailable or "answers",
-        }
 
 
 def _trial(notes: Notes, work: Path) -> dict[str, Any]:

@@ -128,6 +128,11 @@ class Inputs:
             return standardize(kept["faces"], self.told["image_size"]), kept["embeddings"]
 
 
+def made_with() -> str:
+    """Return what graphs are made with here, on which the suites' names of them depend."""
+    return f"{graph_tools()}, {platform_text()}"
+
+
 def read_inputs(session: Session) -> Inputs:
     """Return what was prepared.
 
@@ -182,7 +187,7 @@ def prepare_inputs(
             "digest": file_digest(work / "model.onnx"),
             "embedding_size": model.embedding_size,
             "image_size": model.image_size,
-            "made with": f"{graph_tools()}, {platform_text()}",
+            "made with": made_with(),
         },
     )
 

@@ -11,12 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import FacenetValidateError
-from facenet_validate.base.machine import cpu_identity
-from facenet_validate.benchmarking.gpu import GpuWatch
 from facenet_validate.benchmarking.latency import latencies
 from facenet_validate.benchmarking.measure import Measurement, Watch
-from facenet_validate.benchmarking.surroundings import Surroundings
-from facenet_validate.engines.device import driver
 from facenet_validate.engines.protocol import Engine, Scope
 from facenet_validate.metrics.parity import row_cosines
 from gpu_session import engines
@@ -93,7 +89,7 @@ def measure(
         except FacenetValidateError as error:
             notes.problem(backend, error)
             return
-        rows = _Rows(notes, bench, stack.enter_context(watch()), images)
+        rows = _Rows(notes, bench, stack.enter_context(engines.watch()), images)
         beside: Engine | None = None
         for variant in variants:
             what = f"{backend}, {variant.title}, {profile}"
@@ -228,8 +224,3 @@ class _Rows:
                 "gpu_memory_bytes": times.gpu_memory_bytes,
             }
         return row
-
-
-def watch() -> Surroundings:
-    """Return what watches the processors and the GPU while engines are timed."""
-    return Surroundings(cpu_identity(), GpuWatch(driver.pci_bus_id()))
