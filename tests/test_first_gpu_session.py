@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import first_gpu_session as script
@@ -258,7 +259,7 @@ def test_graphs_that_stayed_behind_are_made_anew(host: Gpu, session: Session) ->
         carried.unlink()
         assert found.graph(variant).read_bytes() == content
     (session.work / "model.onnx").unlink()
-    with pytest.raises(KeyError):
+    with pytest.raises(FileNotFoundError, match=r"^model.onnx stayed behind: carry it to "):
         found.graph(inputs.FP32)
 
 
@@ -306,6 +307,41 @@ def test_the_suites_are_run_and_what_did_not_pass_is_named(
     assert told["verdicts"]["pass"] > 10
     assert "1 fail" in told["says"]
     assert (session.out / "suites" / "junit.xml").is_file()
+
+
+INTERRUPTED = {
+    "conftest.py": """
+        import time
+
+        def pytest_sessionfinish():
+            time.sleep(1)  # longer than a process waits for another one that was interrupted too
+        """,
+    "test_interrupted.py": """
+        import os
+        import signal
+
+        def test_that_is_interrupted():
+            os.killpg(0, signal.SIGINT)
+        """,
+}
+
+
+def test_pytest_has_written_its_reports_when_its_step_is_interrupted(tmp_path: Path) -> None:
+    for name, text in INTERRUPTED.items():
+        (tmp_path / name).write_text(dedent(text))
+    code = f"""
+import sys
+sys.path[:0] = [{str(script.ROOT)!r}, {str(script.ROOT / "docs/evidence")!r}]
+from pathlib import Path
+from gpu_session import suites
+suites.ROOT = Path({str(tmp_path)!r})
+print(suites.run_pytest(["-q", "--junitxml=junit.xml"], {{}}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], process_group=0, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == str(int(pytest.ExitCode.INTERRUPTED))
+    assert (tmp_path / "junit.xml").is_file()
 
 
 JUNIT = """<testsuites><testsuite>

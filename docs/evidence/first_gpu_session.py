@@ -35,7 +35,7 @@ STEPS = (
     Step("tests", "tests/gpu", 120, "suites:gpu_tests", rtx=True),
     Step("batch-64", "every engine at batch 64", 180, "speed:batch_64", rtx=True),
     Step("suites", "the suites on drawn faces", 240, "suites:suites", rtx=True),
-    Step("self-checks", "engines beside themselves", 120, "suites:self_checks", rtx=True),
+    Step("self-checks", "engines beside themselves", 150, "suites:self_checks", rtx=True),
     Step("batches", "batches of 1, 8 and 256", 180, "speed:other_batches", rtx=True),
     Step("static", "batch 64 with a static profile", 90, "speed:static", rtx=True),
     Step("others", "other backends at batch 64", 150, "speed:others"),

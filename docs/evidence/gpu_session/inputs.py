@@ -116,6 +116,10 @@ class Inputs:
         if not path.is_file():
             path = self.work / "local" / f"{variant.name}.onnx"
         if not path.is_file():
+            if variant.name not in _MADE_OF:
+                raise FileNotFoundError(
+                    f"{self.told['graphs'][variant.name]} stayed behind: carry it to {self.work}."
+                )
             make, source = _MADE_OF[variant.name]
             content = make(self.graph(source))
             path.parent.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gpu_session.session import Session, read_json, write_json
 
@@ -112,8 +112,8 @@ def run_steps(
         _keep(session.out / "session.json", one)
         ended.append(one)
         took = f" in {one.seconds:.1f} s" if one.seconds else ""
-        says = (session.results(step.name) or {}).get("says", "")
-        shown = "; ".join(part for part in (one.why, says) if part)
+        told = session.results(step.name) or {}
+        shown = "; ".join(part for part in (one.why, told.get("says", ""), _problems(told)) if part)
         say(f"{step.name}: {one.status}{took}" + (f": {shown}" if shown else ""))
     return ended
 
@@ -185,6 +185,11 @@ def _status(code: int | None, log: Path) -> tuple[str, str]:
     if code < 0:
         return "crashed", f"{signal.Signals(-code).name}; see {log}"
     return ("failed", f"exit code {code}; see {log}") if code else ("done", "")
+
+
+def _problems(told: Mapping[str, Any]) -> str:
+    problems = told.get("problems", [])
+    return f"not done ({len(problems)}): {' | '.join(problems)}" if problems else ""
 
 
 def _keep(path: Path, ended: Ended) -> None:

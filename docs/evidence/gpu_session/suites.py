@@ -29,7 +29,13 @@ def run_pytest(arguments: Sequence[str], environment: dict[str, str]) -> int:
     """Run pytest in a process of its own, in the checkout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FACENET_")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=kept | environment, check=False).returncode
+    with subprocess.Popen(command, cwd=ROOT, env=kept | environment) as child:
+        while True:
+            try:
+                return child.wait()
+            except KeyboardInterrupt:
+                # At the step's limit pytest is interrupted too: it writes its reports, then ends.
+                continue
 
 
 def gpu_tests(session: Session, pytest: Pytest = run_pytest) -> None:
