@@ -259,7 +259,7 @@ def test_graphs_that_stayed_behind_are_made_anew(host: Gpu, session: Session) ->
         carried.unlink()
         assert found.graph(variant).read_bytes() == content
     (session.work / "model.onnx").unlink()
-    with pytest.raises(FileNotFoundError, match=r"^model.onnx stayed behind: carry it to "):
+    with pytest.raises(FileNotFoundError, match=r"^model.onnx stayed behind: carry it\.$"):
         found.graph(inputs.FP32)
 
 

@@ -118,7 +118,7 @@ class Inputs:
         if not path.is_file():
             if variant.name not in _MADE_OF:
                 raise FileNotFoundError(
-                    f"{self.told['graphs'][variant.name]} stayed behind: carry it to {self.work}."
+                    f"{self.told['graphs'][variant.name]} stayed behind: carry it."
                 )
             make, source = _MADE_OF[variant.name]
             content = make(self.graph(source))

@@ -19,11 +19,11 @@ def write(session: Session) -> None:
         before, rest = session.page.read_text(encoding="utf-8").split(BEGIN)
         text = f"{before}{BEGIN}\n{tables(session)}\n{END}{rest.split(END)[1]}"
         write_whole(session.page, text.encode())
-        notes.put("says", str(session.page))
+        notes.put("says", session.page.name)
 
 
 def tables(session: Session) -> str:
-    """Return what was measured, in Markdown; what was not is left out, and said."""
+    """Return what was measured, in Markdown, and what could not be."""
     measured = {step: session.results(step) or {} for step in MEASURING}
     parts = [
         *_host(session.results("facts") or {}),
@@ -32,7 +32,9 @@ def tables(session: Session) -> str:
         _agreement([row for one in measured.values() for row in one.get("agreement", ())]),
         *_problems(measured),
     ]
-    return "\n\n".join(part for part in parts if part)
+    text = "\n\n".join(part for part in parts if part)
+    # The page is for everyone: it has no paths of the machine that measured.
+    return text.replace(str(session.work), "WORK").replace(str(session.out), "OUT")
 
 
 def _host(facts: dict[str, Any]) -> Iterator[str]:
@@ -81,10 +83,11 @@ def _speed(rows: list[dict[str, Any]]) -> str:
 
 def _agreement(rows: list[dict[str, Any]]) -> str:
     return _table(
-        ("engine", "faces", "row cosine min", "1st percentile", "mean"),
+        ("engine", "batch", "faces", "row cosine min", "1st percentile", "mean"),
         [
             (
                 row["engine"],
+                str(row["batch"]),
                 str(row["faces"]),
                 *(f"{row[key]:.6f}" for key in ("min", "p1", "mean")),
             )
@@ -95,7 +98,7 @@ def _agreement(rows: list[dict[str, Any]]) -> str:
 
 def _problems(measured: dict[str, dict[str, Any]]) -> Iterator[str]:
     lines = [
-        f"- {step}: {problem}"
+        f"- {step}: {' '.join(problem.split())}"
         for step, one in measured.items()
         for problem in one.get("problems", ())
     ]

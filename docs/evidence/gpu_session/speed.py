@@ -164,6 +164,7 @@ def _agreement(
         "agreement",
         {
             "engine": what,
+            "batch": size,
             "faces": len(found),
             "min": float(found.min()),
             "p1": float(np.percentile(found, 1)),

@@ -95,7 +95,7 @@ def baselines(session: Session, pytest: Pytest = run_pytest) -> None:
                     for path in stored
                 },
             )
-        notes.put("says", f"copy {folder}/<gpu>/ to baselines/")
+        notes.put("says", "copy the GPU's folder in OUT/baselines to baselines/")
 
 
 def _arguments(session: Session, report: str) -> list[str]:
