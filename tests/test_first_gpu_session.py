@@ -15,7 +15,7 @@ from typing import Any
 
 import first_gpu_session as script
 import pytest
-from gpu_session import engines, inputs, missing, page, records, speed, suites
+from gpu_session import engines, inputs, missing, page, records, runner, speed, suites
 from gpu_session.runner import Ended, Step, run_steps
 from gpu_session.session import Notes, Session
 
@@ -41,10 +41,11 @@ def session(tmp_path: Path) -> Session:
 
 NOTED = "from gpu_session.session import Notes; Notes(Path(sys.argv[1])).put('rows', [1])"
 HANGS = "import threading; threading.Event().wait()"
+DEAF = "import signal; signal.signal(signal.{}, signal.SIG_IGN)"
 CODE = {
     "notes": "",
     "hangs": HANGS,
-    "hangs in a driver": f"import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); {HANGS}",
+    "hangs in a driver": f"{DEAF.format('SIGINT')}; {DEAF.format('SIGABRT')}; {HANGS}",
     "crashes": "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
     "fails": "raise SystemExit('no such thing')",
 }
@@ -61,23 +62,47 @@ def ended(session: Session, *steps: Step, budget: float = 600) -> list[Ended]:
         code = f"import sys; from pathlib import Path; {NOTED}; {CODE[step.name] or 'pass'}"
         return [sys.executable, "-c", code, str(session.out / f"{step.name}.json")]
 
-    paths = os.pathsep.join(str(path) for path in (script.ROOT, script.ROOT / "docs/evidence"))
+    environment = script._environment(script.ROOT / "docs/evidence")
     return run_steps(
         steps,
         session,
         command,
         budget=budget,
-        environment={**os.environ, "PYTHONPATH": paths},
+        environment=environment,
         grace=0.1,
         say=lambda line: None,
     )
 
 
 @pytest.mark.parametrize("name", ["hangs", "hangs in a driver"])
-def test_a_step_that_hangs_is_ended_and_the_next_one_runs(session: Session, name: str) -> None:
+def test_a_step_that_hangs_is_ended_and_the_next_one_runs(
+    session: Session, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "ABORTING", 0.1)
     hung, after = ended(session, planted(name, seconds=0.3), planted("notes"))
     assert (hung.status, after.status) == ("stopped at its limit", "done")
     assert session.results("notes") == {"finished": False, "rows": [1]}
+
+
+def test_a_step_that_does_not_heed_its_interruption_tells_where_it_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "ABORTING", 600)
+    code = f"{DEAF.format('SIGINT')}; print('hangs now', flush=True); {HANGS}"
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            process_group=0,
+        ) as child,
+    ):
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"hangs now\n"
+        runner._end(child, 0.1)
+        assert child.returncode == -signal.SIGABRT
+    assert "most recent call first" in (tmp_path / "log").read_text()
 
 
 def test_a_step_that_crashes_keeps_what_it_noted(session: Session) -> None:
@@ -119,7 +144,7 @@ def test_where_rtx_is_refused_what_needs_it_is_skipped(
     with Notes(session.out / "facts.json") as notes:
         for key, value in told.items():
             notes.put(key, value)
-    skipped, other = ended(session, planted("hangs", rtx=True), planted("notes"))
+    skipped, other = ended(session, planted("fails", rtx=True), planted("notes"))
     assert skipped.status == "skipped"
     assert skipped.why.endswith(why)
     assert other.status == "done"
@@ -134,9 +159,7 @@ import os, signal, sys
 sys.path[:0] = [{str(script.ROOT)!r}, {str(script.ROOT / "docs/evidence")!r}]
 from pathlib import Path
 import first_gpu_session
-from gpu_session import runner
 child = "import os, threading; print(os.getpid(), file=open({str(waits)!r}, 'w'), flush=True); "
-runner.GRACE = 0.1
 first_gpu_session._command = lambda *_: [sys.executable, "-c", child + {HANGS!r}]
 first_gpu_session.main(["--steps=facts", "--work={session.work}", "--out={session.out}"])
 """

@@ -127,6 +127,7 @@ def _environment(site: Path | None) -> dict[str, str]:
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("FACENET_")},
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
     }
 

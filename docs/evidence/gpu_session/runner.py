@@ -21,6 +21,9 @@ from gpu_session.session import Session, read_json, write_json
 GRACE = 10.0
 """Seconds that a step has to write its reports once it is interrupted."""
 
+ABORTING = 5.0
+"""Seconds that it has to write where it hangs, once it is aborted."""
+
 SHORTEST = 10.0
 """Seconds: with less of the budget left, no step begins."""
 
@@ -167,16 +170,20 @@ def _wait(
 
 
 def _end(child: subprocess.Popen[bytes], grace: float) -> None:
-    """End a command and all it started: interrupted first, so that pytest writes its reports."""
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(grace)
+    """End a command and all it started.
+
+    Interrupted, pytest writes its reports. Aborted, Python writes where each thread is. A process
+    that hangs inside a driver cannot even be killed: the session goes on without it.
+    """
+    for number, seconds in ((signal.SIGINT, grace), (signal.SIGABRT, ABORTING)):
+        if child.poll() is None:
+            os.killpg(child.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(seconds)
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    # A process that hangs inside a driver cannot be killed: the session goes on without it.
     with suppress(subprocess.TimeoutExpired):
-        child.wait(grace)
+        child.wait(ABORTING)
 
 
 def _status(code: int | None, log: Path) -> tuple[str, str]:
