@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from measure_recipes import Bench  # type: ignore[import-not-found]  # beside this script
+from measure_recipes import Bench  # beside this script
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.preprocessing import standardize
