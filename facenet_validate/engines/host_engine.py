@@ -18,6 +18,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    LayerTimes,
     Scope,
     TensorInfo,
     Work,
@@ -88,6 +89,11 @@ class HostEngine(Closing):
         return ComputedPrecision(
             untold=f"{self.info.backend} does not list what its kernels compute in"
         )
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Return that the backend does not tell."""
+        del batch, count
+        return LayerTimes(untold=f"{self.info.backend} does not tell how long its layers take")
 
     def _repeat(self, batch: NDArray[np.float32], count: int) -> None:
         for _ in range(count):

@@ -22,6 +22,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    LayerTimes,
     Scope,
     Work,
 )
@@ -29,6 +30,7 @@ from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.inspection import CompiledLayer
+from facenet_validate.engines.tensorrt.profiling import profiled_layers
 
 if TYPE_CHECKING:
     from facenet_validate.engines.tensorrt.library import Library
@@ -230,6 +232,19 @@ class TensorRtEngine(Closing):
     def computed_precision(self, model: PreparedModel) -> ComputedPrecision:
         """Return what the compiled layers compute in, as the engine inspector lists them."""
         return ComputedPrecision("the engine inspector", loaded_shares(self.layers(), model))
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Time the layers with TensorRT's profiler, the batch resident, without a CUDA graph.
+
+        Raises
+        ------
+        EngineError
+            As ``work``.
+        """
+        piece = self._whole(batch)
+        self._hold(batch, piece)
+        context = self._graphs.take_context(self._slots[0], piece)
+        return profiled_layers(self._plan, context, self._compute, count)
 
     def layers(self) -> list[CompiledLayer]:
         """Return the compiled layers, as the engine inspector lists them."""

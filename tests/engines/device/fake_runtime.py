@@ -101,6 +101,8 @@ class Plan:
         Runs are refused; runs allocate, which spoils a capture.
     layers : dict
         What the inspector gives, by form.
+    layer_ms : dict
+        What a profiler is told of each layer.
     compute : callable
         Images (N, 3, H, W) → embeddings (N, D).
     """
@@ -116,6 +118,7 @@ class Plan:
     capturable: bool = True
     fails_to_run: bool = False
     allocates: bool = False
+    layer_ms: dict[str, float] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=lambda: {"JSON": '{"Layers": []}'})
     compute: Callable[[NDArray[np.float32]], NDArray[np.float32]] = expected
     live: Counter[str] = field(default_factory=Counter)
@@ -138,6 +141,9 @@ def fake_library(plan: Plan) -> Library:
         weakref.finalize(thing, plan.live.subtract, [kind])
 
     class ILogger:
+        pass
+
+    class IProfiler:
         pass
 
     class Runtime:
@@ -216,6 +222,7 @@ def fake_library(plan: Plan) -> Library:
             self.shape: tuple[int, ...] | None = None
             self.addresses: dict[str, int] = {}
             self.activations: int | None = None
+            self.profiler: Any = None
             self.runs = 0
 
         def __setattr__(self, name: str, value: Any) -> None:
@@ -270,6 +277,11 @@ def fake_library(plan: Plan) -> Library:
             writes: set[object] = {embeddings, *scratch}
             task = Task("enqueue", run, {images}, writes, plan.seconds)
             device.queue(device.streams[stream], task)
+            if self.profiler is not None:
+                if device.capturing is not None:
+                    raise Misuse("a graph of a context with a profiler")
+                for name, ms in plan.layer_ms.items():
+                    self.profiler.report_layer_time(name, ms)
             return True
 
         def _buffer(self, name: str, nbytes: int) -> FakeBuffer:
@@ -292,6 +304,7 @@ def fake_library(plan: Plan) -> Library:
 
     module = SimpleNamespace(
         ILogger=ILogger,
+        IProfiler=IProfiler,
         Runtime=Runtime,
         TensorIOMode=TensorIOMode,
         DataType=DataType,
