@@ -89,7 +89,10 @@ class SlowerLayers:
 
     @property
     def explained(self) -> float:
-        """Share of the added time in the layers that are named; above 1 where others gained."""
+        """Share of the added time in the layers that are named; above 1 where others gained.
+
+        Zero where all layers together add nothing.
+        """
         named = sum(layer.added_seconds for layer in self.named)
         return named / self.added_seconds if self.added_seconds > 0.0 else 0.0
 
@@ -142,21 +145,29 @@ def slower_layers(
     if both < _MATCHED * now.fastest:
         reason = "the engine compared with has other names of its layers"
         return SlowerLayers(text=f"{reason}; {largest_layers(now)}", untold=reason)
-    added = now.fastest - allowed * before.fastest
-    named: list[SlowerLayer] = []
     layers = [group.layer(allowed) for group in groups]
+    added = now.fastest - allowed * before.fastest
+    # Where others gained as much, nothing is added; what stands out is told all the same.
+    gross = sum(max(layer.added_seconds, 0.0) for layer in layers)
+    named = _named(layers, added if added > 0.0 else gross)
+    if not named:
+        reason = _ALIKE if added > 0.0 else _NOT_LONGER
+        return SlowerLayers((), added, f"{heading}: {reason}", reason)
+    found = SlowerLayers(named, added)
+    return SlowerLayers(named, added, f"{heading}: {_in_words(found)}")
+
+
+def _named(layers: Sequence[SlowerLayer], added: float) -> tuple[SlowerLayer, ...]:
+    """Return the layers that stand out, the largest first, as far as they are needed."""
+    named: list[SlowerLayer] = []
     for layer in sorted(layers, key=lambda one: one.added_seconds, reverse=True):
         explained = sum(one.added_seconds for one in named)
-        if added <= 0.0 or explained >= ENOUGH * added or len(named) == MOST_NAMED:
+        if explained >= ENOUGH * added or len(named) == MOST_NAMED:
             break
         stands_out = layer.seconds >= STANDS_OUT * layer.expected_seconds
         if stands_out and layer.added_seconds >= LEAST_SHARE * added:
             named.append(layer)
-    if not named:
-        reason = _ALIKE if added > 0.0 else _NOT_LONGER
-        return SlowerLayers((), added, f"{heading}: {reason}", reason)
-    found = SlowerLayers(tuple(named), added)
-    return SlowerLayers(found.named, added, f"{heading}: {_in_words(found)}")
+    return tuple(named)
 
 
 def largest_layers(times: LayerTimes) -> str:
@@ -260,13 +271,14 @@ def _in_words(found: SlowerLayers) -> str:
         f"({_ms(layer.expected_seconds)} → {_ms(layer.seconds)})"
         for layer in found.named
     )
+    if found.added_seconds <= 0.0:
+        return f"{named}; other layers became faster by as much"
     these = "these explain" if len(found.named) > 1 else "it explains"
-    if found.explained > 1.0:
-        share = "all of the added"
-        rest = "; other layers became faster"
-    else:
-        share, rest = f"{found.explained:.0%} of the added".replace("%", " %"), ""
-    return f"{named}; {these} {share} {_ms(found.added_seconds)} ms a batch{rest}"
+    added = f"the added {_ms(found.added_seconds)} ms a batch"
+    if found.explained < 1.0:
+        return f"{named}; {these} {100 * found.explained:.0f} % of {added}"
+    gained = "; other layers became faster" if found.explained > 1.0 / ENOUGH else ""
+    return f"{named}; {these} all of {added}{gained}"
 
 
 def _called(layer: LayerTime | SlowerLayer) -> str:

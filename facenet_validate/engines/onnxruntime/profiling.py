@@ -22,8 +22,9 @@ from facenet_validate.models.prepared import load_onnx
 _SOURCE = "ONNX Runtime's profile"
 _KERNEL = "_kernel_time"
 _RUN = "model_run"
-_ADDED = re.compile(r"^fused |(_token_\d+|_nchwc|_nhwc)+$")
-"""What ONNX Runtime's optimisations add to the name of a node."""
+_OF_A_NODE = re.compile(r"^(?:fused )?(.+?)(?:_token_\d+|_nhwc)*$")
+_OF_A_TENSOR = re.compile(r"^(.+)_nchwc(?:_token_\d+)?$")
+"""How optimised kernels are called: by the node, or by the output that they compute."""
 _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid")
 
 
@@ -65,10 +66,10 @@ def profiled_layers(
 def layers_of_profile(events: Iterable[Mapping[str, Any]], graph: onnx.GraphProto) -> LayerTimes:
     """Read the events of a profile: the time of each layer in each run but the first.
 
-    A kernel has the name of the node it computes, and what an optimisation added to the name. One
-    that computes a convolution with its activation has the activation's name; both are its nodes
-    and the convolution names the layer. Kernels of no node, as those that reorder data for others,
-    are one layer a kind.
+    A kernel has the name of the node or of the output that it computes, and what an optimisation
+    added to it. One that computes a convolution with its activation may have the activation's: both
+    are its nodes, and the convolution names the layer. Kernels of no node, as those that reorder
+    data for others, are one layer a kind.
 
     Parameters
     ----------
@@ -114,20 +115,31 @@ class _Origins:
     """Which nodes of a graph a kernel computes."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self.kinds = {node.name: node.op_type for node in graph.node}
-        makers = {output: node.name for node in graph.node for output in node.output}
+        self.kinds: dict[str, str] = {node.name: node.op_type for node in graph.node}
+        self._makers: dict[str, str] = {
+            output: node.name for node in graph.node for output in node.output
+        }
         self._activated = {
-            node.name: makers[node.input[0]]
+            node.name: self._makers[node.input[0]]
             for node in graph.node
-            if node.op_type in _ACTIVATIONS and node.input[0] in makers
+            if node.op_type in _ACTIVATIONS and node.input[0] in self._makers
         }
 
     def of(self, kernel: str, kind: str) -> tuple[str, ...]:
         """Return the nodes, the one that names the layer first; none of a kernel without."""
-        name = kernel if kernel in self.kinds else _ADDED.sub("", kernel)
-        if name not in self.kinds:
+        name = self._name(kernel)
+        if not name:
             return ()
         # The kernel of an activation by itself is of the activation's kind.
         if name in self._activated and not kind.endswith(self.kinds[name]):
             return (self._activated[name], name)
         return (name,)
+
+    def _name(self, kernel: str) -> str:
+        """Return the node that a kernel is called after; empty if there is none."""
+        if kernel in self.kinds:
+            return kernel
+        if tensor := _OF_A_TENSOR.match(kernel):
+            return self._makers.get(tensor[1], "")
+        node = _OF_A_NODE.match(kernel)
+        return node[1] if node and node[1] in self.kinds else ""
