@@ -33,7 +33,7 @@ LEAST_SHARE = 0.02
 """… and adds at least this share of the added time."""
 
 _MATCHED = 0.5
-"""Share of the engine's time in layers that the other has too, below which names do not match."""
+"""Share of the other engine's time in layers that both have, below which names do not match."""
 
 _ALIKE = "none stands out; the added time is in all of them alike"
 _NOT_LONGER = (
@@ -141,8 +141,8 @@ def slower_layers(
     if reason := now.untold or before.untold:
         return SlowerLayers(untold=reason)
     groups = _matched(now.layers, before.layers)
-    both = sum(_fastest(group.now) for group in groups if group.now and group.before)
-    if both < _MATCHED * now.fastest:
+    both = sum(_fastest(group.before) for group in groups if group.now)
+    if both < _MATCHED * before.fastest:
         reason = "the engine compared with has other names of its layers"
         return SlowerLayers(text=f"{reason}; {largest_layers(now)}", untold=reason)
     layers = [group.layer(allowed) for group in groups]
@@ -178,7 +178,7 @@ def largest_layers(times: LayerTimes) -> str:
     largest = ", ".join(
         f"{_called(layer)} {_ms(layer.fastest)} ms" for layer in layers[:MOST_NAMED]
     )
-    return f"its largest layers, of {_ms(times.fastest)} ms a batch: {largest}"
+    return f"this engine's largest, of {_ms(times.fastest)} ms a batch: {largest}"
 
 
 def layer_times_in_turns(
