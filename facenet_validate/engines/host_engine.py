@@ -91,9 +91,9 @@ class HostEngine(Closing):
         )
 
     def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
-        """Return that the backend does not tell."""
+        """Return that layers are not timed on this backend."""
         del batch, count
-        return LayerTimes(untold=f"{self.info.backend} does not tell how long its layers take")
+        return LayerTimes(untold=f"layers are not timed on {self.info.backend}")
 
     def _repeat(self, batch: NDArray[np.float32], count: int) -> None:
         for _ in range(count):

@@ -58,7 +58,7 @@ def name_slower_layers(
             now, *before = layer_times_in_turns(engines(), batch(), report)
         told = {result.gate: _told(result, now, before) for result in failed}
     except Exception as error:  # whatever it is, the failure must be told
-        note = f"the layers could not be timed: {error}"
+        note = f"the layers could not be timed: {' '.join(str(error).split())}"
         told = {result.gate: SlowerLayers(text=note, untold=note) for result in failed}
     return (
         tuple(

@@ -149,13 +149,13 @@ class Timing:
 
     def _with_slower_layers(self, found: Speed) -> Speed:
         """Return what timing came to; a gate that failed names the layers that explain it."""
-        batch = self._bench.batch
         results, slower = name_slower_layers(
-            found.results, self._timed_engines, batch, self._run.progress
+            found.results, self._timed_engines, self._bench.batch, self._run.progress
         )
         if not slower:
             return found
-        values = {"batch": len(batch()), "beside": self.beside, "gates": slower}
+        batch = found.measurements["speed"]["batch"]
+        values = {"batch": batch, "beside": self.beside, "gates": slower}
         measurements = {**found.measurements, "slower layers": values}
         return replace(found, results=results, measurements=measurements)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,16 @@ from facenet_validate.run.slower import name_slower_layers
 CONVOLUTIONS = 20
 BATCH = 1
 GATE = "performance.against"
-LIMIT = 1.03
+LIMIT = 1.01
+"""The smallest of these convolutions adds 3 %."""
+
 EXPLAINED = 0.8
 
 
 class Watch:
-    """Sees no disturbance: what else this machine does must not end a measurement."""
+    """The processor's time of this process, for what else the machine does is not asked here."""
 
-    clock = staticmethod(perf_counter)
+    clock = staticmethod(process_time)
 
     def disturbance(self, begin: float, end: float) -> str:
         return ""

@@ -179,10 +179,10 @@ def test_a_run_that_fails_is_an_engine_error_and_leaves_no_file(
     assert not list(temporary.iterdir())
 
 
-def test_another_host_engine_says_that_it_does_not_tell(tmp_path: Path) -> None:
+def test_another_host_engine_says_that_it_does_not_time_layers(tmp_path: Path) -> None:
     from facenet_validate.engines.host_engine import HostEngine
 
     onnx.save(small_facenet(), tmp_path / "small.onnx")
     with engine_of(tmp_path / "small.onnx") as engine:
         found = HostEngine.layer_times(engine, BATCH, 3)
-    assert found == LayerTimes(untold="onnxruntime does not tell how long its layers take")
+    assert found == LayerTimes(untold="layers are not timed on onnxruntime")

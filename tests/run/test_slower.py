@@ -33,7 +33,7 @@ def _answering(answer: Any) -> Engine:
 
 
 def _fails() -> LayerTimes:
-    raise EngineError("engine a.onnx: its layers cannot be timed: no space left")
+    raise EngineError("engine a.onnx: its layers cannot be timed:\n  no space left")
 
 
 def failed(gate: str, observed: float | None, limit: float) -> GateResult:
