@@ -29,7 +29,7 @@ MOST_NAMED = 5
 STANDS_OUT = 1.05
 """A layer that is named takes longer than is expected of it, by this factor at least …"""
 
-LEAST_SHARE = 0.02
+LEAST_SHARE = 0.05
 """… and adds at least this share of the added time."""
 
 _MATCHED = 0.5
