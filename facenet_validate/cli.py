@@ -97,6 +97,7 @@ def _doctor() -> None:
     from facenet_validate.base.machine import cpu_identity
     from facenet_validate.engines.backends import BACKENDS, choose_backend
     from facenet_validate.engines.device.driver import why_no_device
+    from facenet_validate.engines.device.opening import find_bindings, why_no_bindings
     from facenet_validate.engines.device.probe import gpu
     from facenet_validate.models.pretrained import PRETRAINED, locate
     from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
@@ -105,6 +106,7 @@ def _doctor() -> None:
         _fact(name, metadata.version(name))
     no_device = why_no_device()
     _fact("CUDA device", no_device or "usable")
+    _fact("CUDA bindings", why_no_bindings() or find_bindings().text)
     for backend in BACKENDS:
         _fact(backend.name, backend.installation(no_device))
     cpu = cpu_identity()

@@ -9,6 +9,7 @@ import pytest
 
 from facenet_validate.cli import main
 from facenet_validate.datasets.images import encode_png
+from facenet_validate.engines.device.opening import Bindings
 from facenet_validate.gates.shipped import project_files
 from facenet_validate.models.prepared import check_contract, load_onnx
 from tests.models.exported.exporter_styles import classifier, fixed_batch, two_candidates
@@ -36,6 +37,18 @@ def test_doctor_says_what_would_run(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "INT8 target" in text
     assert "graph_final.pb" in text
+
+
+def test_doctor_says_through_which_package_a_gpu_is_reached(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = "facenet_validate.engines.device.opening"
+    found = Bindings("cuda-bindings", "13.5.0", lambda _: pytest.fail("opened"))
+    monkeypatch.setattr(f"{opening}.find_bindings", lambda: found)
+    for why, text in (("", "cuda-bindings 13.5.0"), ("neither is", "neither is")):
+        monkeypatch.setattr(f"{opening}.why_no_bindings", lambda why=why: why)
+        assert main(["doctor"]) == 0
+        assert f"{'CUDA bindings':18} {text}" in capsys.readouterr().out.splitlines()
 
 
 def test_every_suite_is_copied() -> None:

@@ -138,6 +138,7 @@ def test_speed_is_measured_recorded_and_never_passed_without_five_sessions(
     assert len(stored.read_text().splitlines()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Benchmarks are automatically disabled")
 @pytest.mark.parametrize(
     ("option", "says"),
     [

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,9 @@ from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.backends import BACKEND_NAMES, choose_backend
-from facenet_validate.engines.device.cuda import open_device
+from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.device.interface import Device
+from facenet_validate.engines.device.opening import open_device
 from facenet_validate.engines.device.probe import gpu
 from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.models.prepared import load_onnx, prepare, source_model
@@ -107,6 +109,7 @@ def rows(
                 for scope in engine.scopes:
                     work = engine.work(batch, scope)
                     warm_up(work.run)
+                    work = calibrated(work, perf_counter)
                     timer = QuadTimer(work.run, None)
                     timer.complete(BLOCKS // 4)
                     found = latencies(np.array(timer.a_blocks()) * work.batch / work.images)

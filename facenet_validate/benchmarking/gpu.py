@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypeVar
 
 from facenet_validate.base.closing import Closing
-from facenet_validate.engines.device.interface import GpuFacts
+from facenet_validate.engines.device.interface import GpuAddress, GpuFacts
 
 _T = TypeVar("_T")
 
@@ -27,6 +28,15 @@ REASONS = {
 Idle (0x1), chosen clocks (0x2) and the power cap are not among them.
 """
 
+RECENT = 1_000_000
+"""Microseconds for which the use of the SMs is asked back. NVML samples it up to once a second."""
+
+WHY_UNKNOWN = {
+    "other_processes": "NVML does not tell which processes use this GPU's SMs; "
+    "under MIG it tells of none"
+}
+"""Why a field of a `GpuSample` is None. Named are those that could have told of a disturbance."""
+
 
 @dataclass(frozen=True)
 class GpuSample:
@@ -43,7 +53,8 @@ class GpuSample:
     reasons : int or None
         Clock-event bits.
     other_processes : int or None
-        Processes on the GPU beside this one.
+        Processes beside this one that used the GPU's SMs during the last second. A display server
+        or a notebook that only holds memory is none of them.
     """
 
     sm_clock: int | None
@@ -75,10 +86,13 @@ class GpuWatch(Closing):
 
     Parameters
     ----------
-    pci_bus_id : str
-        Which GPU: NVML and CUDA number them differently.
+    address : GpuAddress
+        Which GPU. Under MIG, processes are those of its instance; clocks, power and temperature are
+        the whole GPU's, as instances share them.
     nvml : module, optional
         ``pynvml``; imported by default.
+    now : callable
+        Returns nanoseconds since the epoch, by which NVML dates its samples.
 
     Attributes
     ----------
@@ -88,8 +102,15 @@ class GpuWatch(Closing):
         What does not change.
     """
 
-    def __init__(self, pci_bus_id: str, nvml: ModuleType | None = None) -> None:
+    def __init__(
+        self,
+        address: GpuAddress,
+        nvml: ModuleType | None = None,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.unavailable = ""
+        self._address = address
+        self._now = now
         # Any: pynvml has no type hints.
         self._nvml: Any = None
         self._handle: Any = None
@@ -104,9 +125,9 @@ class GpuWatch(Closing):
             self._nvml = None
         else:
             try:
-                self._handle = self._nvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id)
+                self._handle = self._nvml.nvmlDeviceGetHandleByPciBusId(address.pci_bus_id)
             except self._nvml.NVMLError as error:
-                self.unavailable = f"NVML does not show the GPU at {pci_bus_id}: {error}"
+                self.unavailable = f"NVML does not show the GPU at {address.pci_bus_id}: {error}"
         self.facts = GpuFacts(
             driver=self._ask(lambda nvml, _: _text(nvml.nvmlSystemGetDriverVersion())),
             mig=self._ask(lambda nvml, handle: bool(nvml.nvmlDeviceGetMigMode(handle)[0])),
@@ -119,6 +140,8 @@ class GpuWatch(Closing):
                 )
             ),
         )
+        # The GPU's own handle tells of the processes of all its instances.
+        self._shared: Any = self._ask(self._instance) if self.facts.mig else self._handle
 
     def sample(self) -> GpuSample:
         """Return how the GPU is doing now."""
@@ -136,14 +159,33 @@ class GpuWatch(Closing):
             ),
             power=self._ask(lambda nvml, handle: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3),
             reasons=self._ask(_reasons),
-            other_processes=self._ask(_other_processes),
+            other_processes=self._ask(self._other_processes),
         )
 
     def close(self) -> None:
         """Shut NVML down."""
-        nvml, self._nvml, self._handle = self._nvml, None, None
+        nvml, self._nvml, self._handle, self._shared = self._nvml, None, None, None
         if nvml is not None:
             nvml.nvmlShutdown()
+
+    def _instance(self, nvml: Any, _: Any) -> Any:
+        """Return the handle of the instance that CUDA uses."""
+        return nvml.nvmlDeviceGetHandleByUUID(f"MIG-{self._address.uuid}")
+
+    def _other_processes(self, nvml: Any, _: Any) -> int | None:
+        """Count the other processes that use the SMs; this one does too while it is timed.
+
+        In a container NVML gives the host's process numbers. This process cannot be found among
+        them, so one of them is taken for it.
+        """
+        if self._shared is None:
+            return None
+        since = self._now() // 1000 - RECENT
+        busy = {one.pid for one in _utilization(nvml, self._shared, since) if one.smUtil}
+        running = nvml.nvmlDeviceGetComputeRunningProcesses(self._shared)
+        own = os.getpid()
+        numbered_alike = own in busy or own in {one.pid for one in running}
+        return len(busy - {own}) if numbered_alike else max(0, len(busy) - 1)
 
     def _ask(self, question: Callable[[Any, Any], _T]) -> _T | None:
         """Return an answer, or None where this GPU, driver or user does not get one."""
@@ -170,15 +212,16 @@ def _reasons(nvml: Any, handle: Any) -> int:
         return int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
 
-def _other_processes(nvml: Any, handle: Any) -> int:
-    """Count the other processes on the GPU; this one is on it too while it is timed.
-
-    In a container NVML gives the host's process numbers. This process cannot be found among them,
-    so one of them is taken for it.
-    """
-    found = {one.pid for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
-    found |= {one.pid for one in nvml.nvmlDeviceGetGraphicsRunningProcesses(handle)}
-    return len(found - {os.getpid()}) if os.getpid() in found else max(0, len(found) - 1)
+def _utilization(nvml: Any, handle: Any, since: int) -> list[Any]:
+    """Return a sample for each process that used the GPU after a time in microseconds."""
+    try:
+        found: list[Any] = nvml.nvmlDeviceGetProcessUtilization(handle, since)
+    except nvml.NVMLError as error:
+        # An idle GPU is an error: no sample was found, or pynvml needed no buffer for them.
+        if error.value in (nvml.NVML_ERROR_NOT_FOUND, nvml.NVML_SUCCESS):
+            return []
+        raise
+    return found
 
 
 def _text(value: str | bytes) -> str:

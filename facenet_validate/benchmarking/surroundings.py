@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from facenet_validate.base.closing import Closing
 from facenet_validate.base.machine import CpuIdentity
 from facenet_validate.benchmarking.gpu import POWER_CAP, GpuSample, GpuWatch, disturbance
+from facenet_validate.benchmarking.gpu import WHY_UNKNOWN as WHY_GPU_UNKNOWN
 from facenet_validate.benchmarking.processors import (
     WHY_UNKNOWN,
     CpuSample,
@@ -50,7 +51,7 @@ class Surroundings(Closing):
     - other processes above `OTHERS_LIMIT` where less than `IDLE_LIMIT` is idle: where processors
       are idle, neighbours take nothing from what is timed;
     - quotas above `THROTTLED_LIMIT`: threads wait for the one that is held back;
-    - a GPU slowed down by heat, a fault or its supply, and other processes on it.
+    - a GPU slowed down by heat, a fault or its supply, and other processes that use its SMs.
 
     These do not disturb and are only reported by `values`: the power limit of a GPU, which a large
     one reaches under any load; clock, power and temperature, whose drift both engines of a quad
@@ -177,7 +178,7 @@ class Surroundings(Closing):
             found["power_cap"] = round(
                 sum(bool(bits & POWER_CAP) for bits in known) / len(known), 4
             )
-        unknown = _unknown((*cpu[-1:], *states[-1:])) | self._failures
+        unknown = _unknown((*cpu[-1:], *states[-1:], *gpu[-1:])) | self._failures
         if unknown:
             found["unknown"] = unknown
         if self._gpu is not None and self._gpu.unavailable:
@@ -227,10 +228,11 @@ def _causes(shares: Mapping[str, float]) -> list[str]:
     return [cause.replace("%", " %") for cause in causes]
 
 
-def _unknown(read: Iterable[CpuSample | CpuState]) -> dict[str, str]:
+def _unknown(read: Iterable[CpuSample | CpuState | GpuSample]) -> dict[str, str]:
     """Return which fields are None, and why."""
     fields = {name: value for one in read for name, value in asdict(one).items()}
-    return {name: why for name, why in WHY_UNKNOWN.items() if fields.get(name, 0) is None}
+    reasons = WHY_UNKNOWN | WHY_GPU_UNKNOWN
+    return {name: why for name, why in reasons.items() if fields.get(name, 0) is None}
 
 
 def _ranges(samples: Sequence[object], names: tuple[str, ...]) -> dict[str, list[float]]:

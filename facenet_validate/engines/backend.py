@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from facenet_validate.cache import Cache
     from facenet_validate.engines.artefacts import Artefact
     from facenet_validate.engines.build_facts import BuildFacts
-    from facenet_validate.engines.device.interface import Device, GpuFacts
+    from facenet_validate.engines.device.interface import Device, GpuAddress, GpuFacts
     from facenet_validate.engines.device.probe import Gpu
     from facenet_validate.engines.supplied import SuppliedEngine
     from facenet_validate.models.prepared import PreparedModel
@@ -337,8 +337,8 @@ class Backend(ABC):
         """Return the name of what its engines run on."""
         return cpu_name
 
-    def watched_gpu(self) -> str | None:
-        """Return the PCI bus id of the GPU to watch while engines are timed; None without one."""
+    def watched_gpu(self) -> GpuAddress | None:
+        """Return where the GPU to watch while engines are timed is; None without one."""
         return None
 
     def setup_text(self, threads: int) -> str:

@@ -36,8 +36,8 @@ class BuildFacts:
     profiles : int or None
         Optimisation profiles, each of which may hold the network once; None if unknown.
     compiled : mapping
-        Type → share of the multiply-adds, by the compiled engine's list of layers; empty where
-        there is no list.
+        Type → share of the multiply-adds, by the compiled engine's list of layers; ``unknown``
+        for those that the list does not tell. Empty where there is no list.
     log : Path or None
         The build's log.
     remade : str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.vocabulary import Target
@@ -13,21 +13,29 @@ from facenet_validate.engines.protocol import DEVICE_SCOPES, EngineInfo
 
 if TYPE_CHECKING:
     from facenet_validate.engines.artefacts import Artefact
-    from facenet_validate.engines.device.interface import GpuFacts, GpuIdentity
+    from facenet_validate.engines.device.interface import GpuAddress, GpuFacts, GpuIdentity
     from facenet_validate.engines.device.probe import Gpu
 
 
 @dataclass(frozen=True)
 class GpuBackend(Backend):
-    """A backend whose engines run on a CUDA device."""
+    """A backend whose engines run on a CUDA device.
 
+    Attributes
+    ----------
+    through_bindings : bool
+        Whether its engines take memory, streams and graphs through pycuda or cuda-bindings. A
+        library that does all of that itself needs neither.
+    """
+
+    through_bindings: ClassVar[bool] = True
     scopes = DEVICE_SCOPES
     stored_required_in_ci = True
 
     @classmethod
     def why_not_here(cls, gpu: Gpu) -> str:
-        """Return why no CUDA device can be used; empty if one can."""
-        return gpu.unusable()
+        """Return why no CUDA device can be used from Python; empty if one can."""
+        return gpu.unusable() if cls.through_bindings else gpu.why_not()
 
     @classmethod
     def installation(cls, no_device: str) -> str:
@@ -52,24 +60,29 @@ class GpuBackend(Backend):
 
     def device_name(self, cpu_name: str) -> str:
         """Return the GPU's name; the CPU's where there is no GPU."""
-        from facenet_validate.engines.device.driver import device_name
+        identity = self.identity()
+        return cpu_name if identity is None else identity.name
 
-        return cpu_name if self.unavailable else device_name()
+    def watched_gpu(self) -> GpuAddress | None:
+        """Return where the GPU is; None where there is no GPU."""
+        from facenet_validate.engines.device.driver import gpu_address
 
-    def watched_gpu(self) -> str | None:
-        """Return the GPU's PCI bus id; None where there is no GPU."""
-        from facenet_validate.engines.device.driver import pci_bus_id
-
-        return None if self.unavailable else pci_bus_id()
+        return None if self.unavailable else gpu_address()
 
     def setup_text(self, threads: int) -> str:
-        """Return nothing: threads of the CPU do not matter."""
-        del threads
-        return ""
+        """Return through which package the GPU is reached; threads of the CPU do not matter."""
+        from facenet_validate.engines.device.opening import find_bindings
 
-    def identity(self, context: EngineContext) -> GpuIdentity | None:
-        """Return which GPU engines are built for; None where there is none."""
-        return None if self.unavailable else context.device().identity
+        del threads
+        if self.unavailable or not self.through_bindings:
+            return ""
+        return f"; {find_bindings().text}"
+
+    def identity(self) -> GpuIdentity | None:
+        """Return which GPU engines are built for and run on; None where there is none."""
+        from facenet_validate.engines.device.driver import gpu_identity
+
+        return None if self.unavailable else gpu_identity()
 
     def info(
         self, artefact: Artefact, context: EngineContext, options: tuple[tuple[str, str], ...]
@@ -81,7 +94,9 @@ class GpuBackend(Backend):
         options : tuple of (str, str)
             What it is run with that changes its results or speed.
         """
-        gpu = context.device().identity
+        from facenet_validate.engines.device.driver import gpu_identity
+
+        gpu = gpu_identity()
         return EngineInfo(
             precision=artefact.precision,
             backend=self.name,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
-from facenet_validate.engines.blocks import check_scope, repetitions
+from facenet_validate.engines.blocks import calibrated, check_scope
 from facenet_validate.engines.protocol import (
     HOST_SCOPES,
     BatchTimes,
@@ -38,6 +38,7 @@ class HostEngine(Closing):
     input: TensorInfo
     output: TensorInfo
     scopes: tuple[Scope, ...] = HOST_SCOPES
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -64,9 +65,9 @@ class HostEngine(Closing):
             If another scope than ``end-to-end`` is asked for.
         """
         check_scope(self.info, scope, self.scopes, " on a CPU")
-        block = partial(self._repeat, batch)
-        count = repetitions(block, time.perf_counter)
-        return Work(partial(block, count), count * len(batch), len(batch), scope)
+        return calibrated(
+            Work(partial(self._repeat, batch), 1, len(batch), scope), time.perf_counter
+        )
 
     def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
         """Time single runs of a batch by the host's clock.

@@ -29,24 +29,33 @@ HOST_BOUND = 0.8
 
 @dataclass(frozen=True)
 class Work:
-    """One block of synchronised work.
+    """Runs of a batch, timed in blocks.
 
     Attributes
     ----------
-    run : callable
-        Runs the block; returns when the device has finished it.
-    images : int
-        Images in the block: several batches, where one would be too short to time.
+    block : callable
+        Runs the batch so many times; returns when the device has finished.
+    count : int
+        How many runs a block has: several, where one would be too short to time.
     batch : int
         Images in a batch.
     scope : {"device", "end-to-end"}
-        What the block spans.
+        What a block spans.
     """
 
-    run: Callable[[], None]
-    images: int
+    block: Callable[[int], None]
+    count: int
     batch: int
     scope: Scope
+
+    @property
+    def images(self) -> int:
+        """Images in a block."""
+        return self.count * self.batch
+
+    def run(self) -> None:
+        """Run a block; return when the device has finished it."""
+        self.block(self.count)
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,14 @@ class BatchTimes:
     seconds : ndarray of shape (count,)
         float64, of each batch.
     wall_seconds : float
-        Host time of all, synchronised.
+        Host time of them all, synchronised.
     enqueue_seconds : ndarray of shape (count,) or None
         float64, host time that each launch took; None where nothing is launched.
     gpu_memory_bytes : int or None
         Memory of the GPU that the engine holds; None where it holds none, or does not know.
+    latency_seconds : ndarray of shape (count,) or None
+        float64, host time of batches by themselves, with their copies: from pinned memory to the
+        device, computed, and back. None where `seconds` is that already.
     """
 
     clock: Literal["device", "host"]
@@ -73,6 +85,7 @@ class BatchTimes:
     wall_seconds: float
     enqueue_seconds: NDArray[np.float64] | None = None
     gpu_memory_bytes: int | None = None
+    latency_seconds: NDArray[np.float64] | None = None
 
     @property
     def host_bound(self) -> str:
@@ -224,6 +237,11 @@ class Engine(Protocol):
     @property
     def scopes(self) -> tuple[Scope, ...]:
         """What this backend can time; the default comes first."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd when it was loaded, for people."""
         ...
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

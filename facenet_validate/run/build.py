@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,41 @@ from facenet_validate.models.quantization.half_range import HalfRange, half_rang
 from facenet_validate.run.engines import Engines
 
 MOST_UNKNOWN = 0.04
-"""Share of multiply-adds that a backend may leave open before its answer counts as none."""
+"""Share of multiply-adds that compiled layers may leave open before their answer counts as none."""
+
+
+def told_share(
+    shares: Mapping[str, float], precision: Precision, by: str
+) -> tuple[float | None, str]:
+    """Return the share of multiply-adds that compiled layers show to be in a precision.
+
+    It is a share of those whose type is told. What is not told counts neither for an engine nor
+    against it: as zero it would fail a correct FP16 engine, whose limit is 0.99, from 1 % on.
+
+    Parameters
+    ----------
+    shares : mapping
+        Precision → share of the multiply-adds, 0 to 1; ``unknown`` for those that are not told.
+    by : str
+        Who tells, for people.
+
+    Returns
+    -------
+    share : float or None
+        0 to 1; None where more than `MOST_UNKNOWN` is not told.
+    detail : str
+        Who tells it, what is in other types, and how much is not told.
+    """
+    unknown = shares.get("unknown", 0.0)
+    if unknown > MOST_UNKNOWN:
+        return None, f"{by} does not tell {unknown:.1%} of the multiply-adds"
+    others = {kind: part for kind, part in shares.items() if kind not in (precision, "unknown")}
+    detail = f"by {by}" + "".join(
+        f"; {part:.1%} in {kind}" for kind, part in others.items() if part
+    )
+    if unknown:
+        detail += f"; {unknown:.1%} is not told and left out"
+    return shares.get(precision, 0.0) / (1 - unknown), detail
 
 
 class Build:
@@ -82,14 +117,17 @@ class Build:
         if precision not in build.shares:
             reason = build.untold or f"{build.source} does not tell its layers' sizes"
             return Observed(gate, None, reason)
-        parsed, compiled = build.shares[precision], build.compiled.get(precision, 0.0)
+        share = build.shares[precision]
         of = f"of the multiply-adds, by {build.source}"
-        if build.compiled:
-            of += f"; {compiled:.6g} by the compiled layers"
         others = {kind: part for kind, part in build.shares.items() if kind not in PRECISIONS}
         of += "".join(f"; {part:.1%} in {kind}" for kind, part in others.items() if part)
+        if not build.compiled:
+            return Observed(gate, share, of)
+        compiled, detail = told_share(build.compiled, precision, "the list of compiled layers")
+        if compiled is None:
+            return Observed(gate, share, f"{of}; {detail}, so {build.source} is judged alone")
         # A typed graph may still be compiled in another precision, where nothing is fused.
-        return Observed(gate, min(parsed, compiled) if build.compiled else parsed, of)
+        return Observed(gate, min(share, compiled), f"{of}; {compiled:.6g} {detail}")
 
     def size(self) -> Observed:
         """Return the size in relation to the FP32 model's file."""
@@ -115,12 +153,8 @@ class Build:
         if computed.untold:
             return Observed(gate, None, computed.untold), {}
         shares = dict(computed.shares)
-        unknown = shares.get("unknown", 0.0)
-        if unknown > MOST_UNKNOWN:
-            reason = f"{computed.source} does not tell {unknown:.1%} of the multiply-adds"
-            return Observed(gate, None, reason), shares
-        share = shares.get(engine.info.precision, 0.0)
-        return Observed(gate, share, f"by {computed.source}"), shares
+        share, detail = told_share(shares, engine.info.precision, computed.source)
+        return Observed(gate, share, detail), shares
 
     def half_range(self, batch: NDArray[np.float32]) -> HalfRange:
         """Return how the FP32 model's activations on a batch lie in the range of FP16.

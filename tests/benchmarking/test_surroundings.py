@@ -212,7 +212,11 @@ def test_readings_are_told_as_ranges(machine: Machine) -> None:
     assert values["power"] == [500.0, 610.5]
     assert values["power_cap"] == 0.0
     assert values["load1"] == [1.0, 1.0]
-    assert values["unknown"] == {"mhz": "neither cpufreq nor /proc/cpuinfo tells the clock"}
+    assert values["unknown"] == {
+        "mhz": "neither cpufreq nor /proc/cpuinfo tells the clock",
+        "other_processes": "NVML does not tell which processes use this GPU's SMs; under MIG it "
+        "tells of none",
+    }
 
 
 def test_what_nvml_does_not_tell_is_said(machine: Machine) -> None:

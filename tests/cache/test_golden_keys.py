@@ -3,6 +3,8 @@
 A changed key is a cache that misses: models are converted, engines built and photos aligned again.
 ``golden_keys.json`` has the inputs of every entry as 0.1.0 wrote them. What depends on the machine
 is pinned (versions, platform, CPU), or stands in angle brackets (the digest of a computed file).
+One entry differs from 0.1.0 by intent: embeddings of ONNX Runtime's CUDA provider also name how
+cuDNN searches its algorithms.
 """
 
 from __future__ import annotations
@@ -303,7 +305,8 @@ class GpuEngine:
     input = TensorInfo("input", "float32", ("N", 3, SIZE, SIZE))
     output = TensorInfo("embeddings", "float32", ("N", EMBEDDING))
 
-    def __init__(self, *_: object, info: EngineInfo) -> None:
+    def __init__(self, *_: object, info: EngineInfo, kernels: object = None) -> None:
+        del kernels
         self.info = info
 
     def run_many(self, batches: Any) -> Any:
@@ -329,6 +332,8 @@ def test_embeddings_of_engines_on_a_gpu(
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT("10.13.3.9"))
     for name in ("onnxruntime.cuda_engine.OnnxRuntimeCudaEngine", "tensorrt.engine.TensorRtEngine"):
         monkeypatch.setattr(f"facenet_validate.engines.{name}", GpuEngine)
+    identity = FakeDevice().identity
+    monkeypatch.setattr("facenet_validate.engines.device.driver.gpu_identity", lambda: identity)
     backends = (OnnxRuntimeCuda("4.5.6", "asked for"), TensorRt("10.13.3.9", "asked for"))
     for backend in backends:
         engine = _engine(backend, prepared, cache)

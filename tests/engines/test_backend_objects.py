@@ -20,10 +20,11 @@ from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
 from facenet_validate.cache import Cache
 from facenet_validate.engines.backend import Backend, BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.backends import BACKEND_NAMES, BACKENDS, choose_backend
-from facenet_validate.engines.device.interface import Device
+from facenet_validate.engines.device.interface import Device, GpuAddress, GpuIdentity
 from facenet_validate.engines.device.probe import Gpu, gpu
 from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.engines.gpu_backend import GpuBackend
+from facenet_validate.engines.onnxruntime.cuda_backend import OnnxRuntimeCuda
 from facenet_validate.engines.protocol import Engine, Scope
 from facenet_validate.models.prepared import PreparedModel
 
@@ -209,6 +210,23 @@ def test_a_backend_that_runs_here_makes_an_engine_that_answers(
         engine.run(batch)
 
 
+def test_onnxruntimes_cuda_provider_is_described_without_opening_a_device(
+    context: EngineContext, prepared: PreparedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu_of_driver = GpuIdentity("NVIDIA Fake", "8.9", 46, 2**33)
+    address = GpuAddress("0000:17:00.0", "")
+    for name, answer in {"gpu_identity": gpu_of_driver, "gpu_address": address}.items():
+        monkeypatch.setattr(
+            f"facenet_validate.engines.device.driver.{name}", lambda answer=answer: answer
+        )
+    backend = OnnxRuntimeCuda("1.0", "a test")
+    artefact = backend.supplied(prepared.entry.path, "fp32", context)
+    info = backend.info(artefact, context, ())
+    assert (info.device, info.device_details) == (gpu_of_driver.name, gpu_of_driver.details())
+    assert backend.device_name("the CPU") == gpu_of_driver.name
+    assert backend.watched_gpu() == address
+
+
 def choose_here(kind: type[Backend]) -> Backend:
     """Return a backend as a run here has it; skip where it is not installed or cannot run."""
     if not kind.installed_version():
@@ -287,7 +305,9 @@ def test_an_engine_class_has_everything_an_engine_is_asked_for() -> None:
 
 
 def test_listing_the_backends_imports_no_library() -> None:
-    heavy = ["numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "pycuda"]
+    heavy = [
+        "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "openvino", "pycuda", "cuda",
+    ]  # fmt: skip
     script = (
         "import sys, facenet_validate.engines.backends\n"
         f"print(sorted({{*{heavy!r}}} & {{*sys.modules}}))"

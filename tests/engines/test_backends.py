@@ -8,6 +8,7 @@ import pytest
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.engines.backends import choose_backend
+from facenet_validate.engines.device.opening import Bindings
 from facenet_validate.engines.device.probe import Gpu
 
 
@@ -38,13 +39,13 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     return found
 
 
-def _gpu(why_not: str = "", capability: str = "8.9", pycuda: str = "") -> Gpu:
-    return Gpu(lambda: why_not, lambda: capability, lambda: pycuda)
+def _gpu(why_not: str = "", capability: str = "8.9", bindings: str = "") -> Gpu:
+    return Gpu(lambda: why_not, lambda: capability, lambda: bindings)
 
 
 no_driver = _gpu("there is no driver")
 a_gpu = _gpu()
-no_pycuda = _gpu(pycuda="pycuda is not installed")
+no_bindings = _gpu(bindings="pycuda is not installed; cuda-bindings is not installed")
 
 
 def test_auto_is_the_cpu_where_tensorrt_is_not_installed(installed: dict[str, str | None]) -> None:
@@ -67,9 +68,27 @@ def test_auto_without_a_gpu_is_the_cpu_and_says_why(installed: dict[str, str | N
     assert found.why == "tensorrt-rtx 1.0 is installed, but there is no driver"
 
 
-def test_auto_without_pycuda_is_the_cpu_and_says_why(installed: dict[str, str | None]) -> None:
+def test_auto_without_bindings_is_the_cpu_and_says_why(installed: dict[str, str | None]) -> None:
     installed["tensorrt"] = "here"
-    assert "pycuda is not installed" in choose_backend("auto", "default", no_pycuda).why
+    assert "cuda-bindings is not installed" in choose_backend("auto", "default", no_bindings).why
+
+
+def test_onnxruntimes_cuda_provider_needs_no_bindings(installed: dict[str, str | None]) -> None:
+    installed["onnxruntime_gpu"] = "here"
+    found = choose_backend("onnxruntime-cuda", "--facenet-backend", no_bindings)
+    assert (found.unavailable, found.setup_text(4)) == ("", "")
+    no_device = choose_backend("onnxruntime-cuda", "--facenet-backend", no_driver)
+    assert no_device.unavailable == "there is no driver"
+
+
+def test_tensorrts_set_up_names_the_bindings(
+    installed: dict[str, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed["tensorrt"] = "here"
+    found = Bindings("cuda-bindings", "13.5.0", lambda _: pytest.fail("opened"))
+    monkeypatch.setattr("facenet_validate.engines.device.opening.find_bindings", lambda: found)
+    backend = choose_backend("tensorrt", "--facenet-backend", a_gpu)
+    assert backend.setup_text(4) == "; cuda-bindings 13.5.0"
 
 
 @pytest.mark.parametrize(("capability", "chosen"), [("8.9", True), ("12.0", True), ("9.0", False)])
@@ -109,7 +128,7 @@ def test_what_was_asked_for_is_built_where_it_cannot_run(installed: dict[str, st
     installed["tensorrt_rtx_bindings"] = "here"
     found = choose_backend("tensorrt-rtx", "--facenet-backend", no_driver)
     assert (found.name, found.unavailable) == ("tensorrt-rtx", "there is no driver")
-    assert "pycuda" in choose_backend("tensorrt-rtx", "--facenet-backend", no_pycuda).unavailable
+    assert "pycuda" in choose_backend("tensorrt-rtx", "--facenet-backend", no_bindings).unavailable
 
 
 def test_the_installed_onnxruntime_is_told_by_either_name(

@@ -156,7 +156,9 @@ def test_a_session_that_fell_back_to_the_cpu_is_refused(
     assert asked == [
         {
             "providers": ["CUDAExecutionProvider"],
-            "provider_options": [{"device_id": "1", "use_tf32": "0"}],
+            "provider_options": [
+                {"device_id": "1", "use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+            ],
             "no nodes on the CPU": "1",
         }
     ]

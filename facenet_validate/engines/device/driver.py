@@ -1,20 +1,26 @@
-"""The CUDA driver through ctypes: is there a device, and the calls pycuda does not have."""
+"""The CUDA driver through ctypes: is there a device, which one, and the calls pycuda has not."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.device.interface import GpuAddress, GpuIdentity
 
 _LIBRARY = "libcuda.so.1"
 
+_KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
+"""Exists when the kernel's driver is loaded, and has its version."""
+
 _NO_DEVICE = 100
-_MAJOR, _MINOR = 75, 76
-"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
+_SM_COUNT, _MAJOR, _MINOR = 16, 75, 76
+"""``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``, ``…_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``."""
 
 _THREAD_LOCAL = 1
 """``CU_STREAM_CAPTURE_MODE_THREAD_LOCAL``: what other threads do cannot spoil a capture."""
@@ -35,7 +41,7 @@ _SIGNATURES: dict[str, list[Any]] = {
 def why_no_device(
     load: Callable[[str], Any] = ctypes.CDLL,
     environ: Mapping[str, str] = os.environ,
-    kernel_driver: Path = Path("/proc/driver/nvidia/version"),
+    kernel_driver: Path = _KERNEL_DRIVER,
 ) -> str:
     """Return why no CUDA device can be used; empty if one can.
 
@@ -76,7 +82,78 @@ def why_no_device(
     return f"the NVIDIA driver fails: {call} gave {error_name(library, status)}" if status else ""
 
 
-def pci_bus_id(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:
+class _Asked:
+    """A device of the driver, by its number among the visible ones.
+
+    Raises
+    ------
+    EngineError
+        If there is no such device, or the driver does not start.
+    """
+
+    def __init__(self, ordinal: int, load: Callable[[str], Any]) -> None:
+        self._library = load(_LIBRARY)
+        self._ordinal = ordinal
+        self._device = ctypes.c_int()
+        count = ctypes.c_int()
+        self._call("cuInit", 0)
+        self._call("cuDeviceGetCount", ctypes.byref(count))
+        if not 0 <= ordinal < count.value:
+            raise EngineError(f"no CUDA device {ordinal}: {count.value} are visible, from 0 on.")
+        self._call("cuDeviceGet", ctypes.byref(self._device), ordinal)
+
+    def text(self, question: str) -> str:
+        """Return what a call writes as a text."""
+        written = ctypes.create_string_buffer(128)
+        self._call(question, written, len(written), self._device)
+        return written.value.decode()
+
+    def attribute(self, which: int) -> int:
+        """Return an attribute by its number."""
+        number = ctypes.c_int()
+        self._call("cuDeviceGetAttribute", ctypes.byref(number), which, self._device)
+        return number.value
+
+    def memory_bytes(self) -> int:
+        """Return its memory in all."""
+        number = ctypes.c_size_t()
+        self._call("cuDeviceTotalMem_v2", ctypes.byref(number), self._device)
+        return number.value
+
+    def uuid(self) -> str:
+        """Return its UUID; empty on a driver older than CUDA 11.4, which has not this call."""
+        if not hasattr(self._library, "cuDeviceGetUuid_v2"):
+            return ""
+        # The older call gives the UUID of the whole GPU, also under MIG.
+        written = (ctypes.c_ubyte * 16)()
+        self._call("cuDeviceGetUuid_v2", ctypes.byref(written), self._device)
+        return str(uuid.UUID(bytes=bytes(written)))
+
+    def _call(self, name: str, *arguments: object) -> None:
+        status = getattr(self._library, name)(*arguments)
+        if status:
+            why = error_name(self._library, status)
+            raise EngineError(f"CUDA device {self._ordinal}: {name} gave {why}.")
+
+
+def gpu_identity(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> GpuIdentity:
+    """Return which GPU a CUDA device is. No context is made on it.
+
+    Raises
+    ------
+    EngineError
+        If there is no such device.
+    """
+    device = _Asked(ordinal, load)
+    return GpuIdentity(
+        name=device.text("cuDeviceGetName"),
+        compute_capability=f"{device.attribute(_MAJOR)}.{device.attribute(_MINOR)}",
+        sm_count=device.attribute(_SM_COUNT),
+        memory_bytes=device.memory_bytes(),
+    )
+
+
+def gpu_address(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> GpuAddress:
     """Return where a CUDA device is, by which NVML finds it too.
 
     Raises
@@ -84,32 +161,16 @@ def pci_bus_id(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> st
     EngineError
         If there is no such device.
     """
-    return _told(ordinal, "cuDeviceGetPCIBusId", load)
-
-
-def device_name(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:
-    """Return a CUDA device's name.
-
-    Raises
-    ------
-    EngineError
-        If there is no such device.
-    """
-    return _told(ordinal, "cuDeviceGetName", load)
+    device = _Asked(ordinal, load)
+    return GpuAddress(device.text("cuDeviceGetPCIBusId"), device.uuid())
 
 
 def compute_capability(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:
     """Return a CUDA device's compute capability, as ``9.0``; empty if the driver does not tell."""
-    library = load(_LIBRARY)
-    device, number = ctypes.c_int(), ctypes.c_int()
-    if library.cuInit(0) or library.cuDeviceGet(ctypes.byref(device), ordinal):
+    try:
+        return gpu_identity(ordinal, load).compute_capability
+    except EngineError:
         return ""
-    numbers = []
-    for attribute in (_MAJOR, _MINOR):
-        if library.cuDeviceGetAttribute(ctypes.byref(number), attribute, device):
-            return ""
-        numbers.append(str(number.value))
-    return ".".join(numbers)
 
 
 def cuda_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
@@ -120,20 +181,14 @@ def cuda_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
     return f"{number.value // 1000}.{number.value % 1000 // 10}"
 
 
-def _told(ordinal: int, question: str, load: Callable[[str], Any]) -> str:
-    """Return what a call that takes a text, its length and a device writes."""
-    library = load(_LIBRARY)
-    device = ctypes.c_int()
-    text = ctypes.create_string_buffer(128)
-    for name, given in (
-        ("cuInit", (0,)),
-        ("cuDeviceGet", (ctypes.byref(device), ordinal)),
-        (question, (text, len(text), device)),
-    ):
-        status = getattr(library, name)(*given)
-        if status:
-            raise EngineError(f"CUDA device {ordinal}: {name} gave {error_name(library, status)}.")
-    return text.value.decode()
+def driver_version(kernel_driver: Path = _KERNEL_DRIVER) -> str:
+    """Return the version of NVIDIA's driver, as ``580.65.06``; empty if the kernel has none."""
+    try:
+        told = kernel_driver.read_text()
+    except OSError:
+        return ""
+    found = re.search(r"\b\d{3,}\.\d+(?:\.\d+)?\b", told)
+    return found[0] if found else ""
 
 
 def error_name(library: Any, status: int) -> str:
@@ -145,7 +200,7 @@ def error_name(library: Any, status: int) -> str:
 
 
 class DriverCalls:
-    """Stream capture, graphs and the stack of contexts, for the context that is current.
+    """Implements ``GraphCalls`` with the driver's own functions.
 
     Parameters
     ----------
@@ -171,46 +226,32 @@ class DriverCalls:
             # Without these, ctypes passes handles as 32-bit integers and cuts them.
             call.argtypes, call.restype = arguments, ctypes.c_int
 
-    def capture(self, stream: int, enqueue: Callable[[], None]) -> int:
-        """Return an executable graph of what a call queues in a stream.
-
-        Raises
-        ------
-        EngineError
-            If the driver refuses, or the call did what cannot be captured.
-        """
+    def begin_capture(self, stream: int) -> None:
         self._call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
-        graph = _Handle()
-        try:
-            enqueue()
-        except BaseException:
-            # The stream stays in capture, and useless, until it is ended.
-            self._library.cuStreamEndCapture(stream, ctypes.byref(graph))
-            if graph.value:
-                self._library.cuGraphDestroy(graph)
-            raise
-        self._call("cuStreamEndCapture", stream, ctypes.byref(graph))
-        executable = _Handle()
-        try:
-            self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, 0)
-        finally:
-            self._call("cuGraphDestroy", graph)
-        if not executable.value:
-            raise EngineError("cuGraphInstantiateWithFlags gave no graph and no error.")
-        return executable.value
 
-    def launch(self, graph: int, stream: int) -> None:
-        """Queue a graph in a stream."""
-        self._call("cuGraphLaunch", graph, stream)
+    def end_capture(self, stream: int) -> int:
+        return self._made("cuStreamEndCapture", lambda graph: (stream, graph))
 
-    def destroy(self, graph: int) -> None:
-        """Release an executable graph."""
-        self._call("cuGraphExecDestroy", graph)
+    def instantiate(self, graph: int) -> int:
+        return self._made("cuGraphInstantiateWithFlags", lambda made: (made, graph, 0))
+
+    def launch(self, executable: int, stream: int) -> None:
+        self._call("cuGraphLaunch", executable, stream)
+
+    def destroy_graph(self, graph: int) -> None:
+        self._call("cuGraphDestroy", graph)
+
+    def destroy_executable(self, executable: int) -> None:
+        self._call("cuGraphExecDestroy", executable)
 
     def pop_context(self) -> None:
-        """Take the current context off this thread."""
-        popped = _Handle()
-        self._call("cuCtxPopCurrent_v2", ctypes.byref(popped))
+        self._made("cuCtxPopCurrent_v2", lambda popped: (popped,))
+
+    def _made(self, name: str, arguments: Callable[[object], tuple[object, ...]]) -> int:
+        """Return the handle that a call writes; its place among the arguments differs."""
+        handle = _Handle()
+        self._call(name, *arguments(ctypes.byref(handle)))
+        return handle.value or 0
 
     def _call(self, name: str, *arguments: object) -> None:
         status = getattr(self._library, name)(*arguments)

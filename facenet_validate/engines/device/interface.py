@@ -62,11 +62,32 @@ class GpuIdentity:
         )
 
 
+@dataclass(frozen=True)
+class GpuAddress:
+    """Names of a CUDA device by which NVML finds it. The two libraries number GPUs differently.
+
+    Attributes
+    ----------
+    pci_bus_id : str
+        ``0000:17:00.0``: the whole GPU, also under MIG.
+    uuid : str
+        In hexadecimal with hyphens: of the instance under MIG, else of the GPU. Empty if the driver
+        does not tell it.
+    """
+
+    pci_bus_id: str
+    uuid: str
+
+
 class Resource(Protocol):
     """Something that the device holds for us until it is released."""
 
     def release(self) -> None:
-        """Give it back; the device must have finished all work that uses it."""
+        """Give it back; the device must have finished all work that uses it.
+
+        It raises nothing. After a fault of the device nothing can be given back, and an error here
+        would hide the one that tells of the fault.
+        """
         ...
 
 
@@ -199,7 +220,7 @@ class Device(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the device; what was made on it must have been released."""
+        """Leave the device; what was made on it must have been released. It raises nothing."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -16,22 +16,22 @@ class Gpu:
         Returns why no CUDA device can be used; an empty string if one can.
     compute_capability : callable
         Returns the device's, as ``9.0``; an empty string if it is unknown.
-    why_no_pycuda : callable
-        Returns why pycuda cannot be used; an empty string if it can.
+    why_no_bindings : callable
+        Returns why neither pycuda nor cuda-bindings can be used; an empty string if one can.
     """
 
     why_not: Callable[[], str]
     compute_capability: Callable[[], str]
-    why_no_pycuda: Callable[[], str]
+    why_no_bindings: Callable[[], str]
 
     def unusable(self) -> str:
-        """Return why engines cannot be run on it; empty if they can."""
-        return self.why_not() or self.why_no_pycuda()
+        """Return why engines that are run from Python cannot be run on it; empty if they can."""
+        return self.why_not() or self.why_no_bindings()
 
 
 def gpu() -> Gpu:
     """Return the questions to the GPU of this machine."""
-    from facenet_validate.engines.device.cuda import why_no_pycuda
     from facenet_validate.engines.device.driver import compute_capability, why_no_device
+    from facenet_validate.engines.device.opening import why_no_bindings
 
-    return Gpu(why_no_device, compute_capability, why_no_pycuda)
+    return Gpu(why_no_device, compute_capability, why_no_bindings)

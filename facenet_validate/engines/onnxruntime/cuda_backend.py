@@ -22,6 +22,7 @@ class OnnxRuntimeCuda(GpuBackend):
     name = "onnxruntime-cuda"
     install = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
     distributions = ("onnxruntime-gpu",)
+    through_bindings = False
 
     def recipe_only(self, precision: Precision, target: Target) -> bool:
         """Say so of INT8: without INT8 convolutions, Q/DQ pairs are computed as written."""

@@ -17,7 +17,8 @@ from facenet_validate.engines.build_facts import BuildFacts, remade_inputs
 from facenet_validate.engines.device.interface import GpuIdentity
 from facenet_validate.engines.supplied import SuppliedEngine
 from facenet_validate.engines.tensorrt.build import parsed_report
-from facenet_validate.engines.tensorrt.inspection import CompiledLayer, compiled_report
+from facenet_validate.engines.tensorrt.inspection import compiled_report
+from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.network import MultiplyingLayer
 from facenet_validate.engines.tensorrt.options import BuildOptions

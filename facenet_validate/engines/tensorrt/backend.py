@@ -63,7 +63,7 @@ class TensorRt(GpuBackend):
                 self._library(),
                 BuildOptions.of(context.request),
                 context.cache,
-                self.identity(context),
+                self.identity(),
                 progress=report,
             )
 
@@ -75,7 +75,7 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.tensorrt.validity import is_plan
 
         if is_plan(path):
-            return supplied_plan(path, precision, self._library(), self.identity(context))
+            return supplied_plan(path, precision, self._library(), self.identity())
         return super().supplied(path, precision, context, stage)
 
     def facts(self, artefact: Artefact, model: PreparedModel) -> BuildFacts:
@@ -94,10 +94,14 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.supplied import check_fits
         from facenet_validate.engines.tensorrt.artefacts import read_plan
         from facenet_validate.engines.tensorrt.engine import TensorRtEngine
+        from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 
-        device = context.device()
+        device, library, facts = context.device(), self._library(), context.gpu_facts()
         info = self.info(artefact, context, (("execution", "CUDA graph"),))
-        engine = TensorRtEngine(read_plan(artefact), self._library(), device, info=info)
+        driver = None if facts is None else facts.driver
+        kernels = KernelStore.of(context.cache, library, artefact.digest, device.identity, driver)
+        plan = read_plan(artefact)
+        engine = TensorRtEngine(plan, library, device, info=info, kernels=kernels)
         try:
             # Of a supplied plan this is known only now.
             side, size = int(engine.input.shape[2]), int(engine.output.shape[1])

@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.progress import Report
-from facenet_validate.engines.tensorrt.inspection import (
-    CompiledReport,
-    compiled_report,
-    layers_from_log,
-)
+from facenet_validate.engines.tensorrt.inspection import CompiledReport, compiled_report
+from facenet_validate.engines.tensorrt.layer_lists import layers_from_log
 from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.log import Messages, listening
 from facenet_validate.engines.tensorrt.monitor import Monitor, progress_monitor
@@ -28,6 +25,7 @@ from facenet_validate.engines.tensorrt.network import (
     shape_of,
 )
 from facenet_validate.engines.tensorrt.options import BuildOptions
+from facenet_validate.engines.tensorrt.start import start_builder
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -93,14 +91,14 @@ def build_plan(
     Raises
     ------
     EngineError
-        If the graph cannot be parsed or built.
+        If no builder can be started, or the graph cannot be parsed or built.
     KeyboardInterrupt
         If the build was interrupted: it is cancelled at the library's next step first.
     """
     started = time.monotonic()
     monitor = Monitor(progress)
     with listening(library.logger) as messages, _interrupts(monitor):
-        builder: trt.Builder = library.module.Builder(library.logger)
+        builder = start_builder(library)
         network = builder.create_network(_network_flags(library))
         before = len(messages.shown)
         parser = parse_network(library, network, onnx_bytes)
@@ -146,9 +144,9 @@ def parsed_report(library: Library, onnx_bytes: bytes) -> NetworkReport:
     Raises
     ------
     EngineError
-        If the graph cannot be parsed.
+        If no builder can be started, or the graph cannot be parsed.
     """
-    builder: trt.Builder = library.module.Builder(library.logger)
+    builder = start_builder(library)
     network = builder.create_network(_network_flags(library))
     parser = parse_network(library, network, onnx_bytes)
     report = describe_network(library, network)

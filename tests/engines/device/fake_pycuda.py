@@ -1,12 +1,14 @@
-"""The part of ``pycuda.driver`` that is used, over host memory; counts what is held."""
+"""The part of ``pycuda.driver`` that is used, over the fake driver."""
 
 from __future__ import annotations
 
-from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+from tests.engines.device.fake_device import Misuse
+from tests.engines.device.fake_driver import STATUSES, FakeDriver
 
 
 class Error(Exception):
@@ -14,155 +16,116 @@ class Error(Exception):
 
 
 class FakePycuda(SimpleNamespace):
-    """Stands for the module.
-
-    Attributes
-    ----------
-    log : list of str
-        Calls in order.
-    live : Counter
-        What is held.
-    fails : set of str
-        Calls that raise.
-    """
+    """Stands for the module."""
 
     Error = Error
-    device_attribute = SimpleNamespace(MULTIPROCESSOR_COUNT="sms")
 
-    def __init__(self, devices: int = 1) -> None:
+    def __init__(self, driver: FakeDriver) -> None:
         super().__init__()
-        self.log: list[str] = []
-        self.live: Counter[str] = Counter()
-        self.fails: set[str] = set()
-        self.memory: dict[int, np.ndarray[Any, Any]] = {}
-        fake = self
 
-        def call(name: str) -> None:
-            fake.log.append(name)
-            if name in fake.fails:
-                raise Error(f"{name} failed: out of memory")
-
-        class Held:
-            kind = ""
-
-            def __init__(self) -> None:
-                call(self.kind)
-                fake.live[self.kind] += 1
-
-            def __del__(self) -> None:
-                if not getattr(self, "freed", False):
-                    fake.live[self.kind] -= 1
-
-            def free(self) -> None:
-                self.freed = True
-                fake.live[self.kind] -= 1
+        def call(name: str, *arguments: Any) -> Any:
+            status, values = driver.call(name, *arguments)
+            if status:
+                raise Error(f"{name} failed: {STATUSES[status]}")
+            return values[0] if len(values) == 1 else values
 
         class Context:
+            """Destroys itself with its last reference, where it was not detached."""
+
+            def __init__(self, device: int) -> None:
+                self.device = device
+                self.handle = call("cuDevicePrimaryCtxRetain", device)
+
             def push(self) -> None:
-                call("push")
-                fake.live["pushed"] += 1
+                call("cuCtxPushCurrent", self.handle)
 
             def detach(self) -> None:
-                call("detach")
-                fake.live["context"] -= 1
-                fake.live["pushed"] = 0
+                if self.handle in driver.contexts:
+                    raise Misuse("pycuda leaves the context current when it detaches it")
+                # What fails here, pycuda prints.
+                driver.call("cuDevicePrimaryCtxRelease", self.device)
 
         class Device:
             def __init__(self, ordinal: int) -> None:
-                assert ordinal < devices
-
-            @staticmethod
-            def count() -> int:
-                return devices
-
-            def name(self) -> str:
-                return "NVIDIA Fake"
-
-            def compute_capability(self) -> tuple[int, int]:
-                return (8, 9)
-
-            def get_attribute(self, attribute: str) -> int:
-                return {"sms": 46}[attribute]
-
-            def total_memory(self) -> int:
-                return 2**33
+                self.device = call("cuDeviceGet", ordinal)
 
             def retain_primary_context(self) -> Context:
-                call("retain")
-                fake.live["context"] += 1
-                return Context()
+                return Context(self.device)
 
-        class Stream(Held):
-            kind = "stream"
+        class Held:
+            """pycuda gives back what has no reference left."""
 
-            def __init__(self, flags: int) -> None:
-                super().__init__()
-                assert flags == 1
-                self.handle = 0x7F00_0000_0000
-
-            def synchronize(self) -> None:
-                call("synchronize")
-
-            def wait_for_event(self, event: object) -> None:
-                call("wait")
-
-        class Event(Held):
-            kind = "event"
-            milliseconds = 0.0
-
-            def record(self, stream: object) -> None:
-                assert stream is not None
-                Event.milliseconds += 2.5
-                self.at = Event.milliseconds
-
-            def synchronize(self) -> None:
-                call("event.synchronize")
-
-            def time_since(self, other: Event) -> float:
-                return self.at - other.at
-
-        class Allocation(Held):
-            kind = "allocation"
-
-            def __init__(self, nbytes: int) -> None:
-                super().__init__()
-                self.address = 0x7E00_0000_0000 + 4096 * len(fake.memory)
-                fake.memory[self.address] = np.zeros(nbytes // 4, np.float32)
+            def __init__(self, make: str, destroy: str, *arguments: int) -> None:
+                self.destroy = destroy
+                self.handle: int | None = None
+                self.handle = call(make, *arguments)
 
             def __int__(self) -> int:
-                return self.address
+                assert self.handle is not None
+                return self.handle
 
-        class HostAllocation(Held):
-            kind = "pinned"
+            def free(self) -> None:
+                handle, self.handle = self.handle, None
+                if handle is not None:
+                    driver.call(self.destroy, handle)
+
+            def __del__(self) -> None:
+                self.free()
+
+        class Stream(Held):
+            def __init__(self, flags: int) -> None:
+                super().__init__("cuStreamCreate", "cuStreamDestroy", flags)
+
+            def synchronize(self) -> None:
+                call("cuStreamSynchronize", self.handle)
+
+            def wait_for_event(self, event: Event) -> None:
+                call("cuStreamWaitEvent", self.handle, event.handle, 0)
+
+        class Event(Held):
+            def __init__(self, flags: int = 0) -> None:
+                super().__init__("cuEventCreate", "cuEventDestroy", flags)
+
+            def record(self, stream: Stream) -> None:
+                call("cuEventRecord", self.handle, stream.handle)
+
+            def synchronize(self) -> None:
+                call("cuEventSynchronize", self.handle)
+
+            def time_since(self, other: Event) -> float:
+                return float(call("cuEventElapsedTime", other.handle, self.handle))
 
         class Pagelocked(np.ndarray[Any, Any]):
             """pycuda gives an array whose base frees it."""
 
-            allocation: HostAllocation
+            allocation: Held
 
             @property
             def base(self) -> Any:
                 return self.allocation
 
         def pagelocked_empty(shape: tuple[int, ...], dtype: Any) -> Any:
-            array = np.zeros(shape, dtype).view(Pagelocked)
-            array.allocation = HostAllocation()
+            nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            allocation = Held("cuMemHostAlloc", "cuMemFreeHost", nbytes, 0)
+            _, pages = driver.held[int(allocation)]
+            array = pages.view(dtype).reshape(shape).view(Pagelocked)
+            array.allocation = allocation
             return array
 
         def memcpy_htod_async(target: int, source: Any, stream: Stream) -> None:
-            call("htod")
-            fake.memory[target][: source.size] = np.asarray(source).ravel()
+            address = source.ctypes.data
+            call("cuMemcpyHtoDAsync", target, address, source.nbytes, stream.handle)
 
         def memcpy_dtoh_async(target: Any, source: int, stream: Stream) -> None:
-            call("dtoh")
-            target[:] = fake.memory[source][: target.size].reshape(target.shape)
+            address = target.ctypes.data
+            call("cuMemcpyDtoHAsync", address, source, target.nbytes, stream.handle)
 
-        self.init = lambda: call("init")
+        self.init = lambda: call("cuInit", 0)
         self.Device = Device
         self.Stream = Stream
         self.Event = Event
-        self.mem_alloc = Allocation
+        self.mem_alloc = lambda nbytes: Held("cuMemAlloc", "cuMemFree", nbytes)
         self.pagelocked_empty = pagelocked_empty
         self.memcpy_htod_async = memcpy_htod_async
         self.memcpy_dtoh_async = memcpy_dtoh_async
-        self.mem_get_info = lambda: (2**33 - 2**20, 2**33)
+        self.mem_get_info = lambda: call("cuMemGetInfo")

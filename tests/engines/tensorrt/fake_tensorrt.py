@@ -6,6 +6,11 @@ import enum
 from types import SimpleNamespace
 from typing import Any
 
+from tests.engines.tensorrt.fake_listing import as_json, as_log, listing
+from tests.engines.tensorrt.fake_network import IConvolutionLayer, Network
+
+PLAN = b"plan "
+
 
 class Severity(enum.IntEnum):
     INTERNAL_ERROR = 0
@@ -25,35 +30,6 @@ class ILogger:
 class IProgressMonitor:
     def __init__(self) -> None:
         pass
-
-
-class _Tensor(SimpleNamespace):
-    pass
-
-
-class _Network:
-    num_inputs = num_outputs = num_layers = 1
-
-    def __init__(self) -> None:
-        dtype = SimpleNamespace(name="FLOAT")
-        self._input = _Tensor(name="input", dtype=dtype, shape=(-1, 3, 8, 8))
-        self._output = _Tensor(name="embeddings", dtype=dtype, shape=(-1, 3, 8, 8))
-
-    def get_input(self, _index: int) -> Any:
-        return self._input
-
-    def get_output(self, _index: int) -> Any:
-        return self._output
-
-    def get_layer(self, _index: int) -> Any:
-        return SimpleNamespace(
-            name="relu",
-            type=SimpleNamespace(name="ACTIVATION"),
-            num_inputs=1,
-            num_outputs=1,
-            get_input=lambda _: self._input,
-            get_output=lambda _: self._output,
-        )
 
 
 class _TimingCache:
@@ -100,18 +76,38 @@ class IBuilderConfig:
 
 
 class FakeTensorRT:
-    """A module; ``calls`` says what was asked of it."""
+    """A module; ``calls`` says what was asked of it.
+
+    Of an ONNX graph it parses and lists the layers, in the form of its version; other bytes are a
+    network of one layer that is not listed. Its plans hold what the engine inspector gives of them.
+
+    Parameters
+    ----------
+    compiled_in : str
+        Type in which it compiles every product; empty for the network's.
+    kernels : bool
+        Whether it names its kernels.
+    """
 
     gpu = b"A"
     ILogger = ILogger
     IProgressMonitor = IProgressMonitor
     IBuilderConfig = IBuilderConfig
+    IConvolutionLayer = IConvolutionLayer
     Runtime = SimpleNamespace
     MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
     ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
 
-    def __init__(self, version: str, *, parser: tuple[int, int, int] = (10, 13, 0)) -> None:
+    def __init__(
+        self,
+        version: str,
+        *,
+        parser: tuple[int, int, int] = (10, 13, 0),
+        compiled_in: str = "",
+        kernels: bool = True,
+    ) -> None:
         self.__version__ = version
+        self.compiled_in, self.kernels = compiled_in, kernels
         self.get_nv_onnx_parser_version = lambda: parser
         self.calls: list[tuple[Any, ...]] = []
         self.configs: list[IBuilderConfig] = []
@@ -125,10 +121,11 @@ class FakeTensorRT:
             self.BuilderFlag = SimpleNamespace(TF32=SimpleNamespace(name="TF32"))
         self.NetworkDefinitionCreationFlag = SimpleNamespace(**flags)
 
-    def OnnxParser(self, _network: Any, logger: Any) -> Any:  # noqa: N802
+    def OnnxParser(self, network: Network, logger: Any) -> Any:  # noqa: N802
         def parse(content: bytes) -> bool:
             if b"odd" in content:
                 logger.log(Severity.WARNING, "a warning of the parser")
+            network.parse(content)
             return bool(content)
 
         return SimpleNamespace(num_errors=0, parse=parse)
@@ -141,9 +138,9 @@ class _Builder:
     def __init__(self, module: FakeTensorRT, logger: Any) -> None:
         self._module, self._logger = module, logger
 
-    def create_network(self, flags: int) -> _Network:
+    def create_network(self, flags: int) -> Network:
         self._module.calls.append(("network", flags))
-        return _Network()
+        return Network()
 
     def create_builder_config(self) -> IBuilderConfig:
         self._module.configs.append(IBuilderConfig(self._module))
@@ -153,7 +150,7 @@ class _Builder:
         shapes: list[Any] = []
         return SimpleNamespace(shapes=shapes, set_shape=lambda *given: shapes.append(given))
 
-    def build_serialized_network(self, _network: Any, config: IBuilderConfig) -> bytes | None:
+    def build_serialized_network(self, network: Network, config: IBuilderConfig) -> bytes | None:
         monitor: Any = config.progress_monitor
         monitor.phase_start("Building", None, 2)
         going = monitor.step_complete("Building", 0) and monitor.step_complete("Building", 1)
@@ -166,4 +163,25 @@ class _Builder:
         if cache is not None and b"conv" not in cache.content:
             cache.content = b"timings " + self._module.gpu + b" conv"
         self._module.calls.append(("built",))
-        return b"plan"
+        if not network.read:
+            return b"plan"
+        entries = self._listed(network, config)
+        self._logger.log(Severity.VERBOSE, as_log(entries))
+        return PLAN + as_json(entries, self._module.__version__).encode()
+
+    def _listed(self, network: Network, config: IBuilderConfig) -> list[Any]:
+        batches = {
+            shape for profile in config.profiles for _, *shapes in profile for shape in shapes
+        }
+        return listing(
+            network,
+            self._module.__version__,
+            batch=batches.pop()[0] if len(batches) == 1 else -1,
+            compiled_in=self._module.compiled_in,
+            kernels=self._module.kernels,
+        )
+
+
+def inspected(plan: bytes) -> str:
+    """Return what the engine inspector gives of a plan."""
+    return plan.removeprefix(PLAN).decode()

@@ -1,16 +1,16 @@
-"""The formats are written after TensorRT's documentation of the engine inspector."""
+"""Compiled layers joined with the parsed network; `test_layer_lists` has the forms of lists."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from facenet_validate.engines.tensorrt.inspection import (
+from facenet_validate.engines.tensorrt.inspection import CompiledReport, compiled_report
+from facenet_validate.engines.tensorrt.layer_lists import (
     CompiledLayer,
-    CompiledReport,
-    compiled_report,
     layers_from_inspector,
     layers_from_log,
 )
@@ -58,7 +58,7 @@ def _since_11(inputs: str, weights: str, origin: str) -> dict[str, Any]:
                     f"[ONNX Layer: relu1]{_MARK}[ONNX Layer: conv1]"), "HALF"),
         (_since_11("Int8", "Int8", "[ONNX Layer: conv1][ONNX Layer: relu1]"), "INT8"),
         (_since_11("Float", "Int8", "[ONNX Layer: conv1]"), "mixed"),
-        (_since_11("Float", "Float", "[ONNX Layer: another]"), "unknown"),
+        (_since_11("Float", "Float", "[ONNX Layer: another]"), "FLOAT"),  # by its name
     ],
 )  # fmt: skip
 def test_the_inspectors_layers_are_joined_with_the_network(
@@ -108,11 +108,13 @@ def test_the_builders_list_of_layers_is_read() -> None:
     assert layers[1] == CompiledLayer(
         "conv1_1",
         "correlation",
-        ("INT8", "INT8"),
+        "INT8",
+        "INT8",
         32 * 32 * 9,
+        "",
         ("conv1", "weights/DequantizeLinear"),
     )
-    assert [layer.weights for layer in layers] == [0, 32 * 32 * 9, 0, 32 * 32, 0]
+    assert [layer.weight_count for layer in layers] == [0, 32 * 32 * 9, 0, 32 * 32, 0]
 
 
 def test_what_follows_a_convolution_does_not_hide_it() -> None:
@@ -168,5 +170,74 @@ def test_types_are_told_apart(data: str, weights: str, kind: str) -> None:
     assert report.multiply_adds_by_type == {kind: 900}
 
 
-def test_another_format_gives_no_layers() -> None:
-    assert layers_from_log("Layers:\nLayer(CaskConvolution): conv1, Tactic: 0x1") == []
+def _layer(name: str, kind: str = "CaskConvolution", **changes: Any) -> CompiledLayer:
+    return replace(CompiledLayer(name, kind, "INT8", "INT8", 9216, "", ()), **changes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv1",
+        "conv1 + relu1",
+        "weight + weight/QuantizeLinear + conv1 + relu1",
+        "conv1 || conv2",
+        "conv2 + relu2 || conv1 + relu1",
+        "conv1 + relu1 [profile 1]",
+        "conv1_U55_myl0_2",
+        "conv2+conv1_myl0_79",
+    ],
+)
+@pytest.mark.parametrize("origin", [(), ("a node that is not in the network",)])
+def test_names_are_joined_where_metadata_names_no_layer(name: str, origin: tuple[str, ...]) -> None:
+    report = compiled_report([_layer(name, origin=origin)], NETWORK)
+    assert report.multiply_adds_by_type == {"INT8": 900, "unknown": 100}
+
+
+@pytest.mark.parametrize("name", ["conv10", "conv1/relu", "myconv1", "pool1 + relu1"])
+def test_another_layers_name_is_not_joined(name: str) -> None:
+    report = compiled_report([_layer(name)], NETWORK)
+    assert report.multiply_adds_by_type == {"unknown": 1000}
+
+
+def test_the_compilers_spelling_of_a_name_is_joined() -> None:
+    network = (MultiplyingLayer("/encoder/layers.10/key", "INT8", 1),)
+    report = compiled_report([_layer("/encoder/layers_10/key_myl0_77", "gemm")], network)
+    assert report.multiply_adds_by_type == {"INT8": 1}
+
+
+def test_metadata_goes_before_the_name() -> None:
+    report = compiled_report([_layer("conv1", origin=("fc",))], NETWORK)
+    assert report.multiply_adds_by_type == {"unknown": 900, "INT8": 100}
+
+
+def test_layers_side_by_side_are_all_computed_by_the_one_made_of_them() -> None:
+    report = compiled_report([_layer("conv1 || fc", origin=("conv1", "fc"))], NETWORK)
+    assert report.multiply_adds_by_type == {"INT8": 1000}
+
+
+def test_layers_that_convert_are_not_where_a_convolution_is_computed() -> None:
+    reformat = _layer("Reformatting CopyNode for Output Tensor 0 to conv1", "Reformat")
+    pointwise = _layer("conv1", "PointWiseV2", data="HALF", weights="unknown", weight_count=0)
+    report = compiled_report([reformat, pointwise], NETWORK[:1])
+    assert report.multiply_adds_by_type == {"unknown": 900}
+    report = compiled_report([_layer("conv1"), reformat, pointwise], NETWORK[:1])
+    assert report.multiply_adds_by_type == {"INT8": 900}
+
+
+@pytest.mark.parametrize(
+    ("of_profiles", "expected"),
+    [
+        (["INT8", "INT8"], "INT8"),
+        (["INT8", "FLOAT"], "mixed"),
+        (["INT8", "unknown"], "unknown"),
+        (["unknown", "INT8", "FLOAT"], "mixed"),
+    ],
+)
+def test_a_layer_is_what_it_is_in_every_profile(of_profiles: list[str], expected: str) -> None:
+    layers = [
+        _layer(f"conv1 [profile {index}]", data=kind, weights=kind)
+        for index, kind in enumerate(of_profiles)
+    ]
+    layers = [replace(one, weights="unknown") if one.data == "unknown" else one for one in layers]
+    report = compiled_report(layers, NETWORK[:1])
+    assert report.multiply_adds_by_type == {expected: 900}

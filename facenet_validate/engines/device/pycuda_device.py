@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, Self
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.device.driver import DriverCalls, why_no_device
+from facenet_validate.engines.device.failures import named
+from facenet_validate.engines.device.graphs import CapturedGraph, GraphCalls
 from facenet_validate.engines.device.interface import (
-    Device,
     DeviceBuffer,
     Event,
     GpuIdentity,
@@ -27,39 +27,20 @@ _NON_BLOCKING = 1
 """``CU_STREAM_NON_BLOCKING``: no hidden order with the default stream."""
 
 
-def why_no_pycuda() -> str:
-    """Return why pycuda cannot be used; empty if it can. It is imported to find out."""
-    try:
-        _pycuda_driver()
-    except EngineError as error:
-        return str(error).removesuffix(".")
-    return ""
-
-
-def open_device(ordinal: int = 0) -> Device:
-    """Open a CUDA device by its number among the visible ones.
+def pycuda_driver() -> ModuleType:
+    """Return ``pycuda.driver``.
 
     Raises
     ------
     EngineError
-        If the driver, a device or pycuda is missing, or they do not fit together.
+        If it is not installed, or was compiled for a newer driver.
     """
-    reason = why_no_device()
-    if reason:
-        raise EngineError(f"no GPU to run on: {reason}.")
-    return CudaDevice(_pycuda_driver(), DriverCalls(), ordinal)
-
-
-def _pycuda_driver() -> ModuleType:
     try:
         from pycuda import driver
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "pycuda":
             raise EngineError(f"pycuda is installed but cannot be loaded: {error}.") from None
-        raise EngineError(
-            "pycuda is not installed; it is compiled against the CUDA toolkit: "
-            "pip install pycuda (docs/guide/gpu.md says what it needs)."
-        ) from None
+        raise EngineError("pycuda is not installed.") from None
     except ImportError as error:
         raise EngineError(
             f"pycuda is installed but cannot be loaded: {error}. It must be compiled with a CUDA "
@@ -70,44 +51,37 @@ def _pycuda_driver() -> ModuleType:
     return module
 
 
-class CudaDevice(Closing):
+class PycudaDevice(Closing):
     """A GPU whose primary context is current in this thread until ``close``.
 
     Parameters
     ----------
     driver : module
         ``pycuda.driver``.
-    calls : DriverCalls
+    calls : GraphCalls
         Calls of the driver that pycuda does not have.
+    identity : GpuIdentity
+        Which GPU.
     ordinal : int
         Its number among the visible devices.
 
     Raises
     ------
     EngineError
-        If there is no such device, or its context cannot be opened.
+        If its context cannot be opened.
     """
 
-    def __init__(self, driver: ModuleType, calls: DriverCalls, ordinal: int) -> None:
+    def __init__(
+        self, driver: ModuleType, calls: GraphCalls, identity: GpuIdentity, ordinal: int
+    ) -> None:
         # pycuda has no type hints: what comes out of it is Any.
         self._driver: Any = driver
         self._calls = calls
-        with _named(driver, f"opening CUDA device {ordinal}"):
+        self.identity = identity
+        with named(f"opening CUDA device {ordinal}", self._driver.Error):
             self._driver.init()
-            count = self._driver.Device.count()
-            if not 0 <= ordinal < count:
-                raise EngineError(f"no CUDA device {ordinal}: {count} are visible, from 0 on.")
-            device = self._driver.Device(ordinal)
-            attribute = self._driver.device_attribute.MULTIPROCESSOR_COUNT
-            major, minor = device.compute_capability()
-            self.identity = GpuIdentity(
-                name=device.name(),
-                compute_capability=f"{major}.{minor}",
-                sm_count=device.get_attribute(attribute),
-                memory_bytes=device.total_memory(),
-            )
             # The runtime API, and with it TensorRT, works in the primary context alone.
-            context = device.retain_primary_context()
+            context = self._driver.Device(ordinal).retain_primary_context()
             try:
                 context.push()
             except BaseException:
@@ -154,24 +128,18 @@ class CudaDevice(Closing):
         context, self._context = self._context, None
         # pycuda's own pop does not do: detaching a context that is not current makes it current
         # first, and a primary one stays so, on this thread, after its release.
-        self._calls.pop_context()
+        # After a fault of the device every call may fail. The call that met it first has told, and
+        # a context that is not released aborts the process.
+        with suppress(EngineError):
+            self._calls.pop_context()
         context.detach()
 
     @contextmanager
     def _checked(self, action: str) -> Iterator[None]:
         if self._context is None:
             raise EngineError(f"{action}: {self.identity.name} was closed; open it again.")
-        with _named(self._driver, action):
+        with named(action, self._driver.Error):
             yield
-
-
-@contextmanager
-def _named(driver: Any, action: str) -> Iterator[None]:
-    """Turn pycuda's errors, which name a call and a status, into one that names the action."""
-    try:
-        yield
-    except driver.Error as error:
-        raise EngineError(f"{action} failed: {error}.") from None
 
 
 class _Buffer:
@@ -212,11 +180,11 @@ class _Event:
         self.event = event
 
     def synchronize(self) -> None:
-        with _named(self._driver, "waiting for the GPU"):
+        with named("waiting for the GPU", self._driver.Error):
             self.event.synchronize()
 
     def seconds_since(self, start: Self) -> float:
-        with _named(self._driver, "reading device time"):
+        with named("reading device time", self._driver.Error):
             return float(self.event.time_since(start.event)) / 1e3
 
     def release(self) -> None:
@@ -226,50 +194,34 @@ class _Event:
 class _Stream:
     """pycuda destroys a stream with its last reference."""
 
-    def __init__(self, driver: Any, calls: DriverCalls, stream: Any) -> None:
+    def __init__(self, driver: Any, calls: GraphCalls, stream: Any) -> None:
         self._driver = driver
         self._calls = calls
         self._stream = stream
         self.handle = int(stream.handle)
 
     def copy_in(self, target: DeviceBuffer, source: PinnedBuffer, rows: int) -> None:
-        with _named(self._driver, "copying to the GPU"):
+        with named("copying to the GPU", self._driver.Error):
             self._driver.memcpy_htod_async(target.address, source.array[:rows], self._stream)
 
     def copy_out(self, target: PinnedBuffer, source: DeviceBuffer, rows: int) -> None:
-        with _named(self._driver, "copying from the GPU"):
+        with named("copying from the GPU", self._driver.Error):
             self._driver.memcpy_dtoh_async(target.array[:rows], source.address, self._stream)
 
     def record(self, event: Any) -> None:
-        with _named(self._driver, "recording an event"):
+        with named("recording an event", self._driver.Error):
             event.event.record(self._stream)
 
     def wait(self, event: Any) -> None:
-        with _named(self._driver, "ordering two streams"):
+        with named("ordering two streams", self._driver.Error):
             self._stream.wait_for_event(event.event)
 
     def synchronize(self) -> None:
-        with _named(self._driver, "waiting for the GPU"):
+        with named("waiting for the GPU", self._driver.Error):
             self._stream.synchronize()
 
     def capture(self, enqueue: Callable[[], None]) -> Graph:
-        return _Graph(self._calls, self._calls.capture(self.handle, enqueue))
+        return CapturedGraph(self._calls, self.handle, enqueue)
 
     def release(self) -> None:
         self._stream = None
-
-
-class _Graph:
-    def __init__(self, calls: DriverCalls, handle: int) -> None:
-        self._calls = calls
-        self._handle: int | None = handle
-
-    def launch(self, stream: Stream) -> None:
-        if self._handle is None:
-            raise EngineError("the CUDA graph was released.")
-        self._calls.launch(self._handle, stream.handle)
-
-    def release(self) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            self._calls.destroy(handle)
