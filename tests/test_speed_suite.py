@@ -12,6 +12,8 @@ import onnx
 import pytest
 
 from facenet_validate.engines.onnxruntime import engine as onnxruntime_engine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import LayerTime, LayerTimes
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.recipes import RECIPE_KEY
 from tests.moved_clock import CONFTEST
@@ -213,6 +215,36 @@ def test_another_engine_and_the_engine_itself(
     slower = run(*arguments, SLOWER=f"{_digest(project)}=2.12")
     assert slower.ret == 1
     slower.stdout.fnmatch_lines(["*performance*against b8*int8*fail*+*latency over 12 quads*"])
+
+
+def test_a_gate_that_fails_names_the_layers_that_are_slower(
+    project: pytest.Pytester,
+    run: Run,
+    prepared_small: PreparedModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def layer_times(self: OnnxRuntimeEngine, batch: object, count: int) -> LayerTimes:
+        slow = 4e-3 if self.info.precision == "int8" else 1e-3
+        layers = {"stem/a": slow, "stem/b": 2e-3}
+        told = (LayerTime(name, "Conv", (name,), (time,)) for name, time in layers.items())
+        return LayerTimes("a fake", tuple(told))
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "layer_times", layer_times)
+    arguments = ("--facenet-batch-size=8", f"--facenet-against={prepared_small.entry.path}")
+    digest = _digest_of(project, run)
+    result = run(*arguments, "--facenet-report=report", SLOWER=f"{digest}=2.12")
+    assert result.ret == 1
+    words = "Conv stem/a +3 ms (1 → 4); it explains all of the added 3 ms a batch"
+    result.stdout.fnmatch_lines([f"performance.against *fail*; slower layers: {words}"])
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    (slower,) = (one for one in document["measurements"] if one["name"] == "slower layers")
+    assert (slower["precision"], slower["batch"], slower["beside"]) == ("int8", 8, "against")
+    (layer,) = slower["gates"]["performance.against"]["layers"]
+    assert layer == {"name": "stem/a", "kind": "Conv", "ms": 4.0, "expected_ms": 1.0}
+
+    assert run(*arguments, "--facenet-report=report").ret == 0
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    assert "slower layers" not in {one["name"] for one in document["measurements"]}
 
 
 def test_a_test_of_ones_own_may_compare_and_time_at_once(

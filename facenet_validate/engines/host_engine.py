@@ -18,6 +18,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    LayerTimes,
     Scope,
     TensorInfo,
     Work,
@@ -89,6 +90,11 @@ class HostEngine(Closing):
         return ComputedPrecision(
             untold=f"{self.info.backend} does not list what its kernels compute in"
         )
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Return that layers are not timed on this backend."""
+        del batch, count
+        return LayerTimes(untold=f"layers are not timed on {self.info.backend}")
 
     def _repeat(self, batch: NDArray[np.float32], count: int) -> None:
         for _ in range(count):

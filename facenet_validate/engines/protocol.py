@@ -121,6 +121,61 @@ class ComputedPrecision:
 
 
 @dataclass(frozen=True)
+class LayerTime:
+    """How long one layer of a loaded engine takes.
+
+    Attributes
+    ----------
+    name : str
+        For people: an ONNX node, or what the backend itself adds, as ``Transpose``.
+    kind : str
+        Its operation, as ``Conv``.
+    nodes : tuple of str
+        ONNX nodes that it computes, by which layers of two engines are matched; empty where they
+        are not told.
+    seconds : tuple of float
+        Of each run of a batch.
+    """
+
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def fastest(self) -> float:
+        """Seconds of its fastest run: what disturbs a run only adds time.
+
+        Chen and Revels, Robust benchmarking in noisy environments, HPEC 2016.
+        """
+        return min(self.seconds)
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """How long each layer of a loaded engine takes, as far as its backend tells.
+
+    Attributes
+    ----------
+    source : str
+        Who tells, for people, as ``ONNX Runtime's profile``.
+    layers : tuple of LayerTime
+        In the order in which they run.
+    untold : str
+        Why the backend tells nothing; empty if it tells.
+    """
+
+    source: str = ""
+    layers: tuple[LayerTime, ...] = ()
+    untold: str = ""
+
+    @property
+    def fastest(self) -> float:
+        """Seconds of a batch, each layer at its fastest."""
+        return sum(layer.fastest for layer in self.layers)
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What an engine is, for identities, cache keys and reports.
 
@@ -233,6 +288,23 @@ class Engine(Protocol):
         ----------
         model : PreparedModel
             What the engine is of: layers are known by the names of its nodes.
+        """
+        ...
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Time the layers of the engine, as far as its backend tells.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (N, 3, H, W)
+            float32.
+        count : int
+            How many runs, after one that warms up.
+
+        Raises
+        ------
+        EngineError
+            As ``run``.
         """
         ...
 

@@ -41,6 +41,7 @@ from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_e
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import Run
+from facenet_validate.run.slower import name_slower_layers
 
 TimedBeside = Literal["fp32", "fp16", "against"]
 """What an engine is timed beside: FP32, FP16, or the engine of ``--facenet-against``."""
@@ -147,7 +148,24 @@ class Timing:
             absent = tuple(not_evaluated(gate, reason, limit) for gate, limit in limits.items())
             return Speed(absent or (gates.without_limit(_unlimited(self.beside), reason),))
         with ExitStack() as stack:
-            return _Session(self._run, self._bench, self.beside, limits, stack).speed(gates)
+            found = _Session(self._run, self._bench, self.beside, limits, stack).speed(gates)
+        return self._with_slower_layers(found)
+
+    def _with_slower_layers(self, found: Speed) -> Speed:
+        """Return what timing came to; a gate that failed names the layers that explain it."""
+        results, slower = name_slower_layers(
+            found.results, self._timed_engines, self._bench.batch, self._run.progress
+        )
+        if not slower:
+            return found
+        batch = found.measurements["speed"]["batch"]
+        values = {"batch": batch, "beside": self.beside, "gates": slower}
+        measurements = {**found.measurements, "slower layers": values}
+        return replace(found, results=results, measurements=measurements)
+
+    def _timed_engines(self) -> tuple[Engine, ...]:
+        engine = self._bench.engine
+        return (engine,) if _alone(engine, self.beside) else (engine, self._bench.other())
 
     def self_check(self, gates: Gates) -> Speed:
         """Compare loads of the engine with each other, as often as asked."""
@@ -196,6 +214,11 @@ def _unlimited(beside: TimedBeside) -> str:
     return "performance.stored" if beside == "fp32" else _PAIRED[beside]
 
 
+def _alone(engine: Engine, beside: TimedBeside) -> bool:
+    """Say whether an engine is timed alone: FP32 is nothing to be timed beside itself."""
+    return beside == "fp32" and engine.info.precision == "fp32"
+
+
 def _stands_in(engine: Engine) -> str:
     """Return why an engine's speed says nothing of the engine that will be deployed."""
     info = engine.info
@@ -235,7 +258,7 @@ class _Session:
         self._storable = beside == "fp32"
         self._stored = store.load(self._identity) if self._storable else ()
         self._benchmark = bench.benchmark()
-        alone = self._storable and engine.info.precision == "fp32"
+        alone = _alone(engine, beside)
         self._beside = beside
         self._other = None if alone else beside
         other = None if alone else bench.other()

@@ -22,6 +22,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    LayerTimes,
     Scope,
     Work,
 )
@@ -31,6 +32,7 @@ from facenet_validate.engines.tensorrt.faults import Faults
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer
 from facenet_validate.engines.tensorrt.pipeline import Pipeline
+from facenet_validate.engines.tensorrt.profiling import profiled_layers
 from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 from facenet_validate.engines.tensorrt.single_batches import single_batches
 
@@ -214,6 +216,21 @@ class TensorRtEngine(Closing):
     def computed_precision(self, model: PreparedModel) -> ComputedPrecision:
         """Return what the compiled layers compute in, as the engine inspector lists them."""
         return ComputedPrecision("the engine inspector", loaded_shares(self.layers(), model))
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Time the layers with TensorRT's profiler, the batch resident, without a CUDA graph.
+
+        Raises
+        ------
+        EngineError
+            As ``work``.
+        """
+        piece = self._whole(batch)
+        self._claim()
+        with self._faults.named(f"timing the layers of a batch of size {len(batch)}"):
+            self._hold(batch, piece)
+            context = self._graphs.take_context(self._pipeline.slots[0], piece)
+            return profiled_layers(self._plan, context, self._pipeline.compute, count)
 
     def layers(self) -> list[CompiledLayer]:
         """Return the compiled layers, as the engine inspector lists them."""

@@ -227,6 +227,21 @@ class Graphs:
         self._kept.move_to_end(key)
         return self._kept[key][0]
 
+    def take_context(self, slot: Slot, piece: Piece) -> trt.IExecutionContext:
+        """Return the context that runs so many images of a slot, without its graph.
+
+        Its shape and addresses are set. The next `get` makes another.
+
+        Raises
+        ------
+        EngineError
+            As `get`.
+        """
+        self.get(slot, piece)
+        graph, context = self._kept.pop((slot.images.address, piece.size))
+        graph.release()
+        return context
+
     def release(self) -> None:
         """Release the graphs, then the contexts they were captured from."""
         while self._kept:

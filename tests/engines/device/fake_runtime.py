@@ -110,6 +110,8 @@ class Plan:
         What kept kernels must be of to be taken: driver, GPU.
     layers : dict
         What the inspector gives, by form.
+    layer_ms : dict
+        What a profiler is told of each layer.
     compute : callable
         Images (N, 3, H, W) → embeddings (N, D).
     """
@@ -130,6 +132,7 @@ class Plan:
     refuses_profiles: bool = False
     compiled: list[int] = field(default_factory=list)
     environment: str = "driver 580"
+    layer_ms: dict[str, float] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=lambda: {"JSON": '{"Layers": []}'})
     compute: Callable[[NDArray[np.float32]], NDArray[np.float32]] = expected
     live: Counter[str] = field(default_factory=Counter)
@@ -152,6 +155,9 @@ def fake_library(plan: Plan) -> Library:
         weakref.finalize(thing, plan.live.subtract, [kind])
 
     class ILogger:
+        pass
+
+    class IProfiler:
         pass
 
     class Runtime:
@@ -262,6 +268,7 @@ def fake_library(plan: Plan) -> Library:
             self.shape: tuple[int, ...] | None = None
             self.addresses: dict[str, int] = {}
             self.activations: int | None = None
+            self.profiler: Any = None
             self.runs = 0
             self.kernels = None if isinstance(how, Strategy) else how.runtime_cache
 
@@ -325,6 +332,11 @@ def fake_library(plan: Plan) -> Library:
             writes: set[object] = {embeddings, *scratch}
             task = Task("enqueue", run, {images}, writes, plan.seconds)
             device.queue(device.streams[stream], task)
+            if self.profiler is not None:
+                if device.capturing is not None:
+                    raise Misuse("a graph of a context with a profiler")
+                for name, ms in plan.layer_ms.items():
+                    self.profiler.report_layer_time(name, ms)
             return True
 
         def _buffer(self, name: str, nbytes: int) -> FakeBuffer:
@@ -347,6 +359,7 @@ def fake_library(plan: Plan) -> Library:
 
     module = SimpleNamespace(
         ILogger=ILogger,
+        IProfiler=IProfiler,
         Runtime=Runtime,
         TensorIOMode=TensorIOMode,
         DataType=DataType,

@@ -17,6 +17,8 @@ from facenet_validate.engines.contract import batch_notes, signature_differences
 from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, find_library
+from facenet_validate.engines.tensorrt.packages import PlanBackend
+from facenet_validate.engines.tensorrt.profiling import _profiler
 from tests.engines.device.fake_device import FakeDevice, Misuse
 from tests.engines.device.fake_runtime import (
     IMAGE,
@@ -710,3 +712,70 @@ def test_times_of_the_host_are_called_that() -> None:
     assert re.match(
         r"host-bound: launching took 10\.05 ms of 10\.1\d ms device time", times.host_bound
     )
+
+
+INSPECTED = """
+{"Layers": [
+  {"Name": "stem/a + stem/a/relu", "LayerType": "CaskConvolution", "Inputs": [], "Outputs": [],
+   "Metadata": "[ONNX Layer: stem/a]\\u001e[ONNX Layer: stem/a/relu]"},
+  {"Name": "flatten", "LayerType": "Shuffle", "Inputs": [], "Outputs": [], "Metadata": ""}
+]}
+"""
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+def test_layers_are_timed_by_the_profiler(rtx: bool) -> None:
+    times = {"stem/a + stem/a/relu": 0.5, "flatten": 0.25, "reformat": 0.125}
+    plan = one_profile(layer_ms=times, layers={"JSON": INSPECTED}, rtx=rtx)
+    with plan.device as device, open_engine(plan) as engine:
+        found = engine.layer_times(batch_of(4), 3)
+        assert (found.source, found.untold) == ("FakeRT's profiler", "")
+        assert [(layer.name, layer.kind, layer.nodes) for layer in found.layers] == [
+            ("stem/a + stem/a/relu", "CaskConvolution", ("stem/a", "stem/a/relu")),
+            ("flatten", "Shuffle", ()),
+            ("reformat", "layer", ()),
+        ]
+        assert [layer.seconds for layer in found.layers] == [
+            pytest.approx((ms * 1e-3,) * 3) for ms in times.values()
+        ]
+        # What is run and timed afterwards has a context without a profiler.
+        engine.work(batch_of(4), "device").run()
+        np.testing.assert_array_equal(engine.run(batch_of(4, 1)), expected(batch_of(4, 1)))
+        gc.collect()
+        assert plan.live["context"] == 1  # of the one graph
+        assert not device.pending
+    assert not plan.live["context"]
+
+
+def test_a_profiler_that_reports_nothing_is_told() -> None:
+    plan = one_profile()
+    with plan.device, open_engine(plan) as engine:
+        assert engine.layer_times(batch_of(4), 2).untold == "FakeRT's profiler reported no layers"
+
+
+def test_a_batch_whose_layers_cannot_be_timed_is_an_error() -> None:
+    plan = one_profile(layer_ms={"a": 1.0})
+    with plan.device, open_engine(plan) as engine:
+        with pytest.raises(EngineError, match="batch of 9 cannot be timed"):
+            engine.layer_times(batch_of(9), 2)
+        engine.layer_times(batch_of(4), 2)
+        plan.fails_to_run = True
+        with pytest.raises(EngineError, match="refused to run a batch of 4: no kernel image"):
+            engine.layer_times(batch_of(4), 2)
+    with pytest.raises(EngineError, match="closed"):
+        engine.layer_times(batch_of(4), 2)
+
+
+@pytest.mark.parametrize("backend", ["tensorrt-rtx", "tensorrt"])
+def test_the_profiler_is_called_as_the_real_binding_calls_it(backend: PlanBackend) -> None:
+    try:
+        module = find_library(backend).module
+    except EngineError as error:
+        pytest.skip(str(error))
+    profiler = _profiler(module)
+    assert isinstance(profiler, module.IProfiler)
+    profiler.report_layer_time("a", 0.5)
+    profiler.report_layer_time("a", 0.25)
+    assert profiler.seconds == {"a": pytest.approx(0.75e-3)}
+    assert {"profiler", "enqueue_emits_profile"} <= set(dir(module.IExecutionContext))
+    assert "layer_name: str, ms" in module.IProfiler.report_layer_time.__doc__
