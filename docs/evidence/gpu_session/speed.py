@@ -25,6 +25,8 @@ BATCH = 64
 OTHER_BATCHES = (1, 8, 256)
 FEW_BATCHES = 100
 """Batches timed one by one."""
+RUNS_OF_LAYERS = 5
+"""Runs in which a profiler times the layers."""
 
 
 def batch_64(session: Session) -> None:
@@ -98,6 +100,7 @@ def measure(
                 _agreement(notes, what, engine, images, expected, sizes[0])
                 for size in sizes:
                     rows.add(engine, variant, size, beside)
+                _layers(notes, what, engine, images[: sizes[0]])
             except (FacenetValidateError, FileNotFoundError) as error:
                 notes.problem(what, error)
                 continue
@@ -134,6 +137,13 @@ def _engine(
             inspected,
         )
     return engine
+
+
+def _layers(notes: Notes, what: str, engine: Engine, batch: NDArray[np.float32]) -> None:
+    """Note how long the engine's layers take, where its backend tells."""
+    found = engine.layer_times(batch, RUNS_OF_LAYERS)
+    layers = [{"name": one.name, "seconds": one.fastest} for one in found.layers]
+    notes.add("layers", {"engine": what, "untold": found.untold, "layers": layers})
 
 
 def _told(plan: Any) -> dict[str, Any]:
