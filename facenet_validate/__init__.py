@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from facenet_validate.base.errors import FacenetValidateError
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.verification_set import VerificationSet
-    from facenet_validate.engines.contract import signature_differences
+    from facenet_validate.engines.contract import batch_notes, signature_differences
     from facenet_validate.engines.protocol import Engine, EngineInfo
     from facenet_validate.gates.verdicts import GateResult, Observed, Verdict
     from facenet_validate.metrics.parity import compare_embeddings, largest_distance
@@ -39,6 +39,7 @@ _PLACES = {
     "Timing": "run.timing",
     "Verdict": "gates.verdicts",
     "VerificationSet": "datasets.verification_set",
+    "batch_notes": "engines.contract",
     "compare_embeddings": "metrics.parity",
     "largest_distance": "metrics.parity",
     "signature_differences": "engines.contract",
@@ -60,6 +61,7 @@ __all__ = [
     "Timing",
     "Verdict",
     "VerificationSet",
+    "batch_notes",
     "compare_embeddings",
     "largest_distance",
     "signature_differences",

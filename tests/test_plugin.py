@@ -295,6 +295,24 @@ def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> 
     assert all(gate["recipe_only"] for gate in judged)
 
 
+@pytest.mark.parametrize("around", ["fp16", "fp32"])
+def test_what_is_around_int8_is_chosen_for_tensorrt_alone(
+    around: str, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = f"--facenet-int8-around={around}"
+    refused = project.runpytest_inprocess("suites", option, "--facenet-target=cpu")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["*--facenet-int8-around means nothing to the target cpu: *"])
+    build = ("suites/test_build.py", "--precision=int8", "--facenet-report=report")
+    judged = project.runpytest_inprocess(*build, option, "--facenet-target=tensorrt")
+    judged.stdout.fnmatch_lines([f"facenet: INT8 recipe tensorrt: * {around.upper()} around"])
+    engines = _results(project.path / "report")["engines"]
+    assert f"{around.upper()} around" in str(engines)
+    # In a variable it may be meant for other machines.
+    monkeypatch.setenv("FACENET_INT8_AROUND", around)
+    assert project.runpytest_inprocess(*build, "--facenet-target=cpu").ret == 0
+
+
 def _int8_engine(small_onnx: onnx.ModelProto, path: Path, kept: int) -> None:
     """Write a TensorRT recipe's graph that leaves all but the last convolutions as they are."""
     images = np.random.default_rng(0).uniform(-1, 1, (2, 3, SIZE, SIZE)).astype(np.float32)

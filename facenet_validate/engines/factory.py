@@ -93,5 +93,6 @@ class EngineFactory:
                 context.target,
                 self.calibration,
                 context.cache,
+                around=context.request.int8_around,
                 progress=report,
             )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from facenet_validate.base.threshold import METRICS
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
+from facenet_validate.engines.backend import PROFILES
 from facenet_validate.engines.backends import BACKEND_NAMES
-from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
+from facenet_validate.models.quantization.recipes import AROUND, MINIMUM_CALIBRATION_IMAGES
 
 PROTOCOLS = ("plain", "davidsandberg")
 SCOPES = ("auto", "device", "end-to-end")
@@ -79,6 +80,11 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_target",
         _choice("auto", *TARGETS),
         "what INT8 recipes are made for (default: auto, by the CPU's flags)",
+    ),
+    _option(
+        "facenet_int8_around",
+        _choice(*AROUND),
+        "the floating point around INT8 in a recipe for TensorRT (default: fp16)",
     ),
     _option(
         "facenet_model",
@@ -155,6 +161,12 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_optimization_level",
         "{0..5}",
         "how long TensorRT looks for faster kernels (default: TensorRT's own, 3)",
+    ),
+    _option(
+        "facenet_profile",
+        _choice(*PROFILES),
+        "which batches a TensorRT plan takes: all up to each batch size (default), or those sizes "
+        "alone",
     ),
     _option(
         "facenet_scope",

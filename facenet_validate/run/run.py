@@ -20,7 +20,11 @@ from facenet_validate.engines.backend import Backend
 from facenet_validate.engines.backends import choose_backend
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.limits import GatesFile
-from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
+from facenet_validate.models.quantization.recipes import (
+    MINIMUM_CALIBRATION_IMAGES,
+    Int8Recipe,
+    int8_recipe,
+)
 from facenet_validate.reporting.report import RunReport
 from facenet_validate.run.settings import Settings
 
@@ -134,6 +138,11 @@ class Run:
     def target(self) -> Target:
         """What INT8 recipes are for."""
         return self.chosen_target[0]
+
+    @cached_property
+    def int8_recipe(self) -> Int8Recipe:
+        """How INT8 graphs are made."""
+        return int8_recipe(self.target, self.settings.int8_around)
 
     @cached_property
     def device(self) -> str:

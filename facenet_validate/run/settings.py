@@ -15,7 +15,9 @@ from facenet_validate.base.paths import checked, named_path
 from facenet_validate.base.threshold import METRICS, RANGES, Metric, Threshold
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
 from facenet_validate.base.wording import quoted
+from facenet_validate.engines.backend import PROFILES, Profile
 from facenet_validate.engines.backends import BACKEND_NAMES
+from facenet_validate.models.quantization.recipes import AROUND, Around
 from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Settings:
     precisions: tuple[str, ...]
     backend: str
     target: Target | Literal["auto"]
+    int8_around: Around | None
     model: Path | None
     calibration: Path | Literal["set", "packaged"]
     calibration_images: int
@@ -49,6 +52,7 @@ class Settings:
     batch_sizes: tuple[int, ...]
     workspace: int | None
     optimization_level: int | None
+    profile: Profile
     scope: Scope | Literal["auto"]
     self_check: int
     cache: Path
@@ -140,6 +144,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
         ),
         calibration=reader.calibration("facenet_calibration"),
+        int8_around=cast("Around | None", reader.choice("facenet_int8_around", AROUND, None)),
         calibration_images=reader.number("facenet_calibration_images", 1, 100_000)
         or CALIBRATION_IMAGES,
         model=reader.path("facenet_model"),
@@ -154,6 +159,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
         workspace=reader.number("facenet_workspace", 1, 1_000_000),
         optimization_level=reader.number("facenet_optimization_level", 0, 5),
+        profile=cast("Profile", reader.choice("facenet_profile", PROFILES, "dynamic") or "dynamic"),
         scope=cast(
             'Scope | Literal["auto"]', reader.choice("facenet_scope", SCOPES, "auto") or "auto"
         ),

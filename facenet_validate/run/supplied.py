@@ -195,6 +195,17 @@ def _with_target(settings: Settings, supplied: SuppliedEngine) -> Settings:
 
 
 def _told_target(engine: onnx.ModelProto) -> Target | None:
+    """Return the target that a graph says; TensorRT's where it does not and has FP16 scales.
+
+    On a CPU such a graph has to be emulated. ONNX Runtime's integer kernels refuse FP16 scales, or
+    compute other values.
+    """
+    from facenet_validate.models.quantization.half_around import has_half_scales
+
+    return _written_target(engine) or ("tensorrt" if has_half_scales(engine) else None)
+
+
+def _written_target(engine: onnx.ModelProto) -> Target | None:
     told = next((p.value for p in engine.metadata_props if p.key == RECIPE_KEY), None)
     try:
         found = json.loads(told).get("target") if told else None

@@ -37,6 +37,8 @@ def test_defaults() -> None:
     assert found.lfw is None
     assert found.pairs == ()
     assert found.protocol == "plain"
+    assert found.int8_around is None
+    assert found.profile == "dynamic"
     assert not found.rebuild
 
 
@@ -75,6 +77,12 @@ def test_lists_may_be_repeated_or_comma_separated() -> None:
         ("facenet_backend", "cuda", "expected one of auto, onnxruntime"),
         ("facenet_batch_size", ["0"], "between 1 and 4096"),
         ("facenet_batch_size", ["x"], "'x'"),
+        (
+            "facenet_int8_around",
+            "int8",
+            "--facenet-int8-around: 'int8'; expected one of fp16, fp32",
+        ),
+        ("facenet_profile", "fixed", "--facenet-profile: 'fixed'; expected one of dynamic, static"),
         ("facenet_rebuild", "maybe", "true or false"),
         ("facenet_inconclusive", "ignore", "one of warn, fail"),
         ("facenet_update_baselines", "accept", "needs --facenet-reason"),
