@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,22 @@ from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS,
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """A verification set of the user's own.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    name : str
+        The name that it was given; empty if it goes by its file's.
+    """
+
+    path: Path
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +55,7 @@ class Settings:
     engine: Path | None
     against: Path | None
     lfw: Path | None
-    pairs: tuple[Path, ...]
+    pairs: tuple[OwnSet, ...]
     protocol: str
     all_pairs: bool
     require: tuple[str, ...]
@@ -141,7 +158,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         engine=reader.path("facenet_engine"),
         against=reader.path("facenet_against"),
         lfw=reader.path("facenet_lfw"),
-        pairs=reader.paths("facenet_pairs"),
+        pairs=reader.own_sets("facenet_pairs"),
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
         all_pairs=reader.switch("facenet_all_pairs"),
         require=tuple(dict.fromkeys(reader.listed("facenet_require"))),
@@ -248,9 +265,17 @@ class _Reader:
         text = self.text(name, "a path")
         return None if text is None else self._absolute(name, text)
 
-    def paths(self, name: str) -> tuple[Path, ...]:
+    def own_sets(self, name: str) -> tuple[OwnSet, ...]:
         items = self.items(name, "paths, comma-separated")
-        return tuple(dict.fromkeys(self._absolute(name, item) for item in items))
+        return tuple(dict.fromkeys(self._own_set(name, item) for item in items))
+
+    def _own_set(self, name: str, text: str) -> OwnSet:
+        whole = self._absolute(name, text)
+        called, sign, path = text.partition("=")
+        # A file may have such a name itself.
+        if not sign or not re.fullmatch("[A-Za-z0-9_-]+", called) or whole.exists():
+            return OwnSet(whole)
+        return OwnSet(self._absolute(name, path), called.lower())
 
     def _absolute(self, name: str, text: str) -> Path:
         given = self.given[name]
