@@ -15,7 +15,7 @@ _CHUNK = 256
 
 
 def is_set(path: Path) -> bool:
-    """Return whether a file is a packed set. An old checkpoint is a pickle too: its ending tells."""
+    """Return whether a file is a packed set. Old checkpoints are pickles too: the ending tells."""
     from facenet_validate.datasets.bin_set import ENDING, is_packed
 
     return path.suffix.lower() == ENDING or (
@@ -55,7 +55,7 @@ def describe_set(path: Path) -> list[tuple[str, str]]:
         ("people", f"{found.people:,} by genuine pairs and equal photos; the file names nobody"),
         ("folds", _folds(found)),
         *(("note", line) for line in note_lines(found.notes.facts())),
-        ("alignment", f"the photos count as aligned faces of {side}×{side}: none is looked for"),
+        ("alignment", f"the photos are taken as aligned faces of {side}×{side}, without MTCNN"),
         (
             "input",
             "RGB, resized to the model's size (bilinear to a larger one, by area to a smaller "
