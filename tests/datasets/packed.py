@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 
+from facenet_validate.datasets.images import decode_image
 from tests.datasets.odd_sets import picture
 
 PEOPLE = 12
@@ -24,8 +24,7 @@ def face(person: int, photo: int, side: int = 112) -> bytes:
     png = picture(100 * person + photo, side)
     if photo % 2:
         return png
-    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
-    return bytes(cv2.imencode(".jpg", pixels)[1])
+    return bytes(cv2.imencode(".jpg", decode_image(png, name=""))[1])
 
 
 def content(pairs: int = PAIRS) -> Content:

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +57,22 @@ def _photos(found: VerificationSet) -> list[bytes]:
     return [found.packed.encoded[row] for row in rows]
 
 
+def _as_arrays(photos: list[bytes], same: list[bool], protocol: int) -> bytes:
+    arrays = [np.frombuffer(one, np.uint8).copy() for one in photos]
+    return pickle.dumps([arrays, list(np.array(same))], protocol)
+
+
+def _as_bytes(photos: list[bytes], same: list[bool], protocol: int) -> bytes:
+    return pickle.dumps((photos, same), protocol)
+
+
 WRITERS: dict[str, Callable[[list[bytes], list[bool]], bytes]] = {
-    **{f"protocol {p}": (lambda x, y, p=p: pickle.dumps((x, y), p)) for p in (2, 3, 4, 5)},
-    **{
-        f"arrays, protocol {p}": (
-            lambda x, y, p=p: pickle.dumps(
-                [[np.frombuffer(one, np.uint8).copy() for one in x], list(np.array(y))], p
-            )
-        )
-        for p in (2, 3, 4, 5)
-    },
+    **{f"protocol {p}": partial(_as_bytes, protocol=p) for p in (2, 3, 4, 5)},
+    **{f"arrays, protocol {p}": partial(_as_arrays, protocol=p) for p in (2, 3, 4, 5)},
     "one array of booleans": lambda x, y: pickle.dumps((x, np.array(y))),
     "0 and 1": lambda x, y: pickle.dumps((tuple(x), [int(one) for one in y])),
     "Python 2": by_python_2,
-    "arrays, Python 2": lambda x, y: by_python_2(x, y, arrays=True),
+    "arrays, Python 2": partial(by_python_2, arrays=True),
 }
 
 
