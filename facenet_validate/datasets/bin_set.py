@@ -32,7 +32,8 @@ from facenet_validate.datasets.own_sets import (
     joined_photos,
     set_name,
 )
-from facenet_validate.datasets.plain_pickle import ByteArray, NotPlainError, read_plain
+from facenet_validate.datasets.plain_pickle import read_plain
+from facenet_validate.datasets.plain_values import ByteArray, NotPlainError
 from facenet_validate.datasets.verification_set import PackedPhotos, VerificationSet
 from facenet_validate.models.file_kinds import is_pickle, kind_by_content
 

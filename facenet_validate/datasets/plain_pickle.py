@@ -2,8 +2,8 @@
 
 A pickle is a program for a small stack machine, and Python's own unpickler runs whatever function
 the program names. The reader here knows the operations that write lists, tuples, bytes, numbers
-and NumPy's bytes. Names of functions become values of `_Name`; what the functions would do, the
-reader does itself. Every other operation and every other name is refused.
+and NumPy's bytes. Names of functions become values of `Name`; what the functions would do, `called`
+does. Every other operation and every other name is refused.
 
 ``pickletools.genops`` splits the file into operations. It makes nothing of them but bytes, texts
 and numbers, none longer than the file.
@@ -12,11 +12,18 @@ and numbers, none longer than the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum, auto
 from pickletools import genops
 from typing import cast
 
 from facenet_validate.base.wording import LONGEST, quoted
+from facenet_validate.datasets.plain_values import (
+    NAMES,
+    Name,
+    NotPlainError,
+    called,
+    set_state,
+    what,
+)
 
 MOST_OPERATIONS = 8_000_000
 """Operations that are read: 40 for each of 200,000 photos.
@@ -25,64 +32,6 @@ Each one makes at most one object, so this bounds the stack, the memo and every 
 """
 
 _NEWEST_PROTOCOL = 5
-
-
-class NotPlainError(Exception):
-    """Why a pickle is not read: a clause for a message, in one line."""
-
-
-class ByteArray:
-    """A one-dimensional NumPy array of ``uint8`` or ``bool``.
-
-    Attributes
-    ----------
-    kind : str
-        ``u1`` or ``b1``; empty while the pickle did not say it.
-    content : bytes
-    """
-
-    def __init__(self) -> None:
-        self.kind = ""
-        self.content = b""
-
-
-class _Name(Enum):
-    """The functions and classes that a pickle of plain data names."""
-
-    ENCODE = auto()
-    DTYPE = auto()
-    NDARRAY = auto()
-    RECONSTRUCT = auto()
-    SCALAR = auto()
-    FROM_BUFFER = auto()
-
-
-_NAMES = {
-    # Python 3 writes bytes as a text and this call in protocols below 3.
-    "_codecs.encode": _Name.ENCODE,
-    "numpy.dtype": _Name.DTYPE,
-    "numpy.ndarray": _Name.NDARRAY,
-    **{
-        f"numpy.{core}.{name}": meaning
-        for core in ("core", "_core")  # NumPy 1 and 2
-        for name, meaning in {
-            "multiarray._reconstruct": _Name.RECONSTRUCT,
-            "multiarray.scalar": _Name.SCALAR,
-            "numeric._frombuffer": _Name.FROM_BUFFER,
-        }.items()
-    },
-}
-
-_INTEGERS = {f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
-_BYTES = {"u1", "b1"}
-
-
-class _Dtype:
-    """A NumPy dtype: ``b1`` or an integer."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.big = False
 
 
 def read_plain(content: bytes) -> object:
@@ -182,7 +131,7 @@ class _Machine:
         """Append to the list on top."""
         target = self.pop()
         if not isinstance(target, list):
-            raise NotPlainError(f"appends to {_what(target)}; expected a list")
+            raise NotPlainError(f"appends to {what(target)}; expected a list")
         target.extend(items)
         self.push(target)
 
@@ -205,7 +154,7 @@ class _Machine:
 
     def name(self, text: object) -> None:
         """Put a function's or class's name on the stack, if it is known."""
-        found = _NAMES.get(str(text).replace(" ", "."))
+        found = NAMES.get(str(text).replace(" ", "."))
         if found is None:
             raise NotPlainError(f"names {_global_name(text)}, which was not loaded or called")
         self.push(found)
@@ -214,84 +163,27 @@ class _Machine:
         """Put the name on the stack that two texts on it make."""
         name, module = self.pop(), self.pop()
         if not isinstance(module, str) or not isinstance(name, str):
-            raise NotPlainError(f"names {_what(name)} in {_what(module)}; expected two texts")
+            raise NotPlainError(f"names {what(name)} in {what(module)}; expected two texts")
         self.name(f"{module}.{name}")
 
     def call(self, _: object) -> None:
         """Do what a named function would do with a tuple of arguments."""
         arguments, function = self.pop(), self.pop()
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-            raise NotPlainError(f"calls {_what(function)} with {_what(arguments)}")
-        self.push(self._called(function, arguments))
-
-    def _called(self, function: _Name, arguments: tuple[object, ...]) -> object:
-        match function, arguments:
-            case _Name.ENCODE, (str(text), encoding) if _text(encoding) in ("latin1", "latin-1"):
-                self._budget -= len(text)
-                if self._budget < 0:
-                    raise NotPlainError("would make more bytes than it has: a bomb")
-                return text.encode("latin-1")
-            case _Name.DTYPE, (kind, int(), int()) if _text(kind) in _INTEGERS | _BYTES:
-                return _Dtype(_text(kind))
-            case _Name.RECONSTRUCT, (_Name.NDARRAY, (0,), b"b"):
-                return ByteArray()
-            case _Name.FROM_BUFFER, (bytes(content), _Dtype() as dtype, shape, "C" | "F"):
-                return _filled(ByteArray(), shape, dtype, content)
-            case _Name.SCALAR, (_Dtype() as dtype, bytes(content)) if len(content) == int(
-                dtype.kind[1]
-            ):
-                signed = dtype.kind[0] == "i"
-                value = int.from_bytes(content, "big" if dtype.big else "little", signed=signed)
-                return bool(value) if dtype.kind == "b1" else value
-        raise NotPlainError(
-            f"calls {function.name.lower()} with arguments that plain data do not have"
-        )
+        if not isinstance(function, Name) or not isinstance(arguments, tuple):
+            raise NotPlainError(f"calls {what(function)} with {what(arguments)}")
+        made = called(function, arguments, self._budget)
+        self._budget -= len(made) if isinstance(made, bytes) else 0
+        self.push(made)
 
     def build(self, _: object) -> None:
         """Give the array or dtype on the stack its state."""
         state, target = self.pop(), self.pop()
-        match target, state:
-            case ByteArray(), (1, shape, _Dtype() as dtype, bool() | int(), bytes(content)):
-                _filled(target, shape, dtype, content)
-            case _Dtype(), (3, order, None, None, None, -1, -1, 0) if _text(order) in "|<>=":
-                target.big = _text(order) == ">"
-            case _:
-                raise NotPlainError(f"sets the state of {_what(target)} to {_what(state)}")
+        set_state(target, state)
         self.push(target)
-
-
-def _filled(array: ByteArray, shape: object, dtype: _Dtype, content: bytes) -> ByteArray:
-    """Give an array its content: one dimension, or one column, as OpenCV 3 encoded photos."""
-    if shape not in ((len(content),), (len(content), 1)) or dtype.kind not in _BYTES:
-        raise NotPlainError(
-            f"has an array of {dtype.kind}, {len(content)} bytes in {_sides(shape)}; expected one "
-            "dimension of u1 or b1"
-        )
-    array.kind, array.content = dtype.kind, content
-    return array
-
-
-def _sides(shape: object) -> str:
-    # The text of any other value may be endless: a tuple may hold one tuple many times.
-    if isinstance(shape, tuple) and len(shape) < 8 and all(type(side) is int for side in shape):
-        return f"shape {quoted(shape)}"
-    return f"{_what(shape)} for a shape"
-
-
-def _text(value: object) -> str:
-    """Return a text, which Python 2 wrote as bytes; a text that means nothing for another value."""
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value if isinstance(value, str) else "no text"
 
 
 def _global_name(text: object) -> str:
     return quoted(str(text).replace(" ", ".", 1))[1:-1]
-
-
-def _what(value: object) -> str:
-    kind = value.name.lower() if isinstance(value, _Name) else type(value).__name__.strip("_")
-    return f"a {kind}"
 
 
 def _cut(text: str) -> str:

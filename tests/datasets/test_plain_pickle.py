@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facenet_validate.datasets import plain_pickle
-from facenet_validate.datasets.plain_pickle import ByteArray, NotPlainError, read_plain
+from facenet_validate.datasets.plain_pickle import read_plain
+from facenet_validate.datasets.plain_values import ByteArray, NotPlainError
 from tests.datasets.packed import python_2_array
 
 PROTOCOLS = [2, 3, 4, 5]
