@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -343,3 +344,8 @@ def test_lfw_is_read_whole(lfw_folder: Path) -> None:
     found = read_pairs(lfw_folder / "pairs.txt")
     assert (len(found.pairs), found.folds) == (6000, 10)
     assert sum(pair.same for pair in found.pairs) == 3000
+    # As it was read when only LFW's own form was.
+    text = "\n".join(f"{p.left.stem} {p.right.stem} {p.same} {p.fold}" for p in found.pairs)
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        "f9f1f6168cb5e8ba39c606671dff67bc0c1cc190010e2bd3ce4507af05b0b9e4"
+    )
