@@ -43,7 +43,7 @@ ENDING = ".bin"
 MOST_BYTES = 2**30
 """Bytes of a file: 14,000 photos of 112×112 have 60 MB as JPEG and 400 MB as PNG."""
 
-MOST_PHOTOS = 200_000
+MOST_PHOTOS = 100_000
 MOST_PHOTO_BYTES = 16 * 2**20
 MOST_PIXELS_A_SIDE = 1024
 

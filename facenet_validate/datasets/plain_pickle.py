@@ -25,8 +25,8 @@ from facenet_validate.datasets.plain_values import (
     what,
 )
 
-MOST_OPERATIONS = 8_000_000
-"""Operations that are read: 40 for each of 200,000 photos.
+MOST_OPERATIONS = 4_000_000
+"""Operations that are read: 40 for each of 100,000 photos.
 
 Each one makes at most one object, so this bounds the stack, the memo and every list at once.
 """
