@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +18,16 @@ from facenet_validate.datasets.copies import copy_pairs, equal_files
 from facenet_validate.datasets.csv_photos import PhotoFinder, RowError
 from facenet_validate.datasets.lines import Fault, bad_lines, read_lines
 from facenet_validate.datasets.notes import FileNotes
+from facenet_validate.datasets.own_sets import (
+    FOLDS,
+    check_count,
+    check_training,
+    joined_photos,
+    set_name,
+)
 from facenet_validate.datasets.verification_set import VerificationSet
 
 WHAT = "pairs CSV"
-FOLDS = 10
-"""Folds that pairs are dealt to if the file has no column of folds."""
-
-FEWEST_OF_A_KIND = 10
-"""Least number of genuine pairs and of impostor pairs: one in each of ten folds."""
-
-RESERVED = ("lfw", "synthetic", "any")
-"""Names of sets that have another meaning in ``gates.toml``."""
-
 _HEADER = ["left", "right", "same"]
 _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _DIGITS = 6
@@ -51,7 +48,7 @@ class _Row:
         return frozenset((self.left, self.right))
 
 
-def load_csv(path: Path) -> VerificationSet:
+def load_csv(path: Path, name: str = "") -> VerificationSet:
     """Read a set of pairs and check every row.
 
     The first line is ``left,right,same`` or ``left,right,same,fold``. Each further line is a pair:
@@ -65,7 +62,9 @@ def load_csv(path: Path) -> VerificationSet:
     Parameters
     ----------
     path : Path
-        The CSV: UTF-8, commas. The set has the name of the file, or of its folder if the file is
+        The CSV: UTF-8, commas.
+    name : str
+        The set's name. The default is the name of the file, or of its folder if the file is
         ``pairs.csv``.
 
     Returns
@@ -81,17 +80,17 @@ def load_csv(path: Path) -> VerificationSet:
         missing or unreadable, a photo is missing or outside the folder, a pair has one photo twice
         or is a repetition, or an impostor pair shows one person according to the genuine pairs.
     """
-    name = _name(path)
+    name = set_name(WHAT, path, name)
     lines = read_lines(path, WHAT)
     has_folds = _header(path, lines[0] if lines else "")
     rows = _rows(path, lines, has_folds=has_folds)
     same = np.array([row.same for row in rows], np.bool_)
-    _check_count(path, same)
+    check_count(WHAT, path, same)
     names = sorted({photo for row in rows for photo in row.photos})
     numbers = {photo: number for number, photo in enumerate(names)}
     left = np.array([numbers[row.left] for row in rows], np.intp)
     right = np.array([numbers[row.right] for row in rows], np.intp)
-    identities = _identities(len(names), left[same], right[same])
+    identities = joined_photos(len(names), left[same], right[same])
     joined = np.flatnonzero(~same & (identities[left] == identities[right]))
     if len(joined):
         text = "an impostor pair, but by the genuine pairs the photos show one person."
@@ -136,22 +135,6 @@ def _notes(
         ),
         copy_pairs=copy_pairs(groups, names, paths, left, right),
     )
-
-
-def _name(path: Path) -> str:
-    stem = path.stem
-    name = (path.absolute().parent.name if stem.lower() == "pairs" else stem).lower()
-    if re.fullmatch("[a-z0-9_-]+", name) is None:
-        raise DatasetError(
-            f"{WHAT} {path}: the set would be called {name!r}, after the file, or after the folder "
-            "of a pairs.csv; expected letters, digits, _ and -. Rename it."
-        )
-    if name in RESERVED:
-        raise DatasetError(
-            f"{WHAT} {path}: a set cannot be called {name}: gates.toml reserves the name. Rename "
-            "the file, or the folder of a pairs.csv."
-        )
-    return name
 
 
 def _header(path: Path, line: str) -> bool:
@@ -238,26 +221,6 @@ def _fold(text: str) -> int:
     return int(text)
 
 
-def _identities(photos: int, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return each photo's person: the connected components of the genuine pairs."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    joins = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(photos, photos))
-    _, people = connected_components(joins, directed=False)
-    return np.asarray(people, np.intp)
-
-
-def _check_count(path: Path, same: NDArray[np.bool_]) -> None:
-    genuine = int(same.sum())
-    impostor = len(same) - genuine
-    if min(genuine, impostor) < FEWEST_OF_A_KIND:
-        raise DatasetError(
-            f"{WHAT} {path}: {genuine} genuine and {impostor} impostor pairs; expected at least "
-            f"{FEWEST_OF_A_KIND} of each kind. A small loss is seen only with thousands."
-        )
-
-
 def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:
     folds = np.empty(len(same), np.intp)
     for kind in (True, False):
@@ -278,12 +241,5 @@ def _checked_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) ->
             f"{WHAT} {path}: folds {first} to {last}, but {known}; expected all of 0 to K−1, or of "
             "1 to K, and at least two."
         )
-    for fold in sorted(found):
-        training = same[folds != fold]
-        if training.all() or not training.any():
-            kind = "genuine" if not training.any() else "impostor"
-            raise DatasetError(
-                f"{WHAT} {path}: no {kind} pair outside fold {fold}: its threshold is chosen on "
-                "the pairs of the other folds and needs both kinds. Spread the pairs."
-            )
+    check_training(WHAT, path, same, folds)
     return np.asarray(folds - first, np.intp)

@@ -114,8 +114,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _option(
         "facenet_pairs",
-        "CSV",
-        "a further verification set: left,right,same[,fold], photos relative to the file",
+        "[NAME=]FILE",
+        "a further verification set: a CSV left,right,same[,fold] beside its photos, or an "
+        "InsightFace .bin",
         repeated=True,
     ),
     _option(

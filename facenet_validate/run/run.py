@@ -177,16 +177,18 @@ class Run:
         """
         if not self.settings.pairs:
             return {}
+        from facenet_validate.datasets.bin_set import is_packed, load_bin
         from facenet_validate.datasets.csv_pairs import load_csv
 
         found: dict[str, VerificationSet] = {}
-        for path in self.settings.pairs:
-            loaded = load_csv(path)
+        for one in self.settings.pairs:
+            load = load_bin if is_packed(one.path) else load_csv
+            loaded = load(one.path, one.name)
             if loaded.name in found:
                 raise SettingsError(
                     f"{self.settings.origins['facenet_pairs']}: two sets would be called "
-                    f"{loaded.name}, the second {path}. Rename one: a set goes by its file's name, "
-                    "or by its folder's where the file is pairs.csv."
+                    f"{loaded.name}, the second {one.path}. Rename one: a set goes by its file's "
+                    "name, or by its folder's where the file is pairs.csv. Or name it: NAME=FILE."
                 )
             found[loaded.name] = loaded
         return found

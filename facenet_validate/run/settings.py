@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OwnSet:
+    """A verification set of the user's own.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    name : str
+        The name that it was given; empty if it goes by its file's.
+    """
+
+    path: Path
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a run was asked to do. Paths are absolute.
 
@@ -44,7 +61,7 @@ class Settings:
     engine: Path | None
     against: Path | None
     lfw: Path | None
-    pairs: tuple[Path, ...]
+    pairs: tuple[OwnSet, ...]
     protocol: str
     threshold: Threshold | None
     all_pairs: bool
@@ -151,7 +168,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         engine=reader.path("facenet_engine"),
         against=reader.path("facenet_against"),
         lfw=reader.path("facenet_lfw"),
-        pairs=reader.paths("facenet_pairs"),
+        pairs=reader.own_sets("facenet_pairs"),
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
         threshold=reader.threshold("facenet_threshold", "facenet_metric"),
         all_pairs=reader.switch("facenet_all_pairs"),
@@ -296,9 +313,17 @@ class _Reader:
         text = self.text(name, "a path")
         return None if text is None else self._absolute(name, text)
 
-    def paths(self, name: str) -> tuple[Path, ...]:
+    def own_sets(self, name: str) -> tuple[OwnSet, ...]:
         items = self.items(name, "paths, comma-separated")
-        return tuple(dict.fromkeys(self._absolute(name, item) for item in items))
+        return tuple(dict.fromkeys(self._own_set(name, item) for item in items))
+
+    def _own_set(self, name: str, text: str) -> OwnSet:
+        whole = self._absolute(name, text)
+        called, sign, path = text.partition("=")
+        # A file may have such a name itself.
+        if not sign or not re.fullmatch("[A-Za-z0-9_-]+", called) or whole.exists():
+            return OwnSet(whole)
+        return OwnSet(self._absolute(name, path), called.lower())
 
     def _absolute(self, name: str, text: str) -> Path:
         given = self.given[name]
