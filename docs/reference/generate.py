@@ -47,6 +47,7 @@ _NEEDS = {
     "against": "`--facenet-against`",
     "self_check": "`--facenet-self-check`",
     "threshold": "`--facenet-threshold`",
+    "groups": "a set that names groups",
 }
 _PER = {"engine": "engine", "set": "engine and set", "batch": "engine and batch size"}
 _BESIDE = {

@@ -29,6 +29,10 @@ from facenet_validate.datasets.verification_set import VerificationSet
 
 WHAT = "pairs CSV"
 _HEADER = ["left", "right", "same"]
+_OPTIONAL = ("fold", "group")
+_HEADERS = [[*_HEADER, *some] for some in ((), ("fold",), ("group",), _OPTIONAL)]
+_LONGEST_GROUP = 60
+_MOST_GROUPS = 100
 _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _DIGITS = 6
 
@@ -42,6 +46,7 @@ class _Row:
     right: str
     same: bool
     fold: int | None
+    group: str
 
     @property
     def photos(self) -> frozenset[str]:
@@ -51,10 +56,11 @@ class _Row:
 def load_csv(path: Path, name: str = "") -> VerificationSet:
     """Read a set of pairs and check every row.
 
-    The first line is ``left,right,same`` or ``left,right,same,fold``. Each further line is a pair:
-    two photos, relative to the file's folder; 1, true or yes if they show one person, else 0,
-    false or no; and the fold, numbered from 0 or from 1. Without folds, the pairs are dealt to ten
-    folds in turn, genuine and impostor pairs separately.
+    The first line is ``left,right,same``, and may go on with ``fold``, with ``group`` or with both
+    in this order. Each further line is a pair: two photos, relative to the file's folder; 1, true
+    or yes if they show one person, else 0, false or no; the fold, numbered from 0 or from 1; and
+    the group that both photos belong to. Without folds, the pairs are dealt to ten folds in turn,
+    genuine and impostor pairs separately. A pair whose group is empty counts in no group.
 
     The pairs tell who is who: photos that genuine pairs join, directly or over other photos, show
     one person. There are no photos to calibrate on.
@@ -82,8 +88,8 @@ def load_csv(path: Path, name: str = "") -> VerificationSet:
     """
     name = set_name(WHAT, path, name)
     lines = read_lines(path, WHAT)
-    has_folds = _header(path, lines[0] if lines else "")
-    rows = _rows(path, lines, has_folds=has_folds)
+    columns = _header(path, lines[0] if lines else "")
+    rows = _rows(path, lines, columns)
     same = np.array([row.same for row in rows], np.bool_)
     check_count(WHAT, path, same)
     names = sorted({photo for row in rows for photo in row.photos})
@@ -95,7 +101,13 @@ def load_csv(path: Path, name: str = "") -> VerificationSet:
     if len(joined):
         text = "an impostor pair, but by the genuine pairs the photos show one person."
         raise bad_lines(WHAT, path, [Fault(rows[pair].line, text) for pair in joined])
-    folds = _checked_folds(path, rows, same) if has_folds else _dealt(same)
+    folds = _checked_folds(path, rows, same) if "fold" in columns else _dealt(same)
+    groups = tuple(sorted({row.group for row in rows if row.group}))
+    if len(groups) > _MOST_GROUPS:
+        raise DatasetError(
+            f"{WHAT} {path}: {len(groups)} groups; expected at most {_MOST_GROUPS}. A group is of "
+            "many people: with each group the run must see more to call one worse."
+        )
     root = Path(os.path.realpath(path.parent))
     paths = tuple(root / photo for photo in names)
     return VerificationSet(
@@ -108,6 +120,8 @@ def load_csv(path: Path, name: str = "") -> VerificationSet:
         right=right,
         same=same,
         folds=folds,
+        groups=groups,
+        group_of=np.array([groups.index(row.group) if row.group else -1 for row in rows], np.intp),
         suspect=np.array([], np.intp),
         calibration_names=(),
         calibration_paths=(),
@@ -137,14 +151,17 @@ def _notes(
     )
 
 
-def _header(path: Path, line: str) -> bool:
-    """Return whether there is a column of folds."""
+def _header(path: Path, line: str) -> list[str]:
+    """Return the names of the columns."""
     fields = _fields(line)
     found = [] if fields is None else [field.lower() for field in fields]
-    if found not in (_HEADER, [*_HEADER, "fold"]):
-        text = f"{quoted(line)}; expected the header left,right,same or left,right,same,fold."
+    if found not in _HEADERS:
+        text = (
+            f"{quoted(line)}; expected the header left,right,same or left,right,same,fold, and "
+            "group behind it where there are groups."
+        )
         raise bad_lines(WHAT, path, [Fault(1, text)])
-    return len(found) == len(_HEADER) + 1
+    return found
 
 
 def _fields(line: str) -> list[str] | None:
@@ -160,7 +177,7 @@ def _fields(line: str) -> list[str] | None:
         return None
 
 
-def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
+def _rows(path: Path, lines: Sequence[str], columns: Sequence[str]) -> list[_Row]:
     """Return the rows. One error names all bad rows and repeated pairs; empty lines are ignored."""
     photos = PhotoFinder(path.parent)
     rows: list[_Row] = []
@@ -170,7 +187,7 @@ def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
         if not line.strip():
             continue
         try:
-            row = _row(number, line, photos, has_folds=has_folds)
+            row = _row(number, line, photos, columns)
             before = first.setdefault(row.photos, row)
             if before is not row:
                 raise RowError(_again(before, row))
@@ -192,33 +209,43 @@ def _again(before: _Row, row: _Row) -> str:
     )
 
 
-def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Row:
+def _row(number: int, line: str, photos: PhotoFinder, columns: Sequence[str]) -> _Row:
     fields = _fields(line)
     if fields is None:
         raise RowError(
             f"{quoted(line)} is not a row of CSV: a quotation mark without its partner, or a field "
             "without an end."
         )
-    expected = len(_HEADER) + has_folds
-    if len(fields) != expected:
+    if len(fields) != len(columns):
         raise RowError(
-            f"{len(fields)} fields; the header has {expected}. Fields are separated by commas, and "
-            'names with commas stand in "quotation marks".'
+            f"{len(fields)} fields; the header has {len(columns)}. Fields are separated by "
+            'commas, and names with commas stand in "quotation marks".'
         )
     same = _SAME.get(fields[2].lower())
     if same is None:
         raise RowError(f"same is {quoted(fields[2])}; expected 1, true or yes, or 0, false or no.")
-    fold = _fold(fields[3]) if has_folds else None
+    told = dict(zip(columns, fields, strict=True))
+    fold = _fold(told["fold"]) if "fold" in told else None
+    group = _group(told.get("group", ""))
     left, right = (photos.find(field) for field in fields[:2])
     if left == right:
         raise RowError("a pair of a photo with itself.")
-    return _Row(number, left, right, same, fold)
+    return _Row(number, left, right, same, fold, group)
 
 
 def _fold(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
         raise RowError(f"fold is {quoted(text)}; expected a whole number.")
     return int(text)
+
+
+def _group(text: str) -> str:
+    if not text.isprintable() or len(text) > _LONGEST_GROUP:
+        raise RowError(
+            f"group is {quoted(text)}; expected a name of at most {_LONGEST_GROUP} characters, or "
+            "nothing for a pair of no group."
+        )
+    return text
 
 
 def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -64,6 +64,10 @@ class VerificationSet:
         Oddities of the files.
     packed : PackedPhotos or None
         The photos, if the set's own file holds them.
+    groups : tuple of str
+        Groups of people that the set names, sorted.
+    group_of : ndarray of shape (P,)
+        Each pair's group, from 0; −1 for a pair of none. Empty where the set names no group.
     """
 
     name: str
@@ -81,6 +85,8 @@ class VerificationSet:
     pairs_digest: str
     notes: FileNotes = field(default_factory=FileNotes)
     packed: PackedPhotos | None = None
+    groups: tuple[str, ...] = ()
+    group_of: NDArray[np.intp] = field(default_factory=lambda: np.array([], np.intp))
 
     @property
     def people(self) -> int:

@@ -12,7 +12,7 @@ from typing import Literal
 
 Bound = Literal["floor", "ceiling"]
 Scope = Literal["engine", "set", "batch"]
-Need = Literal["fp16", "int8", "below fp32", "against", "self_check", "threshold"]
+Need = Literal["fp16", "int8", "below fp32", "against", "self_check", "threshold", "groups"]
 Family = Literal["", "paired", "operating", "identification", "speed"]
 
 FAMILY_ALPHA = 0.01
@@ -42,7 +42,7 @@ class Gate:
         that compares with something else does not judge the gate. Empty where nothing is compared.
     needs : tuple of str
         What must be there: the precision ``fp16`` or ``int8``, one ``below fp32``, an engine
-        ``against``, a ``self_check``, a deployed ``threshold``.
+        ``against``, a ``self_check``, a deployed ``threshold``, a set with ``groups``.
     family : str
         Gates of a family share the run's probability of a false alarm, 1 %.
     optional : bool
@@ -73,7 +73,7 @@ class Gate:
         precision : str
             The engine's.
         has : set of str
-            Which of ``against``, ``self_check`` and ``threshold`` the run has.
+            Which of ``against``, ``self_check``, ``threshold`` and ``groups`` there are.
         first_set : bool
             Whether the data set is the run's first, by which every suite judges.
         """
@@ -148,6 +148,16 @@ CATALOGUE: tuple[Gate, ...] = (
         per="set",
         beside="against",
         needs=("against",),
+        family="paired",
+    ),
+    Gate(
+        "accuracy.group_drop",
+        "accuracy lost in the worst group of people, at the reference's thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        needs=("groups",),
         family="paired",
     ),
     Gate(

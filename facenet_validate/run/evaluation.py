@@ -320,6 +320,22 @@ class EngineComparison:
             self._rules.paired_alpha,
         )
 
+    def groups(self, gates: Gates) -> Judged:
+        """Judge every group of people that the set names. A set without groups is not judged.
+
+        Parameters
+        ----------
+        gates : Gates
+            The limits in force.
+        """
+        return replacement.groups_of(
+            self.dataset,
+            self._embedder.view(self._other, self.dataset.name),
+            self._embedder.scored(self._engine, self.faces),
+            gates,
+            self._rules.paired_alpha,
+        )
+
     def operating_point(self, gates: Gates) -> Judged:
         """Judge the error rates at ``--facenet-threshold``.
 

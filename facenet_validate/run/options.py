@@ -115,7 +115,7 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_pairs",
         "[NAME=]FILE",
-        "a further verification set: a CSV left,right,same[,fold] beside its photos, or an "
+        "a further verification set: a CSV left,right,same[,fold][,group] beside its photos, or an "
         "InsightFace .bin",
         repeated=True,
     ),

@@ -213,10 +213,12 @@ class Run:
         """By what engines are compared, and what each gate may spend of its family's errors."""
         from facenet_validate.metrics.mixed import DIRECTIONS
 
-        judged = len(self.settings.precisions) * len(self.set_names)
+        precisions = len(self.settings.precisions)
+        judged = precisions * len(self.set_names)
         compared = 1 if self.against is None else 2
-        # An engine is compared by its own pairs, and by mixed ones in each direction.
-        paired = judged * compared * (1 + DIRECTIONS)
+        groups = sum(len(one.groups) for one in self.sets.values())
+        # An engine is compared by its own pairs, by mixed ones in each direction, and in groups.
+        paired = judged * compared * (1 + DIRECTIONS) + precisions * groups
         rates = 2  # of false matches and false non-matches; rank 1 and false negatives
         return ComparisonRules(
             paired_alpha=catalogue.FAMILY_ALPHA / paired,
@@ -238,11 +240,13 @@ class Run:
 
     def limits(self, dataset: str, precision: str) -> dict[str, float]:
         """Return the limits of every gate that this run can judge on a verification set."""
-        first_set = dataset == self.dataset_name
+        first_set, has = dataset == self.dataset_name, self.has
+        if dataset in self.sets and self.sets[dataset].groups:
+            has = has | {"groups"}
         return {
             gate: limit
             for gate, limit in self.gates.limits(dataset, precision, self.target).items()
-            if catalogue.row(gate).applies(precision, self.has, first_set=first_set)
+            if catalogue.row(gate).applies(precision, has, first_set=first_set)
         }
 
     def check_calibration(self, found: int) -> None:
