@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from facenet_validate.base.errors import FacenetValidateError
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.verification_set import VerificationSet
-    from facenet_validate.engines.contract import colour_agreement, signature_differences
+    from facenet_validate.engines.contract import (
+        batch_notes,
+        colour_agreement,
+        signature_differences,
+    )
     from facenet_validate.engines.protocol import Engine, EngineInfo
     from facenet_validate.gates.verdicts import GateResult, Observed, Verdict
     from facenet_validate.metrics.parity import compare_embeddings, largest_distance
@@ -39,6 +43,7 @@ _PLACES = {
     "Timing": "run.timing",
     "Verdict": "gates.verdicts",
     "VerificationSet": "datasets.verification_set",
+    "batch_notes": "engines.contract",
     "colour_agreement": "engines.contract",
     "compare_embeddings": "metrics.parity",
     "largest_distance": "metrics.parity",
@@ -61,6 +66,7 @@ __all__ = [
     "Timing",
     "Verdict",
     "VerificationSet",
+    "batch_notes",
     "colour_agreement",
     "compare_embeddings",
     "largest_distance",

@@ -7,13 +7,13 @@ and nothing heavy is imported here: numpy and the runtimes load inside fixtures.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from facenet_validate.gates.records import verdict_of
 from facenet_validate.gates.verdicts import Verdict
-from facenet_validate.run.collecting import parametrize, runs_ours, with_files
+from facenet_validate.run.collecting import is_superfluous, parametrize, runs_ours, with_files
 from facenet_validate.run.command_line import add_alias, add_options
 from facenet_validate.run.header import header
 from facenet_validate.run.judging import skip_what_cannot_run, skip_what_was_not_asked_for
@@ -24,6 +24,9 @@ from facenet_validate.run.session import COLLECTED, ReportedSession, Stopping, r
 from facenet_validate.run.start import is_active, run_of, validate
 
 pytest_plugins = ["facenet_validate.fixtures.private", "facenet_validate.fixtures.public"]
+
+Made: TypeAlias = "pytest.Item | pytest.Collector | list[pytest.Item | pytest.Collector] | None"
+"""What collecting a name of a module comes to: for a function, a list of its tests."""
 
 SESSION = pytest.StashKey[ReportedSession]()
 
@@ -67,6 +70,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if runs_ours(metafunc):
         with refuse(metafunc.config, pytest.Collector.CollectError):
             parametrize(metafunc, run_of(metafunc.config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pycollect_makeitem(
+    collector: pytest.Module | pytest.Class,
+) -> Generator[None, Made, Made]:
+    made = yield
+    if not isinstance(made, list):
+        return made
+    return [
+        one
+        for one in made
+        if not isinstance(one, pytest.Function)
+        or not is_superfluous(one, lambda: run_of(collector.config))
+    ]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -28,6 +28,14 @@ def test_stored_templates(facenet_comparison: EngineComparison, facenet_gates: G
     facenet_gates.check(*kept.results)
 
 
+@pytest.mark.facenet_judges("accuracy.group_drop")
+def test_groups(facenet_comparison: EngineComparison, facenet_gates: Gates) -> None:
+    """No group of people that the set names loses more than allowed."""
+    found = facenet_comparison.groups(facenet_gates)
+    facenet_gates.measure("groups", found.values)
+    facenet_gates.check(*found.results)
+
+
 @pytest.mark.facenet_judges
 @pytest.mark.facenet_needs("all_pairs")
 def test_all_pairs(facenet_comparison: EngineComparison, facenet_gates: Gates) -> None:

@@ -12,6 +12,7 @@ from facenet_validate import (
     Engine,
     Gates,
     Observed,
+    batch_notes,
     colour_agreement,
     largest_distance,
     signature_differences,
@@ -35,7 +36,8 @@ def test_signature(
 ) -> None:
     """Named float32 input [N, 3, H, H] in RGB, output [N, D], N open; it computes as it says."""
     differences = signature_differences(facenet_engine, facenet_reference_engine)
-    seen = [Observed("contract.signature", len(differences), "; ".join(differences))]
+    told = "; ".join([*differences, *batch_notes(facenet_engine)])
+    seen = [Observed("contract.signature", len(differences), told)]
     if "contract.precision_share" in facenet_gates.limits:
         computes, shares = facenet_build.loaded_precision(facenet_engine)
         seen.append(computes)
@@ -79,7 +81,8 @@ def test_batch_size_invariance(
         apart = np.concatenate([facenet_engine.run(part) for part in parts])
         moved.append(largest_distance(together, apart))
     sizes = f"{len(batch)} faces in batches of {len(batch)}, 7 (the last partial) and 1"
-    facenet_gates.check(Observed("contract.batch_invariance", float(np.max(moved)), sizes))
+    told = "; ".join([sizes, *batch_notes(facenet_engine)])
+    facenet_gates.check(Observed("contract.batch_invariance", float(np.max(moved)), told))
 
 
 @pytest.mark.facenet_judges("contract.order_invariance")

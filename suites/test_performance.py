@@ -1,4 +1,4 @@
-"""The engine is as fast as it was: beside FP32 in this run, and beside stored sessions."""
+"""The engine is as fast as it was: beside other precisions in this run, and stored sessions."""
 
 import pytest
 
@@ -9,12 +9,13 @@ pytestmark = pytest.mark.facenet_fps
 
 @pytest.mark.facenet_judges(
     "performance.fp32_ratio",
+    "performance.fp16_ratio",
     "performance.stored",
     "performance.stored_ratio",
     "performance.against",
 )
 def test_speed(facenet_timing: Timing, facenet_gates: Gates) -> None:
-    """No slower than its stored sessions, nor than another engine; INT8 pays beside FP32."""
+    """No slower than its stored sessions, nor than another engine; a lower precision pays."""
     speed = facenet_timing.speed(facenet_gates)
     for name, values in speed.measurements.items():
         facenet_gates.measure(name, values)

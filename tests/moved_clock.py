@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import BatchTimes, Engine, Scope, Work
 
@@ -58,12 +59,12 @@ class Machine:
         seconds = self._seconds(engine, batch)
         tested = engine.info.precision != "fp32"
 
-        def run() -> None:
+        def block(count: int) -> None:
             spell = 1.1 if tested and self.blocks < self.spell else 1.0
             self.blocks += tested
-            self.now += seconds * spell * float(np.exp(self.random.normal(0.0, 0.002)))
+            self.now += count * seconds * spell * float(np.exp(self.random.normal(0.0, 0.002)))
 
-        return Work(run, len(batch), len(batch), scope)
+        return calibrated(Work(block, 1, len(batch), scope), self.clock)
 
     def batch_times(self, engine: Engine, batch: NDArray[np.float32], count: int) -> BatchTimes:
         seconds = np.full(count, self._seconds(engine, batch))

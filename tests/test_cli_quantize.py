@@ -15,6 +15,7 @@ from facenet_validate.datasets.images import encode_png
 from facenet_validate.gates.limits import GatesFile
 from facenet_validate.models.network import int8_share
 from facenet_validate.models.prepared import check_contract, load_onnx
+from facenet_validate.models.quantization.half_around import has_half_scales
 from facenet_validate.models.quantization.precision import infer_precision
 from tests.datasets.odd_sets import picture, write, write_set
 from tests.models.small_facenet import small_facenet
@@ -49,17 +50,32 @@ def test_an_int8_graph_says_how_it_was_made(
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "INT8 for tensorrt: symmetric S8" in said
+    assert "FP16 around" in said
     assert f"500 faces in {faces}" in said
     model = load_onnx(Path("mine.int8-tensorrt.onnx"))
     assert check_contract(model, "written") == 16
     assert int8_share(model) > 0.9
     recipe = json.loads({p.key: p.value for p in model.metadata_props}["facenet_validate.recipe"])
     assert recipe["target"] == "tensorrt"
+    assert recipe["around"] == "fp16"
+    assert has_half_scales(model)
     assert recipe["images"] == 500
     assert len(recipe["calibration"]) == len(recipe["prepared"]) == 64
     first = Path("mine.int8-tensorrt.onnx").read_bytes()
     assert main([*command, "-o", "again.onnx"]) == 0
     assert Path("again.onnx").read_bytes() == first
+
+
+def test_fp32_around_int8_is_written_on_request(
+    source: Path, faces: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", str(source), "--calibration", str(faces), "--target", "tensorrt"]
+    assert main([*command, "--around", "fp32"]) == 0
+    assert "FP32 around" in capsys.readouterr().out
+    model = load_onnx(Path("mine.int8-tensorrt.onnx"))
+    assert not has_half_scales(model)
+    told = json.loads({p.key: p.value for p in model.metadata_props}["facenet_validate.recipe"])
+    assert "around" not in told, "FP32 was the one choice once, and was not told"
 
 
 def test_an_fp16_graph_needs_no_faces(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +88,7 @@ def test_tuning_ranks_stores_and_spares_what_it_must(
     source: Path, faces: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["quantize", str(source), "--calibration", str(faces), "--tune"]
-    command += ["--target", "tensorrt", "--cosine", "0.9999", "-o", "tuned.onnx"]
+    command += ["--target", "tensorrt", "--cosine", "0.99995", "-o", "tuned.onnx"]
     assert main(command) == 0
     said = capsys.readouterr().out
     assert "\nreached: mean row cosine 0.9999" in said
@@ -160,6 +176,8 @@ def test_nothing_is_overwritten(source: Path, capsys: pytest.CaptureFixture[str]
     ("arguments", "says"),
     [
         (["--precision", "fp16", "--tune"], "--tune and --keep are for --precision int8"),
+        (["--precision", "fp16", "--around", "fp16"], "--around is for --precision int8"),
+        (["--target", "cpu", "--around", "fp32"], "--around means nothing to the target cpu"),
         (["--paired"], "--paired goes with --tune and --lfw"),
         (["--percentile", "12"], "expected 90 to 100"),
         (["--cosine", "1.5"], "expected a mean row cosine below 1"),

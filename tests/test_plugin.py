@@ -41,7 +41,7 @@ def test_int8_passes_every_gate_but_timing(
         *NO_TIMING, "--precision", "int8", "--facenet-report", "report"
     )
     # All pairs are compared where that is asked for.
-    result.assert_outcomes(passed=8, skipped=2, deselected=2)
+    result.assert_outcomes(passed=8, skipped=3, deselected=2)
     result.stdout.fnmatch_lines(
         [
             "facenet: device *; target cpu*",
@@ -293,6 +293,24 @@ def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> 
     judged = [gate for gate in gates if gate["verdict"] == "pass"]
     assert len(judged) >= 9
     assert all(gate["recipe_only"] for gate in judged)
+
+
+@pytest.mark.parametrize("around", ["fp16", "fp32"])
+def test_what_is_around_int8_is_chosen_for_tensorrt_alone(
+    around: str, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    option = f"--facenet-int8-around={around}"
+    refused = project.runpytest_inprocess("suites", option, "--facenet-target=cpu")
+    assert refused.ret == 4
+    refused.stderr.fnmatch_lines(["*--facenet-int8-around means nothing to the target cpu: *"])
+    build = ("suites/test_build.py", "--precision=int8", "--facenet-report=report")
+    judged = project.runpytest_inprocess(*build, option, "--facenet-target=tensorrt")
+    judged.stdout.fnmatch_lines([f"facenet: INT8 recipe tensorrt: * {around.upper()} around"])
+    engines = _results(project.path / "report")["engines"]
+    assert f"{around.upper()} around" in str(engines)
+    # In a variable it may be meant for other machines.
+    monkeypatch.setenv("FACENET_INT8_AROUND", around)
+    assert project.runpytest_inprocess(*build, "--facenet-target=cpu").ret == 0
 
 
 def _int8_engine(small_onnx: onnx.ModelProto, path: Path, kept: int) -> None:

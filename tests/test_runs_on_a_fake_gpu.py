@@ -26,6 +26,7 @@ from facenet_validate.engines.protocol import EngineInfo
 from facenet_validate.engines.tensorrt.artefacts import read_plan
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, describe_library
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 from tests.engines.device.fake_device import GPU, FakeDevice
 from tests.engines.device.fake_runtime import Plan, Tensor, TensorIOMode, fake_library
 from tests.engines.tensorrt.fake_tensorrt import FakeTensorRT, inspected
@@ -47,8 +48,12 @@ class Gpu:
         As the last run opened it; knows what is still held of it.
     size : int
         Embedding size that the plan tells.
+    ranges : list of (int, int, int)
+        Minimum, optimum and maximum batch of each profile.
     changed : callable
         Changes the embeddings (N, 16) that a correct engine would give.
+    launches_left : int or None
+        Launches until the device faults, and every later call of it fails.
     listed : callable
         A plan's bytes → what the engine inspector gives of it.
     """
@@ -56,12 +61,15 @@ class Gpu:
     def __init__(self) -> None:
         self.device = FakeDevice()
         self.size = EMBEDDING
+        self.launches_left: int | None = None
+        self.ranges = [(1, 4, 4)]
         self.changed: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda given: given
         self.listed: Callable[[bytes], str] = lambda plan: '{"Layers": []}'
         self._graphs: dict[bytes, Path] = {}
 
     def open(self, _ordinal: int = 0) -> FakeDevice:
         self.device = FakeDevice()
+        self.device.launches_left = self.launches_left
         return self.device
 
     def read_plan(self, artefact: Artefact) -> bytes:
@@ -70,14 +78,22 @@ class Gpu:
         return content
 
     def engine(
-        self, plan: bytes, library: Library, device: Any, *, info: EngineInfo
+        self,
+        plan: bytes,
+        library: Library,
+        device: Any,
+        *,
+        info: EngineInfo,
+        kernels: KernelStore,
     ) -> TensorRtEngine:
         """An engine that computes with ONNX Runtime what the plan's graph says."""
         graph = str(self._graphs[plan])
-        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # as it is written
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         fake = Plan(
             self.device,
-            [(1, 4, 4)],
+            self.ranges,
             tensors={
                 "input": Tensor(TensorIOMode.INPUT, (-1, 3, SIZE, SIZE)),
                 "embeddings": Tensor(TensorIOMode.OUTPUT, (-1, self.size)),
@@ -85,7 +101,7 @@ class Gpu:
             layers={"JSON": self.listed(plan)},
             compute=lambda images: self.changed(session.run(None, {"input": images})[0]),
         )
-        return TensorRtEngine(plan, fake_library(fake), device, info=info)
+        return TensorRtEngine(plan, fake_library(fake), device, info=info, kernels=kernels)
 
 
 @pytest.fixture
@@ -130,7 +146,8 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester, 
             "facenet: device Fake GPU; target tensorrt: *",
             "*parity*cosine_min*fp16*0.9995*pass*",
             "speed fp16, batch 4, device: * images/s*× FP32*",
-            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *",
+            "latency fp16, batch 4, device clock: p50 2.00* ms, p90 2.00* ms over 10 batches, *; "
+            "latency with copies, host clock: p50 * ms, p90 * ms*",
         ]
     )
     assert not +gpu.device.live
@@ -150,6 +167,32 @@ def test_an_engine_that_runs_is_judged_by_every_suite(project: pytest.Pytester, 
     assert set(document["reference"]["options"]) >= {"provider", "intra_op_num_threads"}
 
 
+def test_a_run_of_a_static_profile_says_what_its_batches_show(
+    project: pytest.Pytester, gpu: Gpu
+) -> None:
+    gpu.ranges = [(4, 4, 4)]
+    result = project.runpytest_inprocess(
+        "suites/test_contract.py",
+        "suites/test_performance.py",
+        *ARGUMENTS,
+        "--facenet-profile=static",
+        "--facenet-report=report",
+        "--facenet-update-baselines=missing",
+    )
+    assert result.ret == 0, result.outlines
+    document = _document(project)
+    assert document["settings"]["profile"] == "static"
+    gates = {gate["gate"]: gate for gate in document["gates"]}
+    for gate in ("contract.signature", "contract.batch_invariance"):
+        assert gates[gate]["verdict"] == "pass"
+        assert "its plan runs batches of 4 alone" in gates[gate]["detail"]
+    (kept,) = Path(document["engines"]["fp16"]["path"]).parent.glob("build.json")
+    assert json.loads(kept.read_text())["inputs"]["options"]["profiles"] == [[4, 4, 4]]
+    (stored,) = (project.path / "baselines").glob("*/*.jsonl")
+    provenance = json.loads(stored.read_text())["provenance"]
+    assert provenance["options"] == "execution=CUDA graph, profile=static"
+
+
 def test_the_other_scope_is_timed_on_request_and_stored_apart(
     project: pytest.Pytester, gpu: Gpu
 ) -> None:
@@ -166,6 +209,21 @@ def test_the_other_scope_is_timed_on_request_and_stored_apart(
     identity = json.loads(stored.read_text())["identity"]
     assert identity["scope"] == "end-to-end"
     assert identity["device_details"] == "compute capability 9.0, 132 SMs, 1.0 GiB"
+
+
+def test_int8_is_timed_beside_fp32_and_beside_fp16(project: pytest.Pytester, gpu: Gpu) -> None:
+    """By the limits that ship; what a fake takes is no time to judge."""
+    result = project.runpytest_inprocess(
+        "suites/test_performance.py",
+        ARGUMENTS[0],
+        "--precision=int8",
+        ARGUMENTS[2],
+        "--facenet-report=report",
+    )
+    result.stdout.fnmatch_lines(["speed int8, batch 4, device: * images/s*× FP32's (*"])
+    result.stdout.fnmatch_lines(["speed int8, batch 4, device: * images/s*× FP16's (*"])
+    gates = {gate["gate"]: gate["limit"] for gate in _document(project)["gates"]}
+    assert gates["performance.fp16_ratio"] == 0.97
 
 
 def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
@@ -187,11 +245,52 @@ def test_in_ci_too_few_sessions_are_a_failure_that_tells_the_command(
     recorded.stdout.fnmatch_lines(["*stored b4*not evaluated*"])
 
 
+def test_kernels_are_kept_for_the_next_run_which_tells_of_damaged_ones(
+    project: pytest.Pytester, gpu: Gpu
+) -> None:
+    arguments = ("suites/test_contract.py", "-k", "signature or unit_norm", *ARGUMENTS)
+    cache = project.path / "kernels"
+    first = project.runpytest_inprocess(*arguments, f"--facenet-cache={cache}")
+    first.stdout.no_fnmatch_line("*kept kernels*")
+    (kept,) = cache.glob("v2/kernels/*/runtime.cache")
+    assert kept.read_bytes().startswith(b"driver 580: ")
+    kept.write_bytes(b"driver 580: 7")
+    second = project.runpytest_inprocess(*arguments, f"--facenet-cache={cache}")
+    second.stdout.fnmatch_lines(
+        ["*kept kernels were ignored and are compiled anew: runtime.cache*"]
+    )
+    assert second.ret == first.ret == 0
+
+
 def test_a_broken_engine_fails(project: pytest.Pytester, gpu: Gpu) -> None:
     gpu.changed = lambda given: given * np.float32(1.01)
     result = project.runpytest_inprocess("suites/test_contract.py", *ARGUMENTS)
     result.stdout.fnmatch_lines(["*contract*norm_error_max*fp16*0.01*fail*"])
     assert result.ret == 1
+
+
+def test_a_fault_of_the_gpu_half_way_leaves_a_report(project: pytest.Pytester, gpu: Gpu) -> None:
+    gpu.launches_left = 1
+    result = project.runpytest_inprocess(
+        "suites/test_build.py", "suites/test_contract.py", *ARGUMENTS, "--facenet-report=report"
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    told = result.stdout.str()
+    assert "Traceback" not in told
+    assert "ERROR" not in told.replace("CUDA_ERROR", "")  # nothing fails while all is closed
+    document = _document(project)
+    assert (document["verdict"], document["exit_status"]) == ("fail", 1)
+    gates = {gate["gate"]: gate for gate in document["gates"]}
+    assert gates["build.half_share"]["verdict"] == gates["contract.signature"]["verdict"] == "pass"
+    contract = [gate for name, gate in gates.items() if name.startswith("contract.")]
+    unjudged = {gate["gate"]: gate["detail"] for gate in contract if gate["verdict"] == "not run"}
+    assert set(unjudged) >= {"contract.norm_error_max", "contract.order_invariance"}
+    # All of them for the first error, not for what it led to.
+    (detail,) = set(unjudged.values())
+    assert re.search(
+        r"batch \d+ of a run, of size \d+: CUDA: launch gave CUDA_ERROR_ILLEGAL_ADDRESS", detail
+    )
+    assert told.count("CUDA: launch gave") == 2  # where it failed, and in the verdict
 
 
 def test_an_engine_of_another_embedding_size_is_named(project: pytest.Pytester, gpu: Gpu) -> None:

@@ -11,6 +11,9 @@ from typing import Any
 import onnx
 import pytest
 
+from facenet_validate.engines.onnxruntime import engine as onnxruntime_engine
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import LayerTime, LayerTimes
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.quantization.recipes import RECIPE_KEY
 from tests.moved_clock import CONFTEST
@@ -22,6 +25,11 @@ performance.stored = 1.03
 performance.stored_ratio = 1.03
 performance.against = 1.03
 performance.self_check = 1.03
+"""
+
+BESIDE_FP16 = """
+[gates.any.int8.any]
+performance.fp16_ratio = 0.97
 """
 
 Run = Callable[..., pytest.RunResult]
@@ -209,6 +217,36 @@ def test_another_engine_and_the_engine_itself(
     slower.stdout.fnmatch_lines(["*performance*against b8*int8*fail*+*latency over 12 quads*"])
 
 
+def test_a_gate_that_fails_names_the_layers_that_are_slower(
+    project: pytest.Pytester,
+    run: Run,
+    prepared_small: PreparedModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def layer_times(self: OnnxRuntimeEngine, batch: object, count: int) -> LayerTimes:
+        slow = 4e-3 if self.info.precision == "int8" else 1e-3
+        layers = {"stem/a": slow, "stem/b": 2e-3}
+        told = (LayerTime(name, "Conv", (name,), (time,)) for name, time in layers.items())
+        return LayerTimes("a fake", tuple(told))
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "layer_times", layer_times)
+    arguments = ("--facenet-batch-size=8", f"--facenet-against={prepared_small.entry.path}")
+    digest = _digest_of(project, run)
+    result = run(*arguments, "--facenet-report=report", SLOWER=f"{digest}=2.12")
+    assert result.ret == 1
+    words = "Conv stem/a +3 ms (1 → 4); it explains all of the added 3 ms a batch"
+    result.stdout.fnmatch_lines([f"performance.against *fail*; slower layers: {words}"])
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    (slower,) = (one for one in document["measurements"] if one["name"] == "slower layers")
+    assert (slower["precision"], slower["batch"], slower["beside"]) == ("int8", 8, "against")
+    (layer,) = slower["gates"]["performance.against"]["layers"]
+    assert layer == {"name": "stem/a", "kind": "Conv", "ms": 4.0, "expected_ms": 1.0}
+
+    assert run(*arguments, "--facenet-report=report").ret == 0
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    assert "slower layers" not in {one["name"] for one in document["measurements"]}
+
+
 def test_a_test_of_ones_own_may_compare_and_time_at_once(
     project: pytest.Pytester, prepared_small: PreparedModel
 ) -> None:
@@ -235,6 +273,47 @@ def test_a_test_of_ones_own_may_compare_and_time_at_once(
         "test_both[int8-b8-lfw-against-fp32]": fp32,
         "test_both[int8-b8-lfw-against-against]": {"performance.against"},
     }
+
+
+def test_int8_is_timed_beside_fp16_too_where_a_limit_judges_it(
+    project: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_engine, "recipe_only", lambda *_: False)
+    (project.path / "baselines" / "gates.toml").write_text(f"{GATES}{BESIDE_FP16}")
+    arguments = ("--facenet-batch-size=8", "--facenet-report=report", "-v")
+    result = run(*arguments, "--facenet-update-baselines=missing", precision="fp16,int8")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["*fp16_ratio b8*int8*pass*× FP16's speed*", "speed int8, batch 8*× FP16's (*"]
+    )
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    judged = {(g["gate"].partition(".")[2], g["precision"]): g["test"] for g in document["gates"]}
+    tests = {name: test.rpartition("::")[2] for name, test in judged.items()}
+    assert tests == {
+        ("stored", "fp16"): "test_speed[fp16-b8-fp32]",
+        ("stored_ratio", "fp16"): "test_speed[fp16-b8-fp32]",
+        ("stored", "int8"): "test_speed[int8-b8-fp32]",
+        ("stored_ratio", "int8"): "test_speed[int8-b8-fp32]",
+        ("fp16_ratio", "int8"): "test_speed[int8-b8-fp16]",
+    }
+    # One session of an engine is stored, that beside FP32, and its single batches are timed once.
+    assert len(_file(project, 8).read_text().splitlines()) == 1
+    assert "fp16_engine" not in _file(project, 8).read_text()
+    latencies = [m["precision"] for m in document["measurements"] if m["name"] == "latency"]
+    assert sorted(latencies) == ["fp16", "int8"]
+    slower = run(*arguments, SLOWER=f"{_digest(project)}=1.06")
+    assert slower.ret == 1
+    slower.stdout.fnmatch_lines(["*fp16_ratio b8*int8*0.9*0.97*fail*× FP16's speed over 12 quads*"])
+
+
+def test_fp16_that_is_no_fp16_is_nothing_to_be_timed_beside(
+    project: pytest.Pytester, run: Run
+) -> None:
+    (project.path / "baselines" / "gates.toml").write_text(f"{GATES}{BESIDE_FP16}")
+    result = run("--facenet-batch-size=8")
+    result.stdout.fnmatch_lines(
+        ["*fp16_ratio b8*int8*not evaluated*FP16: onnxruntime computes fp16 in a higher precision*"]
+    )
 
 
 def test_nothing_is_recorded_of_an_engine_that_fails_any_gate_of_the_run(
@@ -275,8 +354,9 @@ def test_a_spell_in_the_first_measurement_is_no_fail(project: pytest.Pytester, r
     run("--facenet-batch-size=8", "--facenet-update-baselines=missing")
     path = _file(project, 8)
     path.write_text(_copies(path, 5))
-    # 23 blocks warm up; the next 24 take 10 % longer too, so half of all, and the median 5 %.
-    result = run("--facenet-batch-size=8", SPELL="47", SEED="2")
+    # 16 blocks fit the blocks' length and warm up; the next 24 take 10 % longer too, so half of
+    # all, and the median 5 %.
+    result = run("--facenet-batch-size=8", SPELL="40", SEED="2")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["*stored b8*int8*inconclusive*measured again it is [+-]0.[0-4] %: no fail*"]

@@ -3,7 +3,8 @@
     python docs/evidence/measure_recipes.py --lfw LFW --work FOLDER
 
 Rows that FOLDER/rows-….jsonl holds already are not measured again, so an interrupted run goes on.
-About 40 minutes on 2 cores.
+A row that was not measured in FOLDER stays as the page has it. About 45 minutes on 2 cores; with
+``--target`` the rows of that target alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest, inputs_digest
-from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.machine import cpu_identity, flags_digest
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.base.vocabulary import TARGETS
 from facenet_validate.benchmarking.paired_ratio import LOOKS, paired_ratio
@@ -34,7 +35,7 @@ from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
-from facenet_validate.engines.embedding import embed
+from facenet_validate.engines.embedding import cached_embeddings
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.metrics.paired import compare_decisions
@@ -76,8 +77,14 @@ class Row:
         missing = [
             *([] if recipe.equalized else ["not equalized"]),
             *([] if recipe.bias_corrected else ["biases not corrected"]),
+            *([f"{recipe.around.upper()} around"] if recipe.target == "tensorrt" else []),
         ]
         return ", ".join([name, *missing])
+
+    @property
+    def cells(self) -> str:
+        """The first cells of its line in the table."""
+        return f"| `{self.recipe.target}` | {self.method} | {self.images} {self.faces} |"
 
 
 def rows() -> Iterator[Row]:
@@ -85,6 +92,10 @@ def rows() -> Iterator[Row]:
     for target in TARGETS:
         recipe = int8_recipe(target)
         yield Row(recipe, "LFW", 512)
+        if recipe.around == "fp16":
+            # Ranges, faces and biases are varied with FP32 around.
+            recipe = int8_recipe(target, "fp32")
+            yield Row(recipe, "LFW", 512)
         for method in METHODS:
             if method != recipe.method:
                 yield Row(replace(recipe, method=method), "LFW", 512)
@@ -134,6 +145,7 @@ class Bench:
             precision="int8" if recipe else "fp32",
             artefact=path.name,
             device=self.cpu.name,
+            device_details=self.cpu.details(),
             threads=self.cpu.cores,
             target=recipe.target if recipe else "cpu",
         )
@@ -146,16 +158,21 @@ class Bench:
     @cached_property
     def reference(self) -> NDArray[np.float32]:
         """FP32's embeddings of the evaluation faces."""
-        return embed(self.fp32, self.faces, BATCH)
+        return self.embeddings(self.fp32)
+
+    def embeddings(self, engine: Engine) -> NDArray[np.float32]:
+        """Return an engine's embeddings of the evaluation faces, from the cache if it has them."""
+        cpu = f"{self.cpu.name}, flags {flags_digest(self.cpu.flags)}"
+        return cached_embeddings(engine, self.faces, BATCH, self.cache, cpu=cpu).values
 
     def measure(self, row: Row) -> dict[str, Any]:
         """Build a recipe's graph and return what it reaches."""
         calibrated = self.calibrated(row.faces, row.images, row.recipe.equalized)
         graph = to_int8(calibrated, row.recipe)
         path = self.work / "recipe.onnx"
-        path.write_bytes(graph.SerializeToString())
+        path.write_bytes(graph.SerializeToString(deterministic=True))
         with self.engine(path, row.recipe) as engine:
-            embeddings = embed(engine, self.faces, BATCH)
+            embeddings = self.embeddings(engine)
             # Ranges and weights have other values there, not another speed.
             timed = row in (
                 Row(int8_recipe("cpu"), "LFW", 512),
@@ -172,9 +189,6 @@ class Bench:
         paired = compare_decisions(*right)
         return {
             "key": row.key,
-            "target": row.recipe.target,
-            "method": row.method,
-            "images": f"{row.images} {row.faces}",
             "cosines": [parity.cosine_min, parity.cosine_p1, parity.cosine_mean],
             "acc": scores.accuracy,
             "auc": scores.auc,
@@ -197,21 +211,29 @@ class Bench:
         return [found.ratio, *found.interval]
 
 
-def table(measured: list[dict[str, Any]]) -> str:
-    """Return the measured rows as a table."""
+def line_of(row: Row, measured: dict[str, Any]) -> str:
+    """Return a row of the table."""
+    low, first, mean = measured["cosines"]
+    ratio = measured["ratio"]
+    speed = "" if ratio is None else "{:.2f} ({:.2f} to {:.2f})".format(*ratio)
+    return (
+        f"{row.cells} {low:.5f} / {first:.5f} / {mean:.5f} | {measured['acc']:.5f} | "
+        f"{measured['auc']:.5f} | {measured['lost']}, {measured['won']} | {speed} |"
+    )
+
+
+def table(known: dict[str, dict[str, Any]], page: str) -> str:
+    """Return the table: rows that were measured, and others as the page has them."""
     lines = [
         "| target | ranges | calibrated on | row cosine min / p1 / mean | ACC | AUC | lost, won |"
         " × FP32, batch 64 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in measured:
-        low, first, mean = row["cosines"]
-        ratio = "" if row["ratio"] is None else "{:.2f} ({:.2f} to {:.2f})".format(*row["ratio"])
-        lines.append(
-            f"| `{row['target']}` | {row['method']} | {row['images']} | {low:.5f} / {first:.5f} / "
-            f"{mean:.5f} | {row['acc']:.5f} | {row['auc']:.5f} | {row['lost']}, {row['won']} | "
-            f"{ratio} |"
-        )
+    for row in rows():
+        if row.key in known:
+            lines.append(line_of(row, known[row.key]))
+        else:
+            lines += [line for line in page.splitlines() if line.startswith(row.cells)]
     return "\n".join(lines)
 
 
@@ -220,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--target", choices=TARGETS, help="measure the rows of this target alone")
     parser.add_argument("--rows", type=int, default=None, help="measure no more than these many")
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
@@ -234,18 +257,18 @@ def main() -> None:
     known = {}
     if log.is_file():
         known = {row["key"]: row for row in map(json.loads, log.read_text().splitlines())}
-    todo = [row for row in rows() if row.key not in known]
+    asked = [row for row in rows() if given.target in (None, row.recipe.target)]
+    todo = [row for row in asked if row.key not in known]
     for row in islice(todo, given.rows):
         found = known[row.key] = bench.measure(row)
         with log.open("a") as file:
             file.write(json.dumps(found) + "\n")
-        print(table([found]).splitlines()[-1], flush=True)  # noqa: T201  a command's output
+        print(line_of(row, found), flush=True)  # noqa: T201  a command's output
     page = Path(__file__).with_name("recipes.md")
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    measured = [known[row.key] for row in rows() if row.key in known]
-    page.write_text(f"{before}{BEGIN}\n{table(measured)}\n{END}{after}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n{table(known, text)}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

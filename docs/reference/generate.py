@@ -42,13 +42,21 @@ EXIT_CODES = {
 
 _NEEDS = {
     "fp16": "an FP16 engine",
+    "int8": "an INT8 engine",
     "below fp32": "FP16 or INT8",
     "against": "`--facenet-against`",
     "self_check": "`--facenet-self-check`",
     "threshold": "`--facenet-threshold`",
+    "groups": "a set that names groups",
 }
 _PER = {"engine": "engine", "set": "engine and set", "batch": "engine and batch size"}
-_BESIDE = {"reference": "the FP32 reference", "fp32": "FP32", "against": "that engine", "": ""}
+_BESIDE = {
+    "reference": "the FP32 reference",
+    "fp32": "FP32",
+    "fp16": "FP16",
+    "against": "that engine",
+    "": "",
+}
 
 
 def gates_table(gates: Iterable[catalogue.Gate]) -> str:

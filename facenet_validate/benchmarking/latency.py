@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.protocol import BatchTimes, Engine
 
 FEWEST_FOR_P99 = 1000
 """Samples that a 99th percentile needs."""
@@ -50,11 +50,15 @@ def latencies(seconds: ArrayLike) -> Latencies:
 def time_batches(engine: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
     """Time single batches of an engine and return their percentiles, in milliseconds.
 
-    On TensorRT they are what trtexec tells: device time between events, and how long a launch
-    takes. Elsewhere the host's clock tells, from a batch in memory to its embeddings in memory.
+    On TensorRT they are what trtexec tells: device time between events, how long a launch takes,
+    and the latency of a batch by itself, copied in, computed and copied out. Elsewhere the host's
+    clock tells, from a batch in memory to its embeddings in memory.
     """
-    first = engine.batch_times(batch, 1)
-    times = engine.batch_times(batch, _count(first.wall_seconds))
+    # One batch alone would tell what the first one costs, launched and waited for by itself.
+    times = engine.batch_times(batch, FEWEST_BATCHES)
+    count = _count(times)
+    if count > FEWEST_BATCHES:
+        times = engine.batch_times(batch, count)
     found = latencies(times.seconds)
     told: dict[str, Any] = {
         "batch": len(batch),
@@ -71,13 +75,20 @@ def time_batches(engine: Engine, batch: NDArray[np.float32]) -> dict[str, Any]:
             "enqueue_share": float(times.enqueue_seconds.sum() / times.seconds.sum()),
             "host_bound": times.host_bound,
         }
+    if times.latency_seconds is not None:
+        alone = latencies(times.latency_seconds)
+        told |= {"latency_p50_ms": alone.p50_ms, "latency_p90_ms": alone.p90_ms}
+        if alone.p99_ms is not None:
+            told["latency_p99_ms"] = alone.p99_ms
     if times.gpu_memory_bytes is not None:
         told["gpu_memory_bytes"] = times.gpu_memory_bytes
     return told
 
 
-def _count(seconds: float) -> int:
-    """Return how many batches of so many seconds are timed."""
+def _count(times: BatchTimes) -> int:
+    """Return how many batches are timed, by what a few took."""
+    alone = 0.0 if times.latency_seconds is None else float(times.latency_seconds.sum())
+    seconds = (times.wall_seconds + alone) / len(times.seconds)
     if FEWEST_FOR_P99 * seconds <= LATENCY_SECONDS:
         return FEWEST_FOR_P99
     return max(FEWEST_BATCHES, int(LATENCY_SECONDS / 4.0 / seconds))

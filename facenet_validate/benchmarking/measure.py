@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.progress import Report, silent
 from facenet_validate.benchmarking.paired_ratio import ALPHA, LOOKS, PairedRatio, paired_ratio
 from facenet_validate.benchmarking.timing import MEASURED_AGAIN, Clock, QuadTimer, warm_up
+from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.protocol import Scope, Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
 
@@ -138,15 +139,17 @@ class Measurement:
         self._alpha = alpha
         self._benchmark: Any = None
         self._unsettled = False
-        self._timer = QuadTimer(
-            work.run, other.run if other else None, watch.disturbance, watch.clock
-        )
+        self._timer = self._quad_timer()
 
     def warm_up(self) -> None:
-        """Run both engines until their block times settle."""
+        """Run both engines until their block times settle; then fit their blocks to that speed."""
+        clock = self._watch.clock
         works = [work for work in (self._work, self._other) if work is not None]
-        warmed = [warm_up(work.run, clock=self._watch.clock) for work in works]
+        warmed = [warm_up(work.run, clock=clock) for work in works]
         self._unsettled = not all(one.settled for one in warmed)
+        self._work = calibrated(self._work, clock)
+        self._other = None if self._other is None else calibrated(self._other, clock)
+        self._timer = self._quad_timer()
 
     def through(self, benchmark: Any) -> None:
         """Time the quads of the first look in pytest-benchmark's pedantic mode."""
@@ -218,6 +221,10 @@ class Measurement:
             self._unsettled,
             self._watch.values(),
         )
+
+    def _quad_timer(self) -> QuadTimer:
+        other = None if self._other is None else self._other.run
+        return QuadTimer(self._work.run, other, self._watch.disturbance, self._watch.clock)
 
     def _take(self, quads: int) -> None:
         self._timer.complete(quads, self._report)

@@ -173,8 +173,8 @@ def next_look(quads_so_far: int) -> int | None:
     return next((look for look in LOOKS if look > quads_so_far), None)
 
 
-def ratio_floor(measured: PairedRatio, *, gate: str, floor: float) -> GateResult:
-    """Judge whether engine A reaches `floor` times FP32's speed.
+def ratio_floor(measured: PairedRatio, *, gate: str, floor: float, beside: str) -> GateResult:
+    """Judge whether engine A reaches `floor` times engine B's speed.
 
     Pass if the whole interval is at or above the floor, fail if it is below, inconclusive
     otherwise: the caller then takes more quads, up to `next_look`. Between looks the result is
@@ -183,11 +183,13 @@ def ratio_floor(measured: PairedRatio, *, gate: str, floor: float) -> GateResult
     Parameters
     ----------
     measured : PairedRatio
-        Engine A against FP32.
+        Engine A against engine B.
     gate : str
         The gate's name, as in ``baselines/gates.toml``.
     floor : float
-        Smallest acceptable speed relative to FP32.
+        Smallest acceptable speed relative to B.
+    beside : str
+        What engine B is, for people: ``FP32``.
 
     Returns
     -------
@@ -195,7 +197,7 @@ def ratio_floor(measured: PairedRatio, *, gate: str, floor: float) -> GateResult
         Observed is the ratio, limit the floor.
     """
     low, high = measured.interval[0], measured.judged_upper
-    detail = f"{measured.ratio:.3g} × FP32's speed over {measured.quads} quads"
+    detail = f"{measured.ratio:.3g} × {beside}'s speed over {measured.quads} quads"
     detail += _bounds(
         measured,
         f"{low:.3g}" if low > 0.0 else "",

@@ -32,6 +32,7 @@ KINDS: Mapping[str, Kind] = {
     "int8": Kind("INT8 graph", ("model", "recipe.target")),
     "plan": Kind("TensorRT engine", ("model", "precision", "library.backend")),
     "timing": Kind("TensorRT timing cache"),
+    "kernels": Kind("TensorRT for RTX kernels"),
     "embeddings": Kind("embeddings", ("engine", "precision", "faces", "runtime")),
     "faces": Kind("aligned faces"),
     "orl": Kind("ORL photos"),

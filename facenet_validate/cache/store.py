@@ -143,6 +143,10 @@ class Cache:
             return None
         return self._hit(kind, inputs, filename)
 
+    def damage(self, kind: str, inputs: Mapping[str, Any], filename: str) -> str:
+        """Return what is wrong with an artefact that `find` passes by; empty if none is there."""
+        return manifest.verified(self._folder(kind, inputs), kind, filename)[1]
+
     def get_or_build(
         self, kind: str, inputs: Mapping[str, Any], filename: str, build: Callable[[Path], None]
     ) -> Entry:

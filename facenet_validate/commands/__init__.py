@@ -86,7 +86,7 @@ def _prepare(parser: argparse.ArgumentParser) -> None:
 
 def _quantize(parser: argparse.ArgumentParser) -> None:
     from facenet_validate.base.vocabulary import TARGETS
-    from facenet_validate.models.quantization.recipes import METHODS
+    from facenet_validate.models.quantization.recipes import AROUND, METHODS
 
     _source(parser)
     parser.add_argument(
@@ -120,6 +120,11 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
     recipe.add_argument("--percentile", type=decimal, default=99.999, help="default: 99.999")
     recipe.add_argument(
         "--keep", metavar="NODE", action="append", default=[], help="leave in floating point"
+    )
+    recipe.add_argument(
+        "--around",
+        choices=AROUND,
+        help="the floating point around INT8 for TensorRT; default: fp16",
     )
     search = parser.add_argument_group("the search for what to leave in floating point")
     search.add_argument(
@@ -261,7 +266,11 @@ COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
     ),
-    Command("inspect", "say what a model consists of, and whether it can be prepared", _source),
+    Command(
+        "inspect",
+        "say what a model consists of, and whether it can be prepared; or what is in a .bin set",
+        _source,
+    ),
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),

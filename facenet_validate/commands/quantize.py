@@ -45,6 +45,7 @@ from facenet_validate.models.quantization.precision import to_fp16
 from facenet_validate.models.quantization.recipes import (
     RECIPE_KEY,
     Int8Recipe,
+    check_around,
     choose_target,
     int8_recipe,
 )
@@ -73,6 +74,8 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     chosen = choose_target(cpu_identity().flags)[0]
     target = chosen if arguments.target == "auto" else arguments.target
+    if arguments.around is not None:
+        check_around(target, "--around")
     stem = Path(source.name).stem if path else source.name
     kind = "fp16" if arguments.precision == "fp16" else f"int8-{target}"
     out = arguments.out or Path(f"{stem}.{kind}.onnx")
@@ -112,7 +115,7 @@ def _int8(
 ) -> list[tuple[str, str]]:
     """Write an INT8 graph; return what to say of it."""
     recipe = replace(
-        int8_recipe(target),
+        int8_recipe(target, arguments.around),
         method=arguments.method,
         percentile=arguments.percentile,
         keep=tuple(sorted(arguments.keep)),
@@ -176,6 +179,8 @@ def _limit(gate: str, target: Target) -> float:
 def _check(arguments: argparse.Namespace) -> None:
     if arguments.precision == "fp16" and (arguments.tune or arguments.keep):
         raise SettingsError("--tune and --keep are for --precision int8.")
+    if arguments.precision == "fp16" and arguments.around:
+        raise SettingsError("--around is for --precision int8: it says what INT8 leaves.")
     if arguments.paired and not (arguments.tune and _lfw(arguments)):
         raise SettingsError("--paired goes with --tune and --lfw DIR: it is judged on LFW's pairs.")
     if not 90.0 <= arguments.percentile <= 100.0:

@@ -16,7 +16,7 @@ from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.cache import Cache, Entry
 from facenet_validate.engines.embedding import Faces
 from facenet_validate.models.prepared import PreparedModel, load_onnx
-from facenet_validate.models.quantization.recipes import Int8Recipe, int8_recipe
+from facenet_validate.models.quantization.recipes import Around, Int8Recipe, int8_recipe
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def build_artefact(
     calibration: Callable[[], Faces],
     cache: Cache,
     *,
+    around: Around | None = None,
     progress: Report | None = None,
 ) -> Artefact:
     """Build an engine artefact of the prepared model, or take it from the cache.
@@ -68,12 +69,14 @@ def build_artefact(
     ----------
     calibration : callable
         Returns the calibration faces; called for INT8 only.
+    around : str or None
+        Floating point around INT8; None for the target's own.
     """
     if precision == "fp32":
         return _graph(model.entry, "fp32", "the prepared model")
     if precision == "fp16":
         return _fp16(model, cache)
-    return _int8(model, int8_recipe(target), calibration(), cache, progress)
+    return _int8(model, int8_recipe(target, around), calibration(), cache, progress)
 
 
 def _fp16(model: PreparedModel, cache: Cache) -> Artefact:

@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.progress import Progress, Report
 from facenet_validate.base.versions import distribution_version
 from facenet_validate.base.vocabulary import TARGETS, Precision, Target
 from facenet_validate.engines.protocol import HOST_SCOPES, Engine, Scope
-from facenet_validate.models.quantization.recipes import choose_target
+from facenet_validate.models.quantization.recipes import Around, choose_target
 
 if TYPE_CHECKING:
     from facenet_validate.cache import Cache
@@ -35,9 +35,15 @@ Stage = Callable[[str], AbstractContextManager[Report]]
 
 silent: Stage = Progress(None).stage
 
+Profile = Literal["dynamic", "static"]
+"""Whether a plan's profile takes every batch up to its size, or batches of that size alone."""
+
+PROFILES: tuple[Profile, ...] = ("dynamic", "static")
+
 _WANTED = {
     "facenet_workspace": "a TensorRT backend",
     "facenet_optimization_level": "a TensorRT backend",
+    "facenet_profile": "a TensorRT backend",
     "facenet_scope": "a GPU",
 }
 """Options that mean nothing to some backends, and what they mean something to."""
@@ -72,11 +78,17 @@ class BuildRequest:
         Limit of the memory that a layer may work in, in MiB; None for the library's own.
     optimization_level : int or None
         0, quick to build, to 5; None for the library's own.
+    profile : {"dynamic", "static"}
+        Which batches a plan takes.
+    int8_around : {"fp16", "fp32"} or None
+        Floating point around INT8; None for the target's own.
     """
 
     batch_sizes: tuple[int, ...]
     workspace_mib: int | None = None
     optimization_level: int | None = None
+    profile: Profile = "dynamic"
+    int8_around: Around | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,8 @@ class EngineContext:
         Returns the GPU, opened when first called; a backend for CPUs never calls it.
     gpu_facts : callable
         Returns how the GPU is set up; None where that cannot be known.
+    any_embedding_size : bool
+        Whether a supplied engine's embeddings may have another size than the model's.
     """
 
     model: PreparedModel
@@ -108,6 +122,7 @@ class EngineContext:
     cpu: Cpu
     device: Callable[[], Device] = field(repr=False)
     gpu_facts: Callable[[], GpuFacts | None] = field(repr=False, default=lambda: None)
+    any_embedding_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -309,7 +324,10 @@ class Backend(ABC):
         """
         from facenet_validate.engines.supplied import supplied_artefact
 
-        return self.build(supplied_artefact(path, precision, context.model), context, stage)
+        artefact = supplied_artefact(
+            path, precision, context.model, any_embedding_size=context.any_embedding_size
+        )
+        return self.build(artefact, context, stage)
 
     def facts(self, artefact: Artefact, model: PreparedModel) -> BuildFacts:
         """Return what was built, as far as it can be told without running it."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.protocol import EngineInfo, Scope
+from facenet_validate.engines.protocol import EngineInfo, Scope, Work
 
 BLOCK_SECONDS = 0.05
 """How long a timed block lasts at least, so that its one synchronisation does not show."""
@@ -30,6 +31,20 @@ def repetitions(block: Callable[[int], None], clock: Callable[[], float]) -> int
         if clock() - begin >= BLOCK_SECONDS:
             return count
         count *= 2
+
+
+def calibrated(work: Work, clock: Callable[[], float]) -> Work:
+    """Return the same work in blocks of 50 to 100 ms, as fast as it runs now.
+
+    An engine makes its work so. A measurement does it again once the engine is warm: a GPU's clock
+    rises meanwhile, and blocks that lasted 50 ms before are shorter then.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds of the host.
+    """
+    return replace(work, count=repetitions(work.block, clock))
 
 
 def check_scope(info: EngineInfo, scope: Scope, scopes: tuple[Scope, ...], where: str = "") -> None:

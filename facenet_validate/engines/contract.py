@@ -13,6 +13,21 @@ from facenet_validate.metrics.parity import row_cosines
 COLOUR_FACES = 8
 
 
+def batch_notes(engine: Engine) -> list[str]:
+    """Return what to know of the batches that an engine is given, for people; mostly nothing.
+
+    An engine with static profiles takes any batch here, and runs none but its own sizes. What is
+    compared between batches of other sizes is then one kernel with itself.
+    """
+    sizes = engine.info.fixed_batches
+    if not sizes:
+        return []
+    return [
+        f"its plan runs batches of {' or '.join(map(str, sizes))} alone: others are padded or cut, "
+        "and run the same kernels"
+    ]
+
+
 def signature_differences(engine: Engine, reference: Engine) -> list[str]:
     """Return what differs between an engine's input and output and the reference's.
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
-from facenet_validate.engines.blocks import check_scope, repetitions
+from facenet_validate.engines.blocks import calibrated, check_scope
 from facenet_validate.engines.protocol import (
     HOST_SCOPES,
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    LayerTimes,
     Scope,
     TensorInfo,
     Work,
@@ -37,6 +38,7 @@ class HostEngine(Closing):
     input: TensorInfo
     output: TensorInfo
     scopes: tuple[Scope, ...] = HOST_SCOPES
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,9 +65,9 @@ class HostEngine(Closing):
             If another scope than ``end-to-end`` is asked for.
         """
         check_scope(self.info, scope, self.scopes, " on a CPU")
-        block = partial(self._repeat, batch)
-        count = repetitions(block, time.perf_counter)
-        return Work(partial(block, count), count * len(batch), len(batch), scope)
+        return calibrated(
+            Work(partial(self._repeat, batch), 1, len(batch), scope), time.perf_counter
+        )
 
     def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
         """Time single runs of a batch by the host's clock.
@@ -88,6 +90,11 @@ class HostEngine(Closing):
         return ComputedPrecision(
             untold=f"{self.info.backend} does not list what its kernels compute in"
         )
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Return that layers are not timed on this backend."""
+        del batch, count
+        return LayerTimes(untold=f"layers are not timed on {self.info.backend}")
 
     def _repeat(self, batch: NDArray[np.float32], count: int) -> None:
         for _ in range(count):

@@ -29,24 +29,33 @@ HOST_BOUND = 0.8
 
 @dataclass(frozen=True)
 class Work:
-    """One block of synchronised work.
+    """Runs of a batch, timed in blocks.
 
     Attributes
     ----------
-    run : callable
-        Runs the block; returns when the device has finished it.
-    images : int
-        Images in the block: several batches, where one would be too short to time.
+    block : callable
+        Runs the batch so many times; returns when the device has finished.
+    count : int
+        How many runs a block has: several, where one would be too short to time.
     batch : int
         Images in a batch.
     scope : {"device", "end-to-end"}
-        What the block spans.
+        What a block spans.
     """
 
-    run: Callable[[], None]
-    images: int
+    block: Callable[[int], None]
+    count: int
     batch: int
     scope: Scope
+
+    @property
+    def images(self) -> int:
+        """Images in a block."""
+        return self.count * self.batch
+
+    def run(self) -> None:
+        """Run a block; return when the device has finished it."""
+        self.block(self.count)
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,14 @@ class BatchTimes:
     seconds : ndarray of shape (count,)
         float64, of each batch.
     wall_seconds : float
-        Host time of all, synchronised.
+        Host time of them all, synchronised.
     enqueue_seconds : ndarray of shape (count,) or None
         float64, host time that each launch took; None where nothing is launched.
     gpu_memory_bytes : int or None
         Memory of the GPU that the engine holds; None where it holds none, or does not know.
+    latency_seconds : ndarray of shape (count,) or None
+        float64, host time of batches by themselves, with their copies: from pinned memory to the
+        device, computed, and back. None where `seconds` is that already.
     """
 
     clock: Literal["device", "host"]
@@ -73,6 +85,7 @@ class BatchTimes:
     wall_seconds: float
     enqueue_seconds: NDArray[np.float64] | None = None
     gpu_memory_bytes: int | None = None
+    latency_seconds: NDArray[np.float64] | None = None
 
     @property
     def host_bound(self) -> str:
@@ -108,6 +121,61 @@ class ComputedPrecision:
 
 
 @dataclass(frozen=True)
+class LayerTime:
+    """How long one layer of a loaded engine takes.
+
+    Attributes
+    ----------
+    name : str
+        For people: an ONNX node, or what the backend itself adds, as ``Transpose``.
+    kind : str
+        Its operation, as ``Conv``.
+    nodes : tuple of str
+        ONNX nodes that it computes, by which layers of two engines are matched; empty where they
+        are not told.
+    seconds : tuple of float
+        Of each run of a batch.
+    """
+
+    name: str
+    kind: str
+    nodes: tuple[str, ...]
+    seconds: tuple[float, ...]
+
+    @property
+    def fastest(self) -> float:
+        """Seconds of its fastest run: what disturbs a run only adds time.
+
+        Chen and Revels, Robust benchmarking in noisy environments, HPEC 2016.
+        """
+        return min(self.seconds)
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """How long each layer of a loaded engine takes, as far as its backend tells.
+
+    Attributes
+    ----------
+    source : str
+        Who tells, for people, as ``ONNX Runtime's profile``.
+    layers : tuple of LayerTime
+        In the order in which they run.
+    untold : str
+        Why the backend tells nothing; empty if it tells.
+    """
+
+    source: str = ""
+    layers: tuple[LayerTime, ...] = ()
+    untold: str = ""
+
+    @property
+    def fastest(self) -> float:
+        """Seconds of a batch, each layer at its fastest."""
+        return sum(layer.fastest for layer in self.layers)
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What an engine is, for identities, cache keys and reports.
 
@@ -132,6 +200,9 @@ class EngineInfo:
     recipe_only : bool
         True where the backend computes in a higher precision than the artefact's, so that a
         result speaks for the recipe and not for an engine on the target.
+    fixed_batches : tuple of int
+        Batch sizes of which one runs, whatever is given: other batches are padded or cut. Empty
+        where every batch runs as it is.
     """
 
     precision: Precision
@@ -143,6 +214,7 @@ class EngineInfo:
     digest: str
     artefact: str
     recipe_only: bool
+    fixed_batches: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,6 +241,11 @@ class Engine(Protocol):
     @property
     def scopes(self) -> tuple[Scope, ...]:
         """What this backend can time; the default comes first."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd when it was loaded, for people."""
         ...
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -211,6 +288,23 @@ class Engine(Protocol):
         ----------
         model : PreparedModel
             What the engine is of: layers are known by the names of its nodes.
+        """
+        ...
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Time the layers of the engine, as far as its backend tells.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (N, 3, H, W)
+            float32.
+        count : int
+            How many runs, after one that warms up.
+
+        Raises
+        ------
+        EngineError
+            As ``run``.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 Bound = Literal["floor", "ceiling"]
 Scope = Literal["engine", "set", "batch"]
-Need = Literal["fp16", "below fp32", "against", "self_check", "threshold"]
+Need = Literal["fp16", "int8", "below fp32", "against", "self_check", "threshold", "groups"]
 Family = Literal["", "paired", "operating", "identification", "speed"]
 
 FAMILY_ALPHA = 0.01
@@ -38,11 +38,11 @@ class Gate:
         What it is judged for once: the engine on the run's first data set, every data set, or
         every batch size.
     beside : str
-        What the engine is compared with: ``reference``, ``fp32`` or ``against``. A test that
-        compares with something else does not judge the gate. Empty where nothing is compared.
+        What the engine is compared with: ``reference``, ``fp32``, ``fp16`` or ``against``. A test
+        that compares with something else does not judge the gate. Empty where nothing is compared.
     needs : tuple of str
-        What must be there: the precision ``fp16``, one ``below fp32``, an engine ``against``, a
-        ``self_check``, a deployed ``threshold``.
+        What must be there: the precision ``fp16`` or ``int8``, one ``below fp32``, an engine
+        ``against``, a ``self_check``, a deployed ``threshold``, a set with ``groups``.
     family : str
         Gates of a family share the run's probability of a false alarm, 1 %.
     optional : bool
@@ -73,7 +73,7 @@ class Gate:
         precision : str
             The engine's.
         has : set of str
-            Which of ``against``, ``self_check`` and ``threshold`` the run has.
+            Which of ``against``, ``self_check``, ``threshold`` and ``groups`` there are.
         first_set : bool
             Whether the data set is the run's first, by which every suite judges.
         """
@@ -157,6 +157,16 @@ CATALOGUE: tuple[Gate, ...] = (
         family="paired",
     ),
     Gate(
+        "accuracy.group_drop",
+        "accuracy lost in the worst group of people, at the reference's thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        needs=("groups",),
+        family="paired",
+    ),
+    Gate(
         "operating.fnmr_rise",
         "FNMR less the reference's, at the deployed threshold",
         "ceiling",
@@ -204,6 +214,17 @@ CATALOGUE: tuple[Gate, ...] = (
         per="batch",
         beside="fp32",
         needs=("below fp32",),
+        family="speed",
+        optional=True,
+    ),
+    Gate(
+        "performance.fp16_ratio",
+        "speed in relation to FP16, paired",
+        "floor",
+        above=0.0,
+        per="batch",
+        beside="fp16",
+        needs=("int8",),
         family="speed",
         optional=True,
     ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from facenet_validate.metrics.by_person import LossByPerson
+    from facenet_validate.metrics.groups import Group
     from facenet_validate.metrics.identification import Identification
     from facenet_validate.metrics.operating import ErrorRates
 
@@ -23,6 +25,24 @@ def rates_values(rates: ErrorRates) -> dict[str, Any]:
         "fnmr_by_person": rates.fnmr_by_person,
         "fmr_by_pair_of_people": rates.fmr_by_people,
     }
+
+
+def groups_values(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Return the groups of a set as JSON has them."""
+    return [
+        {
+            "group": group.name,
+            "pairs": group.paired.pairs,
+            "lost": group.paired.lost,
+            "won": group.paired.won,
+            "drop": group.paired.drop,
+            "upper_95": group.paired.upper,
+            "mcnemar_p_value": group.paired.p_value,
+            "engine": asdict(group.engine),
+            "reference": asdict(group.reference),
+        }
+        for group in groups
+    ]
 
 
 def identification_values(engine: Identification, mixed: Identification) -> dict[str, Any]:
@@ -102,11 +122,26 @@ def replacement_lines(measurements: Sequence[dict[str, Any]]) -> list[str]:
         if m["name"] == "stored templates" and "text" in m:
             beside = "FP32" if m["compared_with"] == "reference" else "the engine compared with"
             lines.append(f"templates, {where}, beside {beside}: {m['text']}")
+        elif m["name"] == "groups":
+            lines += [_group_line(one, where) for one in m.get("groups", ())]
         elif m["name"] == "operating point":
             lines += _operating_lines(m, where)
         elif m["name"] == "identification" and "engine" in m:
             lines += _identification_lines(m, where)
     return lines
+
+
+def _group_line(one: dict[str, Any], where: str) -> str:
+    def told(rates: dict[str, Any]) -> str:
+        fmr, fnmr = (
+            "none" if rates[name] is None else f"{rates[name]:.5f}" for name in ("fmr", "fnmr")
+        )
+        return f"ACC {rates['accuracy']:.5f}, FMR {fmr}, FNMR {fnmr}"
+
+    return (
+        f"group {one['group']}, {where}: {one['pairs']} pairs, {told(one['engine'])}; FP32 "
+        f"{told(one['reference'])}; {one['lost']} lost, {one['won']} won"
+    )
 
 
 def _operating_lines(m: dict[str, Any], where: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_BESIDE = {"fp32": "FP32", "against": "the engine compared with"}
+_BESIDE = {"fp32": "FP32", "fp16": "FP16", "against": "the engine compared with"}
 
 
 def speed_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -44,6 +44,12 @@ def _latency(times: Mapping[str, Any]) -> str:
         text += (
             f", enqueue {times['enqueue_p50_ms']:.3f} ms ({times['enqueue_share']:.0%}), "
             f"{times['gpu_memory_bytes'] / 2**20:.0f} MiB of GPU memory"
+        )
+    if "latency_p50_ms" in times:
+        p99 = f", p99 {times['latency_p99_ms']:.3f} ms" if "latency_p99_ms" in times else ""
+        text += (
+            f"; latency with copies, host clock: p50 {times['latency_p50_ms']:.3f} ms, "
+            f"p90 {times['latency_p90_ms']:.3f} ms{p99}"
         )
     return f"{text}; {times['host_bound']}" if times.get("host_bound") else text
 

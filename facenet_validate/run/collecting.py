@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,6 @@ COMPARED = {
 
 PARAMETERS = ("facenet_precision", "facenet_batch_size", "facenet_set", *COMPARED)
 """Fixtures whose test runs once for each of their values, in the order of test ids."""
-
-_BESIDE = {"facenet_comparison": "reference", "facenet_timing": "fp32"}
 
 
 def judged_gates(item: pytest.Item) -> tuple[str, ...]:
@@ -70,12 +68,17 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
         values["facenet_set"] = run.set_names
     if rows is None or any(row.beside for row in rows):
         against = () if settings.against is None else ("against",)
-        for name, first in _BESIDE.items():
-            judged = {row.beside for row in rows or () if row.family in COMPARED[name]}
-            every = (first, *against)
-            values[name] = tuple(one for one in every if one in judged) or every
+        compared = {
+            row.beside for row in rows or () if row.family in COMPARED["facenet_comparison"]
+        }
+        every = ("reference", *against)
+        fp16 = any(_is_timed_beside_fp16(one, rows, run) for one in settings.precisions)
+        values |= {
+            "facenet_comparison": tuple(one for one in every if one in compared) or every,
+            "facenet_timing": ("fp32", *(("fp16",) if fp16 else ()), *against),
+        }
     for name in PARAMETERS:
-        if name in values and is_ours_in(metafunc, name):
+        if name in values and is_ours_in(metafunc.definition, name):
             metafunc.parametrize(
                 name,
                 values[name],
@@ -86,6 +89,32 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
                     f"b{one}" if name == "facenet_batch_size" else str(one) for one in values[name]
                 ],
             )
+
+
+def _is_timed_beside_fp16(precision: str, rows: Sequence[catalogue.Gate] | None, run: Run) -> bool:
+    """Say whether an engine is timed beside FP16: where a limit judges it by that.
+
+    Parameters
+    ----------
+    rows : sequence of Gate or None
+        The gates that the test is marked to judge; None without a mark.
+    """
+    limited = map(catalogue.row, run.limits(run.dataset_name, precision))
+    return any(gate.beside == "fp16" and (rows is None or gate in rows) for gate in limited)
+
+
+def is_superfluous(item: pytest.Function, run: Callable[[], Run]) -> bool:
+    """Say whether an engine would be timed beside FP16 that no gate judges by it, as FP16 itself.
+
+    Parameters of a test are combined with each other, so one of them cannot leave a combination
+    out: it is left out once its test is made.
+    """
+    parameters = parameters_of(item)
+    if parameters.get("facenet_timing") != "fp16" or not is_ours_in(item, "facenet_timing"):
+        return False
+    # Without ours, a precision is the project's own matter.
+    precision = parameters.get("facenet_precision")
+    return precision is not None and not _is_timed_beside_fp16(precision, None, run())
 
 
 def _named(metafunc: pytest.Metafunc) -> set[str]:
@@ -124,18 +153,18 @@ def check_gate(name: str, where: str) -> None:
 
 def runs_ours(metafunc: pytest.Metafunc) -> bool:
     """Say whether a test takes a fixture of ours that stands on the run."""
-    return any(is_ours_in(metafunc, name) for name in (*PARAMETERS, "facenet_run"))
+    return any(is_ours_in(metafunc.definition, name) for name in (*PARAMETERS, "facenet_run"))
 
 
-def is_ours_in(metafunc: pytest.Metafunc, name: str) -> bool:
+def is_ours_in(test: pytest.Function, name: str) -> bool:
     """Say whether an argument of a test is ours, not a fixture or parameter of its project."""
-    if name not in metafunc.fixturenames:
+    if name not in test.fixturenames:
         return False
-    for mark in metafunc.definition.iter_markers("parametrize"):
+    for mark in test.iter_markers("parametrize"):
         names = mark.args[0] if mark.args else mark.kwargs.get("argnames", ())
         if name in ([one.strip() for one in names.split(",")] if isinstance(names, str) else names):
             return False
-    defined = metafunc.definition._fixtureinfo.name2fixturedefs.get(name, ())
+    defined = test._fixtureinfo.name2fixturedefs.get(name, ())
     # The last one is the nearest, which the test gets.
     return not defined or _is_ours(defined[-1])
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.calibration import drawn_faces, faces_in
-from facenet_validate.datasets.faces import AlignedFaces, check_disjoint
+from facenet_validate.datasets.faces import AlignedFaces, check_disjoint, packed_faces
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import Gallery, gallery, load_set
 from facenet_validate.datasets.orl import orl_folder
@@ -107,7 +107,10 @@ class Data:
     @cache  # noqa: B019 (as long as the run)
     def _further_faces(self, name: str) -> AlignedFaces:
         found = self.named(name)
-        aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
+        if found.packed is None:
+            aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
+        else:
+            aligned = packed_faces(found.packed, found.names, found.title)
         sets = self._run.report.sets
         facts = alignment_facts(aligned, found.paths, self._run.settings.report)
         sets[name] = replace(sets[name], alignment=facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
@@ -72,17 +72,18 @@ class Engines:
         """Return the engine under test of a precision."""
         engine = self._stack.enter_context(self.load(precision))
         engines = self._run.report.engines
-        engines[precision] = replace(engines[precision], **_loaded(engine))
+        notes = [*(engines[precision].notes or ()), *engine.notes]
+        engines[precision] = replace(engines[precision], notes=notes or None, **_loaded(engine))
         return engine
 
     def load(self, precision: Precision) -> Engine:
         """Load the engine under test anew; the caller closes it."""
         return self._factory.engine(self.artefact(precision))
 
-    @cached_property
-    def fp32(self) -> Engine:
-        """The prepared FP32 model on the run's backend, which speed is compared with."""
-        built = self._factory.from_recipe("fp32", self._run.progress.stage)
+    @cache  # noqa: B019 (as long as the run)
+    def beside(self, precision: Precision) -> Engine:
+        """Return the recipe's engine on the run's backend, which speed is compared with."""
+        built = self._factory.from_recipe(precision, self._run.progress.stage)
         return self._stack.enter_context(self._factory.engine(built))
 
     @cached_property
@@ -97,7 +98,7 @@ class Engines:
         """The engine of ``--facenet-against``, on the run's backend."""
         against = self._run.against
         assert against is not None
-        factory = self._factory.for_supplied(against.path, against.target)
+        factory = self._factory.for_comparison(against.path, against.target)
         # A plan's precision may be unknown here; then it goes by that of the engine under test.
         precision = cast("Precision", against.precision or self._run.settings.precisions[0])
         artefact = factory.artefact(precision, self._run.progress.stage)
@@ -112,9 +113,9 @@ class Engines:
         return engine
 
 
-def other_engine(engines: Engines, beside: str) -> Engine:
-    """Return what an engine is timed beside: ``fp32`` or ``against``."""
-    return engines.against if beside == "against" else engines.fp32
+def other_engine(engines: Engines, beside: Literal["fp32", "fp16", "against"]) -> Engine:
+    """Return what an engine is timed beside."""
+    return engines.against if beside == "against" else engines.beside(beside)
 
 
 def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:

@@ -33,6 +33,7 @@ from facenet_validate.run.run import ComparisonRules
 
 VIEW_2_PAIRS = 6000
 
+_COSINES = ("parity.cosine_min", "parity.cosine_p1", "parity.cosine_mean")
 _PAIRED_GATES: dict[Beside, str] = {
     "reference": "accuracy.paired_drop",
     "against": "accuracy.against_drop",
@@ -194,6 +195,11 @@ class EngineComparison:
 
         The gates are of cosines to the reference: beside another engine they are not evaluated.
         """
+        if self.other_embeddings.shape != self.embeddings.shape:
+            sizes = f"{self.embeddings.shape[1]} and {self.other_embeddings.shape[1]} values"
+            reason = f"embeddings of {sizes} have no cosine"
+            least, percentile, mean = (Observed(gate, None, reason) for gate in _COSINES)
+            return least, percentile, mean
         parity, shift = self.parity, self.pair_distances()
         # Two trainings of one network give directions that have nothing to do with each other.
         other = "; a different training?" if parity.cosine_mean < 0.3 else ""
@@ -291,12 +297,14 @@ class EngineComparison:
             ),
         }
         if self.beside == "against":
-            parity = compare_embeddings(self._embedder.scored(self._other, self.faces), scored)
-            values |= {
-                "cosine_min": parity.cosine_min,
-                "cosine_p1": parity.cosine_p1,
-                "cosine_mean": parity.cosine_mean,
-            }
+            other = self._embedder.scored(self._other, self.faces)
+            if other.shape == scored.shape:
+                parity = compare_embeddings(other, scored)
+                values |= {
+                    "cosine_min": parity.cosine_min,
+                    "cosine_p1": parity.cosine_p1,
+                    "cosine_mean": parity.cosine_mean,
+                }
         if delta is None:
             counted = f"{paired.lost} lost, {paired.won} won of {paired.pairs} pairs"
             return Judged((gates.without_limit(gate, counted),), values)
@@ -322,6 +330,22 @@ class EngineComparison:
             gates,
             self._rules.paired_alpha,
             self.dataset.identities if self.dataset.few_people else None,
+        )
+
+    def groups(self, gates: Gates) -> Judged:
+        """Judge every group of people that the set names. A set without groups is not judged.
+
+        Parameters
+        ----------
+        gates : Gates
+            The limits in force.
+        """
+        return replacement.groups_of(
+            self.dataset,
+            self._embedder.view(self._other, self.dataset.name),
+            self._embedder.scored(self._engine, self.faces),
+            gates,
+            self._rules.paired_alpha,
         )
 
     def operating_point(self, gates: Gates) -> Judged:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from facenet_validate.base.digests import file_digest
 from facenet_validate.models.pretrained import ORL_COURTESY, PRETRAINED, PRETRAINED_NAME
-from facenet_validate.models.quantization.recipes import int8_recipe
 from facenet_validate.run.run import Run
 
 
@@ -25,8 +24,7 @@ def header(run: Run) -> list[str]:
         f"{', '.join(map(str, settings.batch_sizes))}; model {model}",
     ]
     if "int8" in settings.precisions and settings.engine is None:
-        recipe = int8_recipe(target)
-        lines.append(f"facenet: INT8 recipe {recipe.target}: {recipe.why}")
+        lines.append(f"facenet: INT8 recipe {run.int8_recipe.summary()}")
     if backend.unavailable:
         lines.append(
             f"facenet: engines are {'built' if settings.engine is None else 'looked at'} and not "

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from facenet_validate.base.threshold import METRICS
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
+from facenet_validate.engines.backend import PROFILES
 from facenet_validate.engines.backends import BACKEND_NAMES
-from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
+from facenet_validate.models.quantization.recipes import AROUND, MINIMUM_CALIBRATION_IMAGES
 
 PROTOCOLS = ("plain", "davidsandberg")
 SETS = ("orl", "synthetic")
@@ -82,6 +83,11 @@ OPTIONS: tuple[Option, ...] = (
         "what INT8 recipes are made for (default: auto, by the CPU's flags)",
     ),
     _option(
+        "facenet_int8_around",
+        _choice(*AROUND),
+        "the floating point around INT8 in a recipe for TensorRT (default: fp16)",
+    ),
+    _option(
         "facenet_model",
         "PATH",
         "source model, .pb, .onnx or .pt (default: the pretrained 20180408-102900)",
@@ -115,8 +121,9 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _option(
         "facenet_pairs",
-        "CSV",
-        "a further verification set: left,right,same[,fold], photos relative to the file",
+        "[NAME=]FILE",
+        "a further verification set: a CSV left,right,same[,fold][,group] beside its photos, or an "
+        "InsightFace .bin",
         repeated=True,
     ),
     _option(
@@ -162,6 +169,12 @@ OPTIONS: tuple[Option, ...] = (
         "facenet_optimization_level",
         "{0..5}",
         "how long TensorRT looks for faster kernels (default: TensorRT's own, 3)",
+    ),
+    _option(
+        "facenet_profile",
+        _choice(*PROFILES),
+        "which batches a TensorRT plan takes: all up to each batch size (default), or those sizes "
+        "alone",
     ),
     _option(
         "facenet_scope",

@@ -11,7 +11,9 @@ from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
 from facenet_validate.metrics.arrays import Floats, Integers
 from facenet_validate.metrics.by_person import LossByPerson, judge_loss
+from facenet_validate.metrics.comparison import frozen_decisions
 from facenet_validate.metrics.gallery_rates import gallery_rates
+from facenet_validate.metrics.groups import compare_groups, judge_groups
 from facenet_validate.metrics.identification import (
     FPIR_TARGETS,
     compare_searches,
@@ -29,7 +31,11 @@ from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.roc import Roc
 from facenet_validate.metrics.verification import pair_distances
 from facenet_validate.metrics.view2 import View2
-from facenet_validate.reporting.replacement import identification_values, rates_values
+from facenet_validate.reporting.replacement import (
+    groups_values,
+    identification_values,
+    rates_values,
+)
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import ComparisonRules
 
@@ -44,6 +50,7 @@ _TEMPLATES: dict[Beside, str] = {
     "reference": "templates of this FP32 model",
     "against": "stored templates",
 }
+_GROUP = "accuracy.group_drop"
 _FNMR, _FMR = "operating.fnmr_rise", "operating.fmr_rise"
 _RANK1, _FNIR = "identification.rank1_drop", "identification.fnir_rise"
 _FARS = (1e-3, 1e-4)
@@ -125,6 +132,36 @@ def stored_templates(
     }.get(result.verdict, f"not shown that {whose} may stay")
     result = replace(result, detail=f"{words}; {result.detail}")
     return Judged((result,), values | {"text": words})
+
+
+def groups_of(
+    dataset: VerificationSet, old: View2, new_embeddings: Floats, gates: Gates, alpha: float
+) -> Judged:
+    """Judge each group of people that a set names, by the reference's frozen rule.
+
+    Parameters
+    ----------
+    dataset : VerificationSet
+        Names groups, or none.
+    old : View2
+        The reference's evaluation.
+    new_embeddings : (N, D) float array
+        As the protocol compares them.
+    gates : Gates
+        The limits in force.
+    alpha : float
+        Each group's error probability.
+    """
+    if not dataset.groups:
+        return Judged((), {})
+    correct = frozen_decisions(old, new_embeddings).correct
+    found = compare_groups(dataset.groups, dataset.group_of, dataset.same, old.correct, correct)
+    values = {"alpha": alpha, "groups": groups_values(found)}
+    if _GROUP not in gates.limits:
+        return Judged((gates.without_limit(_GROUP, f"{len(found)} groups"),), values)
+    return Judged(
+        (judge_groups(found, gate=_GROUP, delta=gates.limits[_GROUP], alpha=alpha),), values
+    )
 
 
 def operating_point(

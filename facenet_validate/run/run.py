@@ -20,7 +20,11 @@ from facenet_validate.engines.backend import Backend
 from facenet_validate.engines.backends import choose_backend
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.limits import GatesFile
-from facenet_validate.models.quantization.recipes import MINIMUM_CALIBRATION_IMAGES
+from facenet_validate.models.quantization.recipes import (
+    MINIMUM_CALIBRATION_IMAGES,
+    Int8Recipe,
+    int8_recipe,
+)
 from facenet_validate.reporting.report import RunReport
 from facenet_validate.run.settings import Settings
 
@@ -136,6 +140,11 @@ class Run:
         return self.chosen_target[0]
 
     @cached_property
+    def int8_recipe(self) -> Int8Recipe:
+        """How INT8 graphs are made."""
+        return int8_recipe(self.target, self.settings.int8_around)
+
+    @cached_property
     def device(self) -> str:
         """The name of what engines run on: the GPU where there is one, else the CPU."""
         return self.backend.device_name(self.cpu.name)
@@ -170,16 +179,18 @@ class Run:
         """
         if not self.settings.pairs:
             return {}
+        from facenet_validate.datasets.bin_set import is_packed, load_bin
         from facenet_validate.datasets.csv_pairs import load_csv
 
         found: dict[str, VerificationSet] = {}
-        for path in self.settings.pairs:
-            loaded = load_csv(path)
+        for one in self.settings.pairs:
+            load = load_bin if is_packed(one.path) else load_csv
+            loaded = load(one.path, one.name)
             if loaded.name in found:
                 raise SettingsError(
                     f"{self.settings.origins['facenet_pairs']}: two sets would be called "
-                    f"{loaded.name}, the second {path}. Rename one: a set goes by its file's name, "
-                    "or by its folder's where the file is pairs.csv."
+                    f"{loaded.name}, the second {one.path}. Rename one: a set goes by its file's "
+                    "name, or by its folder's where the file is pairs.csv. Or name it: NAME=FILE."
                 )
             found[loaded.name] = loaded
         return found
@@ -204,10 +215,12 @@ class Run:
         """By what engines are compared, and what each gate may spend of its family's errors."""
         from facenet_validate.metrics.mixed import DIRECTIONS
 
-        judged = len(self.settings.precisions) * len(self.set_names)
+        precisions = len(self.settings.precisions)
+        judged = precisions * len(self.set_names)
         compared = 1 if self.against is None else 2
-        # An engine is compared by its own pairs, and by mixed ones in each direction.
-        paired = judged * compared * (1 + DIRECTIONS)
+        groups = sum(len(one.groups) for one in self.sets.values())
+        # An engine is compared by its own pairs, by mixed ones in each direction, and in groups.
+        paired = judged * compared * (1 + DIRECTIONS) + precisions * groups
         rates = 2  # of false matches and false non-matches; rank 1 and false negatives
         return ComparisonRules(
             paired_alpha=catalogue.FAMILY_ALPHA / paired,
@@ -229,11 +242,13 @@ class Run:
 
     def limits(self, dataset: str, precision: str) -> dict[str, float]:
         """Return the limits of every gate that this run can judge on a verification set."""
-        first_set = dataset == self.dataset_name
+        first_set, has = dataset == self.dataset_name, self.has
+        if dataset in self.sets and self.sets[dataset].groups:
+            has = has | {"groups"}
         return {
             gate: limit
             for gate, limit in self.gates.limits(dataset, precision, self.target).items()
-            if catalogue.row(gate).applies(precision, self.has, first_set=first_set)
+            if catalogue.row(gate).applies(precision, has, first_set=first_set)
         }
 
     def check_calibration(self, found: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,29 @@ from facenet_validate.base.paths import checked, named_path
 from facenet_validate.base.threshold import METRICS, RANGES, Metric, Threshold
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
 from facenet_validate.base.wording import quoted
+from facenet_validate.engines.backend import PROFILES, Profile
 from facenet_validate.engines.backends import BACKEND_NAMES
+from facenet_validate.models.quantization.recipes import AROUND, Around
 from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES, SETS
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """A verification set of the user's own.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    name : str
+        The name that it was given; empty if it goes by its file's.
+    """
+
+    path: Path
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,7 @@ class Settings:
     precisions: tuple[str, ...]
     backend: str
     target: Target | Literal["auto"]
+    int8_around: Around | None
     model: Path | None
     calibration: Path | Literal["set", "packaged"]
     calibration_images: int
@@ -42,7 +62,7 @@ class Settings:
     against: Path | None
     lfw: Path | None
     packaged_set: Literal["auto", "orl", "synthetic"]
-    pairs: tuple[Path, ...]
+    pairs: tuple[OwnSet, ...]
     protocol: str
     threshold: Threshold | None
     all_pairs: bool
@@ -50,6 +70,7 @@ class Settings:
     batch_sizes: tuple[int, ...]
     workspace: int | None
     optimization_level: int | None
+    profile: Profile
     scope: Scope | Literal["auto"]
     self_check: int
     cache: Path
@@ -141,6 +162,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
         ),
         calibration=reader.calibration("facenet_calibration"),
+        int8_around=cast("Around | None", reader.choice("facenet_int8_around", AROUND, None)),
         calibration_images=reader.number("facenet_calibration_images", 1, 100_000)
         or CALIBRATION_IMAGES,
         model=reader.path("facenet_model"),
@@ -151,7 +173,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             'Literal["auto", "orl", "synthetic"]',
             reader.choice("facenet_set", ("auto", *SETS), "auto") or "auto",
         ),
-        pairs=reader.paths("facenet_pairs"),
+        pairs=reader.own_sets("facenet_pairs"),
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
         threshold=reader.threshold("facenet_threshold", "facenet_metric"),
         all_pairs=reader.switch("facenet_all_pairs"),
@@ -159,6 +181,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
         workspace=reader.number("facenet_workspace", 1, 1_000_000),
         optimization_level=reader.number("facenet_optimization_level", 0, 5),
+        profile=cast("Profile", reader.choice("facenet_profile", PROFILES, "dynamic") or "dynamic"),
         scope=cast(
             'Scope | Literal["auto"]', reader.choice("facenet_scope", SCOPES, "auto") or "auto"
         ),
@@ -295,9 +318,17 @@ class _Reader:
         text = self.text(name, "a path")
         return None if text is None else self._absolute(name, text)
 
-    def paths(self, name: str) -> tuple[Path, ...]:
+    def own_sets(self, name: str) -> tuple[OwnSet, ...]:
         items = self.items(name, "paths, comma-separated")
-        return tuple(dict.fromkeys(self._absolute(name, item) for item in items))
+        return tuple(dict.fromkeys(self._own_set(name, item) for item in items))
+
+    def _own_set(self, name: str, text: str) -> OwnSet:
+        whole = self._absolute(name, text)
+        called, sign, path = text.partition("=")
+        # A file may have such a name itself.
+        if not sign or not re.fullmatch("[A-Za-z0-9_-]+", called) or whole.exists():
+            return OwnSet(whole)
+        return OwnSet(self._absolute(name, path), called.lower())
 
     def _absolute(self, name: str, text: str) -> Path:
         given = self.given[name]

@@ -19,6 +19,7 @@ from facenet_validate.base.wording import path_text
 from facenet_validate.gates.document import is_ours, may_be_there
 from facenet_validate.gates.limits import read_gates
 from facenet_validate.models.pretrained import ORL_PHOTOS, PRETRAINED, carries, locate
+from facenet_validate.models.quantization.recipes import check_around
 from facenet_validate.reporting.report import EnvironmentFacts, RunReport
 from facenet_validate.run.run import RUN, Run
 from facenet_validate.run.settings import Given, Settings, gather, resolve
@@ -146,6 +147,8 @@ def _begun(run: Run) -> RunReport:
         "batch_sizes": list(settings.batch_sizes),
         "workspace_mib": settings.workspace,
         "optimization_level": settings.optimization_level,
+        "profile": settings.profile,
+        "int8_around": settings.int8_around,
         "scope": settings.scope,
         "protocol": settings.protocol,
     }
@@ -205,6 +208,9 @@ def validate(run: Run) -> None:
     if run.against is not None:
         check_against(run.against, run.backend.name)
     run.backend.check_options(settings.origins, settings.scope)
+    around = settings.origins.get("facenet_int8_around", "")
+    if around.startswith("--"):  # in a variable or an ini file it may be meant for other machines
+        check_around(run.target, around)
     # Reads the further sets: every bad row is told before a test starts.
     _check_required(run, run.set_names)
     if settings.update_baselines and not settings.baselines.is_dir():
@@ -212,8 +218,7 @@ def validate(run: Run) -> None:
     check_writable(settings.cache)
     if settings.report is not None:
         check_report_folder(settings.report)
-    given = [engine for engine in (run.engine, run.against) if engine is not None]
-    check_runnable(given, settings.model, Cache(settings.cache), run.backend)
+    check_runnable(run.engine, run.against, settings.model, Cache(settings.cache), run.backend)
 
 
 def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:

@@ -41,12 +41,17 @@ from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_e
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import Run
+from facenet_validate.run.slower import name_slower_layers
 
-TimedBeside = Literal["fp32", "against"]
-"""What an engine is timed beside: FP32, or the engine of ``--facenet-against``."""
+TimedBeside = Literal["fp32", "fp16", "against"]
+"""What an engine is timed beside: FP32, FP16, or the engine of ``--facenet-against``."""
 
-_NAMES = {"fp32": "FP32", "against": "the engine of --facenet-against"}
-_AGAINST, _FP32_RATIO = "performance.against", "performance.fp32_ratio"
+_NAMES = {"fp32": "FP32", "fp16": "FP16", "against": "the engine of --facenet-against"}
+_PAIRED: Mapping[TimedBeside, str] = {
+    "fp32": "performance.fp32_ratio",
+    "fp16": "performance.fp16_ratio",
+    "against": "performance.against",
+}
 _STORED = {"performance.stored": LATENCY, "performance.stored_ratio": RELATIVE_LATENCY}
 _SELF_CHECK = "performance.self_check"
 
@@ -113,7 +118,7 @@ class Timing:
         Keeps the sessions until its end.
     bench : Workbench
         The engines and the machine.
-    beside : {"fp32", "against"}
+    beside : {"fp32", "fp16", "against"}
         What the engine is timed beside. FP32 is timed alone where it is the engine under test.
     unavailable : str
         Why pytest can time nothing in this run; empty if it can.
@@ -141,9 +146,26 @@ class Timing:
                 limits[gate] = limit
         if reason := self._why_not(beside=True):
             absent = tuple(not_evaluated(gate, reason, limit) for gate, limit in limits.items())
-            return Speed(absent or (gates.without_limit("performance.stored", reason),))
+            return Speed(absent or (gates.without_limit(_unlimited(self.beside), reason),))
         with ExitStack() as stack:
-            return _Session(self._run, self._bench, self.beside, limits, stack).speed(gates)
+            found = _Session(self._run, self._bench, self.beside, limits, stack).speed(gates)
+        return self._with_slower_layers(found)
+
+    def _with_slower_layers(self, found: Speed) -> Speed:
+        """Return what timing came to; a gate that failed names the layers that explain it."""
+        results, slower = name_slower_layers(
+            found.results, self._timed_engines, self._bench.batch, self._run.progress
+        )
+        if not slower:
+            return found
+        batch = found.measurements["speed"]["batch"]
+        values = {"batch": batch, "beside": self.beside, "gates": slower}
+        measurements = {**found.measurements, "slower layers": values}
+        return replace(found, results=results, measurements=measurements)
+
+    def _timed_engines(self) -> tuple[Engine, ...]:
+        engine = self._bench.engine
+        return (engine,) if _alone(engine, self.beside) else (engine, self._bench.other())
 
     def self_check(self, gates: Gates) -> Speed:
         """Compare loads of the engine with each other, as often as asked."""
@@ -182,9 +204,19 @@ class Timing:
         if asked not in ("auto", *engine.scopes):
             scopes = ", ".join(engine.scopes)
             return f"{engine.info.backend} cannot time the scope {asked}, only {scopes}"
-        if beside and self.beside == "against" and (reason := _stands_in(self._bench.other())):
+        if beside and self.beside != "fp32" and (reason := _stands_in(self._bench.other())):
             return f"{_NAMES[self.beside]}: {reason}"
         return ""
+
+
+def _unlimited(beside: TimedBeside) -> str:
+    """Return the gate that is named where an engine is timed and nothing has a limit."""
+    return "performance.stored" if beside == "fp32" else _PAIRED[beside]
+
+
+def _alone(engine: Engine, beside: TimedBeside) -> bool:
+    """Say whether an engine is timed alone: FP32 is nothing to be timed beside itself."""
+    return beside == "fp32" and engine.info.precision == "fp32"
 
 
 def _stands_in(engine: Engine) -> str:
@@ -222,10 +254,13 @@ class _Session:
         scope = scope_of(run, engine)
         self._identity = identity_of(engine, run.target, len(batch), scope)
         store = BaselineStore(run.settings.baselines)
-        self._stored = store.load(self._identity) if beside == "fp32" else ()
+        # One of an engine's sessions is stored: that beside FP32, or FP32's alone.
+        self._storable = beside == "fp32"
+        self._stored = store.load(self._identity) if self._storable else ()
         self._benchmark = bench.benchmark()
-        alone = beside == "fp32" and engine.info.precision == "fp32"
-        self._beside = None if alone else beside
+        alone = _alone(engine, beside)
+        self._beside = beside
+        self._other = None if alone else beside
         other = None if alone else bench.other()
         title = "alone" if alone else f"beside {_NAMES[beside]}"
         report: Report = stack.enter_context(
@@ -251,23 +286,25 @@ class _Session:
         stored, table = self._judge_stored()
         session, timed = self._session(), measurement.timed()
         self._tell_benchmark(timed, session)
-        values = {**timed.values(), "beside": self._beside, "session": to_mapping(session)}
+        values = {**timed.values(), "beside": self._other, "session": to_mapping(session)}
         found = {"speed": values}
-        if self._beside != "against":
+        if self._storable:
             found["latency"] = time_batches(self._bench.engine, self._batch)
         results: tuple[GateResult, ...] = (*(() if ratio is None else (ratio,)), *stored)
         if not results:
-            gate = _AGAINST if self._beside == "against" else "performance.stored"
-            results = (gates.without_limit(gate, f"{timed.fps:.1f} images/s"),)
+            unlimited = _unlimited(self._beside)
+            results = (gates.without_limit(unlimited, f"{timed.fps:.1f} images/s"),)
         return Speed(results, found, table)
 
     def _judge(self, ratio: PairedRatio) -> GateResult | None:
         """Return the verdict on a ratio of speeds; None asks for no more than the first look."""
-        if _AGAINST in self._limits:
-            return slow_down(ratio, gate=_AGAINST, limit=self._limits[_AGAINST])
-        if _FP32_RATIO in self._limits:
-            return ratio_floor(ratio, gate=_FP32_RATIO, floor=self._limits[_FP32_RATIO])
-        return None
+        gate = _PAIRED[self._beside]
+        if gate not in self._limits:
+            return None
+        limit = self._limits[gate]
+        if self._beside == "against":
+            return slow_down(ratio, gate=gate, limit=limit)
+        return ratio_floor(ratio, gate=gate, floor=limit, beside=_NAMES[self._beside])
 
     def _session(self, since: int = 0) -> Session:
         """Return what was measured so far, from a quad on, as it would be stored."""
@@ -280,7 +317,7 @@ class _Session:
         only if the second measurement fails by itself too: a disturbance that nothing told of is
         in one of them only.
         """
-        if self._beside == "against":
+        if not self._storable:
             return (), ""
         measurement = self._measurement
         comparisons = self._compare(self._session())

@@ -41,14 +41,14 @@ def _found(engine: _Timed, images: int = 8) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("seconds", "batches"), [(0.010, 1000), (0.011, 227), (9.0, 10)])
 def test_a_thousand_batches_or_a_quarter_of_the_time(seconds: float, batches: int) -> None:
-    """After one that tells how many there will be."""
+    """After ten that tell how many there will be, and that do where there are no more."""
     engine = _Timed(seconds)
     found = _found(engine)
-    assert engine.asked == [(8, 1), (8, batches)]
+    assert engine.asked == [(8, 10), (8, batches)][: 1 if batches == 10 else 2]
     assert (found["batch"], found["batches"], found["clock"]) == (8, batches, "host")
     assert ("p99_ms" in found) == (batches == 1000)
     assert found["p50_ms"] == found["p90_ms"] == pytest.approx(1e3 * seconds)
-    assert not {"enqueue_p50_ms", "host_bound", "gpu_memory_bytes"} & set(found)
+    assert not [one for one in found if one.startswith(("enqueue", "host_", "gpu_", "latency_"))]
 
 
 def test_a_devices_clock_tells_what_launching_takes_and_holds() -> None:
@@ -63,3 +63,17 @@ def test_a_devices_clock_tells_what_launching_takes_and_holds() -> None:
     assert found["enqueue_p50_ms"] == pytest.approx(1.8)
     assert found["enqueue_share"] == pytest.approx(0.9)
     assert found["host_bound"].startswith("host-bound: launching took 1800.00 ms of 2000.00 ms")
+
+
+@pytest.mark.parametrize(("copied", "batches"), [(0.005, 1000), (0.023, 100)])
+def test_a_batch_by_itself_with_its_copies_counts_into_the_time(
+    copied: float, batches: int
+) -> None:
+    engine = _Timed(
+        0.002, clock=lambda _: "device", latency_seconds=lambda count: np.full(count, copied)
+    )
+    found = _found(engine)
+    assert engine.asked == [(8, 10), (8, batches)]
+    assert found["p50_ms"] == pytest.approx(2.0)
+    assert found["latency_p50_ms"] == found["latency_p90_ms"] == pytest.approx(1e3 * copied)
+    assert ("latency_p99_ms" in found) == ("p99_ms" in found) == (batches == 1000)

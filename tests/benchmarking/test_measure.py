@@ -13,6 +13,7 @@ from facenet_validate.base.progress import silent
 from facenet_validate.benchmarking.measure import Measurement
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, slow_down
 from facenet_validate.benchmarking.self_check import self_check
+from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.protocol import Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
 
@@ -27,10 +28,13 @@ class Clock:
         return self.now
 
     def work(self, seconds: float | Callable[[], float], images: int = 64, batch: int = 64) -> Work:
-        def run() -> None:
-            self.now += seconds() if callable(seconds) else seconds
+        """Blocks that take so long each; where they are calibrated anew, in proportion."""
+        whole = images // batch
 
-        return Work(run, images, batch, "device")
+        def block(count: int) -> None:
+            self.now += (seconds() if callable(seconds) else seconds) * count / whole
+
+        return Work(block, whole, batch, "device")
 
 
 class FakeWatch:
@@ -225,8 +229,8 @@ def test_a_machine_that_takes_an_engine_for_a_slower_one_fails(clock: Clock) -> 
 
 def test_disturbed_comparisons_count_for_nothing(clock: Clock) -> None:
     load = in_turn(clock.work(1.0))
-    # Each takes 12 s to warm up; three disturbed quads of 4 s end it.
-    found = self_check(3, load, FakeWatch(clock, (0.0, 47.0)), silent, limit=1.03, alpha=0.01)
+    # Each takes 16 s to warm up and fit its blocks; three disturbed quads of 4 s end it.
+    found = self_check(3, load, FakeWatch(clock, (0.0, 55.0)), silent, limit=1.03, alpha=0.01)
     assert (len(found.results), found.disturbed) == (1, 2)
     assert found.bound == pytest.approx(0.95)
     gate = found.gate("performance.self_check", 1.03)
@@ -251,6 +255,30 @@ def test_a_measurement_tells_of_its_second_half_alone(clock: Clock) -> None:
     assert second.ratio is not None
     assert second.ratio.ratio == 1.0
     assert measurement.ratio(24) is None
+
+
+def test_blocks_are_fitted_to_what_an_engine_takes_once_it_is_warm(clock: Clock) -> None:
+    """A GPU's clock rises in the first 400 ms: what took 5 ms then takes 2 ms later."""
+
+    def of(factor: float) -> Work:
+        def block(count: int) -> None:
+            clock.now += count * factor * (0.005 if clock.now < 0.4 else 0.002)
+
+        return calibrated(Work(block, 1, 64, "device"), clock)
+
+    a, b = of(1.0), of(2.0)
+    assert (a.count, b.count) == (16, 8)
+    measurement = Measurement(a, b, FakeWatch(clock))
+    measurement.warm_up()
+    measurement.through(Benchmark(clock))
+    timed = measurement.timed()
+    assert timed.ratio is not None
+    assert timed.ratio.ratio == pytest.approx(2.0)
+    # Seconds a batch are what they are; the blocks behind them last 32 × 2 and 16 × 4 ms.
+    assert list(timed.block_seconds) == pytest.approx([0.002] * 24)
+    begin = clock.now
+    measurement.again()
+    assert clock.now - begin == pytest.approx(12 * 4 * 0.064)
 
 
 def test_block_times_that_do_not_settle_are_told(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ from facenet_validate.benchmarking.paired_ratio import (
     ratio_floor,
     slow_down,
 )
+from facenet_validate.gates.limits import read_gates
 from facenet_validate.gates.verdicts import Verdict
+
+SHIPPED = Path(__file__).parents[2] / "baselines" / "gates.toml"
 
 LOOK_ALPHA = ALPHA / len(LOOKS)
 
@@ -141,7 +145,7 @@ def test_ratio_refuses_broken_quads(quads: NDArray[np.float64]) -> None:
 
 def floor_of(low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:
     measured = PairedRatio(quads, 1.62, (low, high), high, ALPHA, (math.log(1.62),) * quads)
-    result = ratio_floor(measured, gate="performance.ratio_floor", floor=1.2)
+    result = ratio_floor(measured, gate="performance.ratio_floor", floor=1.2, beside="FP32")
     assert (result.gate, result.observed, result.limit) == ("performance.ratio_floor", 1.62, 1.2)
     assert result.interval == (low, high)
     return result.verdict, result.detail
@@ -177,9 +181,27 @@ def test_floor_is_not_judged_between_looks(quads: int) -> None:
 
 
 def test_floor_on_too_few_quads_is_inconclusive() -> None:
-    result = ratio_floor(paired_ratio(quads_of([2.0] * 3)), gate="performance.floor", floor=1.2)
+    result = ratio_floor(
+        paired_ratio(quads_of([2.0] * 3)), gate="performance.floor", floor=1.2, beside="FP16"
+    )
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.interval == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("speed", "verdict"), [(1.54, Verdict.PASS), (1.0, Verdict.PASS), (0.94, Verdict.FAIL)]
+)
+def test_the_shipped_floor_beside_fp16_takes_as_fast_for_fast_enough(
+    speed: float, verdict: Verdict
+) -> None:
+    """Blocks with 0.5 % of noise; a floor of one would leave equal speeds inconclusive."""
+    floor = read_gates(SHIPPED).limits("lfw", "int8", "tensorrt")["performance.fp16_ratio"]
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        noise = np.exp(random.normal(0.0, 0.005, size=(LOOKS[0], 4)))
+        measured = paired_ratio(noise / np.array([speed, 1.0, 1.0, speed]))
+        gate = ratio_floor(measured, gate="performance.fp16_ratio", floor=floor, beside="FP16")
+        assert gate.verdict is verdict
 
 
 def slowed(ratio: float, low: float, high: float, quads: int = 12) -> tuple[Verdict, str]:

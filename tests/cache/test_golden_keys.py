@@ -245,9 +245,27 @@ def _calibration(found: VerificationSet) -> str:
 
 def test_graphs_of_every_recipe(prepared: PreparedModel, cache: Cache) -> None:
     for target in TARGETS:
-        build_artefact("int8", prepared, target, Faces, cache)
+        build_artefact("int8", prepared, target, Faces, cache, around="fp32")
     build_artefact("fp16", prepared, "cpu", Faces, cache)
     _hold("graphs", _entries(cache, {prepared.source.digest: "<source model>"}))
+
+
+def test_a_graph_with_fp16_around_int8_has_a_key_of_its_own(
+    prepared: PreparedModel, cache: Cache
+) -> None:
+    """It is the default for TensorRT since, and shares no entry with what 0.1.0 wrote."""
+    for around in (None, "fp16"):
+        made = build_artefact("int8", prepared, "tensorrt", Faces, cache, around=around)
+    assert made.reason.startswith("hit")
+    (entry,) = (one for one in _entries(cache, {}) if one["kind"] == "int8")
+    recipe = entry["inputs"]["recipe"]
+    changed = {"around": "fp16", "placement": "operands and concatenated"}
+    (before,) = (
+        one["inputs"]["recipe"]
+        for one in GOLDEN["graphs"]
+        if one["kind"] == "int8" and one["inputs"]["recipe"]["target"] == "tensorrt"
+    )
+    assert recipe == before | changed
 
 
 def test_a_prepared_model_in_other_ways() -> None:
@@ -305,7 +323,8 @@ class GpuEngine:
     input = TensorInfo("input", "float32", ("N", 3, SIZE, SIZE))
     output = TensorInfo("embeddings", "float32", ("N", EMBEDDING))
 
-    def __init__(self, *_: object, info: EngineInfo) -> None:
+    def __init__(self, *_: object, info: EngineInfo, kernels: object = None) -> None:
+        del kernels
         self.info = info
 
     def run_many(self, batches: Any) -> Any:
@@ -425,6 +444,7 @@ def test_losses_that_were_measured_by_tuning(
     monkeypatch.setattr("facenet_validate.commands.quantize.inputs_digest", digest)
     command = ["quantize", str(source), "--cache", str(cache.root), "--target", "tensorrt"]
     command += ["--calibration", str(tmp_path / "faces"), "--tune", "--cosine", "0.9"]
+    command += ["--around", "fp32"]
     assert main([*command, "-o", str(tmp_path / "out.onnx")]) == 0
     (inputs,) = taken
     assert [path.name for path in cache.root.glob("tuning/*.jsonl")] == [

@@ -76,6 +76,7 @@ def _embedded(graph: Artefact, cache: Cache, faces: Any = None) -> str:
         artefact=graph.recipe,
         device="a CPU",
         threads=1,
+        target="tensorrt",  # every recipe's graph is emulated so
     )
     with engine:
         return cached_embeddings(engine, faces or Faces(), 4, cache, cpu="a CPU").origin
@@ -116,6 +117,18 @@ def test_a_changed_recipe_is_named_in_all_that_is_made_by_it(
     assert _graph("fp16", model, cache).reason == f"miss: {changed}"
     monkeypatch.setattr("facenet_validate.base.versions.onnxruntime_version", lambda: "9.9.9")
     assert _graph("int8", model, cache).reason.startswith("miss: quantizer changed (onnx ")
+
+
+def test_a_graph_of_the_recipe_that_was_is_named_with_what_changed(
+    model: PreparedModel, cache: Cache
+) -> None:
+    """FP16 around INT8 is the default for TensorRT since."""
+    build_artefact("int8", model, "tensorrt", Faces, cache, around="fp32")
+    after = build_artefact("int8", model, "tensorrt", Faces, cache)
+    assert after.reason.startswith("miss: recipe.around ")
+    assert "recipe.placement changed (operands → operands and concatenated)" in after.reason
+    again = build_artefact("int8", model, "tensorrt", Faces, cache, around="fp32")
+    assert again.reason.startswith("hit")
 
 
 def _made(cache: Cache, kind: str, content: str = "", **inputs: Any) -> Entry:

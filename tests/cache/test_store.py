@@ -181,6 +181,16 @@ def test_replace_makes_anew_and_keeps_nothing_of_the_old(tmp_path: Path) -> None
     assert not list(entry.path.parent.parent.glob(".re*"))
 
 
+def test_what_is_wrong_with_an_entry_that_is_passed_by_can_be_told(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    assert cache.damage("kernels", INPUTS, "m") == ""
+    entry = cache.get_or_build("kernels", INPUTS, "m", _write)
+    assert cache.damage("kernels", INPUTS, "m") == ""
+    entry.path.write_bytes(b"artefacT")
+    assert cache.find("kernels", INPUTS, "m") is None
+    assert cache.damage("kernels", INPUTS, "m").startswith("m ")
+
+
 def test_reading_an_entry_that_went_or_changed_says_so(tmp_path: Path) -> None:
     entry = Cache(tmp_path).get_or_build("int8", INPUTS, "m", _write)
     assert entry.read() == b"artefact"

@@ -248,7 +248,9 @@ class NoFaces:
 
 
 @every_backend
-@pytest.mark.parametrize("option", ["facenet_workspace", "facenet_optimization_level"])
+@pytest.mark.parametrize(
+    "option", ["facenet_workspace", "facenet_optimization_level", "facenet_profile"]
+)
 def test_an_option_of_the_command_line_that_means_nothing_is_refused(
     kind: type[Backend], option: str
 ) -> None:

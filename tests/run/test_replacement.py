@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from facenet_validate.metrics.view2 import evaluate_embeddings
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.replacement import (
     Beside,
+    groups_of,
     identification,
     operating_point,
     stored_templates,
@@ -154,6 +156,53 @@ def test_without_a_limit_templates_are_not_judged(size: int) -> None:
     assert isinstance(result, GateResult)
     assert result.verdict is Verdict.NOT_EVALUATED
     assert "no limit in gates.toml" in result.detail
+
+
+def grouped(
+    new: Rows, groups: tuple[str, ...] = ("guests", "staff"), delta: float = 0.03
+) -> tuple[tuple[GateResult | Observed, ...], dict[str, object]]:
+    dataset, old = photos()
+    # Photos of the first people are of guests. A pair of a guest and a stranger is in no group.
+    guest = dataset.identities < PEOPLE // 2
+    left, right = guest[dataset.left], guest[dataset.right]
+    of = np.where(left & right, 0, np.where(left | right, -1, 1)) if groups else np.array([], int)
+    grouped = replace(dataset, groups=groups, group_of=of)
+    view = evaluate_embeddings(old, dataset.pairs)
+    found = groups_of(grouped, view, new, gates(accuracy__group_drop=delta), 0.002)
+    return found.results, found.values
+
+
+def test_every_group_of_a_healthy_engine_passes() -> None:
+    _, old = photos()
+    (result,), values = grouped(noisy(old, 0.0005))
+    assert isinstance(result, GateResult)
+    assert result.verdict is Verdict.PASS
+    assert result.detail == "2 of 2 groups pass"
+    assert [one["group"] for one in values["groups"]] == ["guests", "staff"]  # type: ignore[attr-defined]
+
+
+def test_one_damaged_group_fails_by_its_name() -> None:
+    dataset, old = photos()
+    damaged = old.copy()
+    guests = dataset.identities < PEOPLE // 2
+    damaged[guests] = noisy(old, 0.6)[guests]
+    (result,), _ = grouped(damaged)
+    assert isinstance(result, GateResult)
+    assert result.verdict is Verdict.FAIL
+    assert result.detail.startswith("group guests fails: ")
+
+
+def test_a_small_group_is_not_called_fine() -> None:
+    _, old = photos()
+    (result,), _ = grouped(old, delta=0.003)
+    assert isinstance(result, GateResult)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "a pass needs 900 pairs" in result.detail
+
+
+def test_a_set_without_groups_is_not_judged() -> None:
+    _, old = photos()
+    assert grouped(old, groups=()) == ((), {})
 
 
 def operated(new: Rows, *, all_pairs: bool = False) -> dict[str, GateResult]:

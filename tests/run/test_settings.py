@@ -9,7 +9,7 @@ import pytest
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.threshold import Threshold
 from facenet_validate.run.options import OPTIONS, Option
-from facenet_validate.run.settings import Given, Settings, gather, resolve
+from facenet_validate.run.settings import Given, OwnSet, Settings, gather, resolve
 
 ROOT = Path("/project")
 
@@ -37,6 +37,8 @@ def test_defaults() -> None:
     assert found.lfw is None
     assert found.pairs == ()
     assert found.protocol == "plain"
+    assert found.int8_around is None
+    assert found.profile == "dynamic"
     assert not found.rebuild
 
 
@@ -56,10 +58,27 @@ def test_relative_paths_start_where_they_were_written() -> None:
 
 
 def test_further_sets_are_paths_each_from_where_it_was_written() -> None:
-    assert _settings({"facenet_pairs": ["a.csv,b.csv", "/c.csv"]}).pairs == (
+    found = _settings({"facenet_pairs": ["a.csv,b.csv", "/c.csv"]}).pairs
+    assert [one.path for one in found] == [
         Path("/invocation/a.csv"), Path("/invocation/b.csv"), Path("/c.csv"),
+    ]  # fmt: skip
+    assert _settings({}, {}, {"facenet_pairs": "a.csv"}).pairs == (OwnSet(Path("/ini/a.csv")),)
+
+
+def test_further_sets_may_be_given_names(tmp_path: Path) -> None:
+    assert _settings({"facenet_pairs": ["LFW112=sets/lfw.bin,b=/c=d.csv"]}).pairs == (
+        OwnSet(Path("/invocation/sets/lfw.bin"), "lfw112"), OwnSet(Path("/c=d.csv"), "b"),
     )  # fmt: skip
-    assert _settings({}, {}, {"facenet_pairs": "a.csv"}).pairs == (Path("/ini/a.csv"),)
+    # A path may have the sign, in a name that is no set's or in that of a file that is there.
+    assert _settings({"facenet_pairs": ["../a=b.csv"]}).pairs == (OwnSet(Path("/a=b.csv")),)
+    path = tmp_path / "lr=3" / "pairs.csv"
+    path.parent.mkdir()
+    path.touch()
+    assert _settings({"facenet_pairs": [str(path)]}).pairs == (OwnSet(path),)
+    given = Given("lr=3/pairs.csv", "--facenet-pairs", tmp_path)
+    assert resolve({"facenet_pairs": given}, root=ROOT).pairs == (OwnSet(path),)
+    with pytest.raises(SettingsError, match="--facenet-pairs is empty; expected a path"):
+        _settings({"facenet_pairs": ["staff="]})
 
 
 def test_lists_may_be_repeated_or_comma_separated() -> None:
@@ -75,6 +94,12 @@ def test_lists_may_be_repeated_or_comma_separated() -> None:
         ("facenet_backend", "cuda", "expected one of auto, onnxruntime"),
         ("facenet_batch_size", ["0"], "between 1 and 4096"),
         ("facenet_batch_size", ["x"], "'x'"),
+        (
+            "facenet_int8_around",
+            "int8",
+            "--facenet-int8-around: 'int8'; expected one of fp16, fp32",
+        ),
+        ("facenet_profile", "fixed", "--facenet-profile: 'fixed'; expected one of dynamic, static"),
         ("facenet_rebuild", "maybe", "true or false"),
         ("facenet_inconclusive", "ignore", "one of warn, fail"),
         ("facenet_update_baselines", "accept", "needs --facenet-reason"),

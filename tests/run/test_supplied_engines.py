@@ -19,8 +19,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import FacenetValidateError
+from facenet_validate.base.vocabulary import Target
 from facenet_validate.cli import main
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.quantization.int8 import calibrate, to_int8
+from facenet_validate.models.quantization.recipes import Around, int8_recipe
 from facenet_validate.run.run import Run
 from facenet_validate.run.supplied import read_supplied
 from tests.models.exported.exporter_styles import fixed_batch
@@ -36,7 +39,7 @@ from tests.models.small_engines import (
     with_nodes,
     with_sides,
 )
-from tests.models.small_facenet import small_facenet
+from tests.models.small_facenet import EMBEDDING, SIZE, small_facenet
 
 GATES = """
 schema = 1
@@ -296,6 +299,22 @@ def test_an_engine_that_repeats_is_refused_and_the_node_named(name: str, tmp_pat
     with pytest.raises(FacenetValidateError, match=r"'.*endless.*'.*repeats") as refusal:
         read_supplied(path, "--facenet-engine")
     assert name.split(maxsplit=1)[0] in str(refusal.value)
+
+
+@pytest.mark.parametrize(("around", "target"), [("fp16", "tensorrt"), ("fp32", None)])
+def test_scales_in_half_show_that_a_graph_is_for_tensorrt(
+    around: Around, target: Target | None, tmp_path: Path
+) -> None:
+    """Also where it says nothing of its recipe, as one of the cache: a CPU has to emulate it."""
+    from facenet_validate.engines.onnxruntime.backend import OnnxRuntime
+
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 3, SIZE, SIZE)).astype(np.float32)
+    calibrated = calibrate(small_facenet(), images, equalized=True)
+    path = tmp_path / "mine.onnx"
+    onnx.save(to_int8(calibrated, int8_recipe("tensorrt", around)), path)
+    found = read_supplied(path, "--facenet-engine")
+    assert (found.precision, found.target) == ("int8", target)
+    OnnxRuntime("1", "a test").check_runs(path, SIZE, EMBEDDING)
 
 
 def test_an_engine_may_choose(tmp_path: Path) -> None:

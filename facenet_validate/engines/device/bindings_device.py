@@ -186,10 +186,10 @@ class BindingsDevice(Closing):
         if not self._opened:
             return
         self._opened = False
-        try:
+        # As in `PycudaDevice.close`: the call that met a fault first has told of it.
+        with suppress(EngineError):
             self._calls.pop_context()
-        finally:
-            self._calls.released("cuDevicePrimaryCtxRelease", self._device)
+        self._calls.released("cuDevicePrimaryCtxRelease", self._device)
 
     @contextmanager
     def _checked(self, action: str) -> Iterator[None]:

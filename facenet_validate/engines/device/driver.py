@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.device.interface import GpuAddress, GpuIdentity
 
 _LIBRARY = "libcuda.so.1"
+
+_KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
+"""Exists when the kernel's driver is loaded, and has its version."""
 
 _NO_DEVICE = 100
 _SM_COUNT, _MAJOR, _MINOR = 16, 75, 76
@@ -37,7 +41,7 @@ _SIGNATURES: dict[str, list[Any]] = {
 def why_no_device(
     load: Callable[[str], Any] = ctypes.CDLL,
     environ: Mapping[str, str] = os.environ,
-    kernel_driver: Path = Path("/proc/driver/nvidia/version"),
+    kernel_driver: Path = _KERNEL_DRIVER,
 ) -> str:
     """Return why no CUDA device can be used; empty if one can.
 
@@ -175,6 +179,16 @@ def cuda_version(load: Callable[[str], Any] = ctypes.CDLL) -> str:
     if load(_LIBRARY).cuDriverGetVersion(ctypes.byref(number)):
         return ""
     return f"{number.value // 1000}.{number.value % 1000 // 10}"
+
+
+def driver_version(kernel_driver: Path = _KERNEL_DRIVER) -> str:
+    """Return the version of NVIDIA's driver, as ``580.65.06``; empty if the kernel has none."""
+    try:
+        told = kernel_driver.read_text()
+    except OSError:
+        return ""
+    found = re.search(r"\b\d{3,}\.\d+(?:\.\d+)?\b", told)
+    return found[0] if found else ""
 
 
 def error_name(library: Any, status: int) -> str:

@@ -83,7 +83,11 @@ class Resource(Protocol):
     """Something that the device holds for us until it is released."""
 
     def release(self) -> None:
-        """Give it back; the device must have finished all work that uses it."""
+        """Give it back; the device must have finished all work that uses it.
+
+        It raises nothing. After a fault of the device nothing can be given back, and an error here
+        would hide the one that tells of the fault.
+        """
         ...
 
 
@@ -216,7 +220,7 @@ class Device(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the device; what was made on it must have been released."""
+        """Leave the device; what was made on it must have been released. It raises nothing."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any, Self
 
@@ -128,7 +128,10 @@ class PycudaDevice(Closing):
         context, self._context = self._context, None
         # pycuda's own pop does not do: detaching a context that is not current makes it current
         # first, and a primary one stays so, on this thread, after its release.
-        self._calls.pop_context()
+        # After a fault of the device every call may fail. The call that met it first has told, and
+        # a context that is not released aborts the process.
+        with suppress(EngineError):
+            self._calls.pop_context()
         context.detach()
 
     @contextmanager

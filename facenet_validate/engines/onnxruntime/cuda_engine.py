@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.blocks import check_scope, repetitions
+from facenet_validate.engines.blocks import calibrated, check_scope
 from facenet_validate.engines.host_engine import HostEngine
 from facenet_validate.engines.onnxruntime.sessions import cuda_session, session_tensor
 from facenet_validate.engines.protocol import DEVICE_SCOPES, EngineInfo, Scope, Work
@@ -85,8 +85,7 @@ class OnnxRuntimeCudaEngine(HostEngine):
         """
         check_scope(self.info, scope, self.scopes)
         block = self._resident(batch) if scope == "device" else partial(self._repeat, batch)
-        count = repetitions(block, time.perf_counter)
-        return Work(partial(block, count), count * len(batch), len(batch), scope)
+        return calibrated(Work(block, 1, len(batch), scope), time.perf_counter)
 
     def close(self) -> None:
         """Release the session and what it holds of the device."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.engines.host_engine import HostEngine
+from facenet_validate.engines.onnxruntime.profiling import profiled_layers
 from facenet_validate.engines.onnxruntime.sessions import opened, session_options, session_tensor
-from facenet_validate.engines.protocol import EngineInfo
+from facenet_validate.engines.protocol import EngineInfo, LayerTimes
 
 
 class OnnxRuntimeEngine(HostEngine):
@@ -56,7 +58,8 @@ class OnnxRuntimeEngine(HostEngine):
         target: Target = "cpu",
     ) -> None:
         emulated = precision == "int8" and target == "tensorrt"
-        options, pinned = session_options(threads, emulated=emulated)
+        self._path, self._setting = path, partial(session_options, threads, emulated=emulated)
+        options, pinned = self._setting()
         try:
             self._session: Any = opened(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
@@ -85,17 +88,37 @@ class OnnxRuntimeEngine(HostEngine):
         EngineError
             If the engine was closed or the run fails.
         """
-        if self._session is None:
-            raise EngineError(f"engine {self.info.artefact} was closed; build it again to run it.")
+        self._check_open()
         try:
             (embeddings,) = self._session.run([self.output.name], {self.input.name: batch})
         except Exception as error:
             raise EngineError(f"engine {self.info.artefact}: a run failed: {error}") from None
         return np.asarray(embeddings)
 
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Time the layers in a session of their own, whose settings are those of this one.
+
+        Raises
+        ------
+        EngineError
+            If the engine was closed, its file is gone or a run fails.
+        """
+        self._check_open()
+        options, _ = self._setting()
+        try:
+            return profiled_layers(self._path, options, {self.input.name: batch}, count)
+        except Exception as error:  # ONNX Runtime raises its own classes, one for each cause
+            raise EngineError(
+                f"engine {self.info.artefact}: its layers cannot be timed: {error}"
+            ) from None
+
     def close(self) -> None:
         """Release the session and its threads."""
         self._session = None
+
+    def _check_open(self) -> None:
+        if self._session is None:
+            raise EngineError(f"engine {self.info.artefact} was closed; build it again to run it.")
 
 
 def recipe_only(precision: Precision, target: Target) -> bool:

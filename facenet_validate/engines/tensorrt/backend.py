@@ -34,7 +34,7 @@ class TensorRt(GpuBackend):
     distributions = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
     modules = MODULES["tensorrt"]
     automatic = True
-    build_options = ("facenet_workspace", "facenet_optimization_level")
+    build_options = ("facenet_workspace", "facenet_optimization_level", "facenet_profile")
     _package: ClassVar[PlanBackend] = "tensorrt"
 
     @classmethod
@@ -94,14 +94,22 @@ class TensorRt(GpuBackend):
         from facenet_validate.engines.supplied import check_fits
         from facenet_validate.engines.tensorrt.artefacts import read_plan
         from facenet_validate.engines.tensorrt.engine import TensorRtEngine
+        from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
 
-        device = context.device()
-        info = self.info(artefact, context, (("execution", "CUDA graph"),))
-        engine = TensorRtEngine(read_plan(artefact), self._library(), device, info=info)
+        device, library, facts = context.device(), self._library(), context.gpu_facts()
+        options: tuple[tuple[str, str], ...] = (("execution", "CUDA graph"),)
+        if context.request.profile == "static" and artefact.path != artefact.graph:
+            options += (("profile", "static"),)  # a plan built elsewhere has its own
+        info = self.info(artefact, context, options)
+        driver = None if facts is None else facts.driver
+        kernels = KernelStore.of(context.cache, library, artefact.digest, device.identity, driver)
+        plan = read_plan(artefact)
+        engine = TensorRtEngine(plan, library, device, info=info, kernels=kernels)
         try:
             # Of a supplied plan this is known only now.
             side, size = int(engine.input.shape[2]), int(engine.output.shape[1])
-            check_fits(artefact.path, side, size, context.model.sizes)
+            wanted = None if context.any_embedding_size else size
+            check_fits(artefact.path, side, wanted, context.model.sizes)
         except ModelError:
             engine.close()
             raise

@@ -25,6 +25,7 @@ from facenet_validate.engines.tensorrt.network import (
     shape_of,
 )
 from facenet_validate.engines.tensorrt.options import BuildOptions
+from facenet_validate.engines.tensorrt.start import start_builder
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -90,14 +91,14 @@ def build_plan(
     Raises
     ------
     EngineError
-        If the graph cannot be parsed or built.
+        If no builder can be started, or the graph cannot be parsed or built.
     KeyboardInterrupt
         If the build was interrupted: it is cancelled at the library's next step first.
     """
     started = time.monotonic()
     monitor = Monitor(progress)
     with listening(library.logger) as messages, _interrupts(monitor):
-        builder: trt.Builder = library.module.Builder(library.logger)
+        builder = start_builder(library)
         network = builder.create_network(_network_flags(library))
         before = len(messages.shown)
         parser = parse_network(library, network, onnx_bytes)
@@ -143,9 +144,9 @@ def parsed_report(library: Library, onnx_bytes: bytes) -> NetworkReport:
     Raises
     ------
     EngineError
-        If the graph cannot be parsed.
+        If no builder can be started, or the graph cannot be parsed.
     """
-    builder: trt.Builder = library.module.Builder(library.logger)
+    builder = start_builder(library)
     network = builder.create_network(_network_flags(library))
     parser = parse_network(library, network, onnx_bytes)
     report = describe_network(library, network)

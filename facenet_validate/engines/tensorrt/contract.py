@@ -71,6 +71,13 @@ class Contract:
         return max(one.maximum for one in self.ranges)
 
     @property
+    def fixed_batches(self) -> tuple[int, ...]:
+        """Batch sizes that static profiles run; empty where a profile takes several sizes."""
+        if any(one.minimum < one.maximum for one in self.ranges):
+            return ()
+        return tuple(sorted({one.maximum for one in self.ranges}))
+
+    @property
     def image(self) -> tuple[int, ...]:
         """Shape of an image, ``(3, H, W)``."""
         return tuple(int(length) for length in self.input.shape[1:])

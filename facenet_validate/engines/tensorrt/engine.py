@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,45 +15,47 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.blocks import check_scope, repetitions
+from facenet_validate.engines.blocks import calibrated, check_scope
 from facenet_validate.engines.device.interface import Device, Graph
 from facenet_validate.engines.protocol import (
     DEVICE_SCOPES,
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    LayerTimes,
     Scope,
     Work,
 )
 from facenet_validate.engines.tensorrt.artefacts import loaded_shares
 from facenet_validate.engines.tensorrt.contract import Piece, read_contract
+from facenet_validate.engines.tensorrt.faults import Faults
 from facenet_validate.engines.tensorrt.graphs import Graphs, LoadedPlan, Slot, kept
 from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer
+from facenet_validate.engines.tensorrt.pipeline import Pipeline
+from facenet_validate.engines.tensorrt.profiling import profiled_layers
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore
+from facenet_validate.engines.tensorrt.single_batches import single_batches
 
 if TYPE_CHECKING:
     from facenet_validate.engines.tensorrt.library import Library
     from facenet_validate.models.prepared import PreparedModel
 
 
-@dataclass(frozen=True)
-class _Flight:
-    """A piece under way, and where its embeddings go."""
+@dataclass
+class _Batch:
+    """A batch under way: its name in errors, where its embeddings go, and the pieces to come."""
 
-    slot: Slot
-    piece: Piece
+    called: str
+    images: NDArray[np.float32]
     target: NDArray[np.float32]
-    last: bool
-
-
-AHEAD = 2
-"""Replays that are queued before the oldest is waited for, as trtexec does."""
+    missing: int
 
 
 class TensorRtEngine(Closing):
     """A serialized plan on a GPU.
 
     Batches of any size run: within a profile by shape, larger ones in pieces, those below every
-    profile padded. Two slots of buffers let one batch be copied in while the other is computed.
+    profile padded. While one batch is computed, the next is copied in and the last copied out.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ class TensorRtEngine(Closing):
         What it is.
     clock : callable
         Seconds of the host.
+    kernels : KernelStore or None
+        Where kernels that are compiled at run time are kept.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class TensorRtEngine(Closing):
     """
 
     scopes: tuple[Scope, ...] = DEVICE_SCOPES
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -84,30 +89,28 @@ class TensorRtEngine(Closing):
         *,
         info: EngineInfo,
         clock: Callable[[], float] = time.perf_counter,
+        kernels: KernelStore | None = None,
     ) -> None:
-        self.info = info
         self._device = device
         self._clock = clock
         self._busy = False
         self._resident: NDArray[np.float32] | None = None
         with ExitStack() as stack:
             before = device.memory_used()
-            self._plan = kept(stack, LoadedPlan(plan, library, info.artefact))
+            self._plan = kept(stack, LoadedPlan(plan, library, info.artefact, kernels))
+            self.notes = self._plan.notes
             weights = max(0, device.memory_used() - before)
             self._contract = read_contract(self._plan.engine, library.module, info.artefact)
             self.input, self.output = self._contract.input, self._contract.output
+            self.info = replace(info, fixed_batches=self._contract.fixed_batches)
             activation_bytes = self._plan.activation_bytes
-            activations = (
-                kept(stack, device.allocate(activation_bytes)) if activation_bytes else None
-            )
-            self._compute = kept(stack, device.stream())
-            self._copy = kept(stack, device.stream())
-            self._slots = tuple(Slot(device, self._contract, stack) for _ in range(2))
-            self._graphs = kept(
-                stack, Graphs(self._plan, self._contract, self._compute, activations)
-            )
+            activations = kept(stack, device.allocate(activation_bytes))
+            self._pipeline = Pipeline(device, self._contract, stack)
+            self._faults = Faults(info.artefact, self._pipeline.streams)
+            compute, slots = self._pipeline.compute, self._pipeline.slots
+            self._graphs = kept(stack, Graphs(self._plan, self._contract, compute, activations))
             self.memory_bytes = (
-                weights + activation_bytes + sum(slot.device_bytes for slot in self._slots)
+                weights + activation_bytes + sum(slot.device_bytes for slot in slots)
             )
             """Memory of the GPU: what loading took, activations and buffers, in bytes."""
             self._held: ExitStack | None = stack.pop_all()
@@ -118,7 +121,8 @@ class TensorRtEngine(Closing):
         Raises
         ------
         EngineError
-            If the engine was closed, the batch has another shape or the run fails.
+            If the engine was closed, the batch has another shape or the run fails: then it names
+            the call that failed and the batch.
         """
         (embeddings,) = self.run_many([batch])
         return embeddings
@@ -137,41 +141,36 @@ class TensorRtEngine(Closing):
         self._claim()
         self._busy = True
         self._resident = None
-        flights: deque[_Flight] = deque()
-        turn = 0
+        # Read and not given back yet, the oldest first.
+        under_way: deque[_Batch] = deque()
         finished = False
         try:
-            for batch in batches:
-                self._check(batch)
-                target = np.empty((len(batch), self._contract.width), np.float32)
-                pieces = self._contract.pieces(len(batch))
-                for piece in pieces:
-                    if len(flights) == len(self._slots):
-                        yield from self._land(flights.popleft())
-                    slot = self._slots[turn % len(self._slots)]
-                    turn += 1
-                    self._start(slot, batch, piece)
-                    flights.append(_Flight(slot, piece, target, piece is pieces[-1]))
-                if not pieces:
-                    while flights:
-                        yield from self._land(flights.popleft())
-                    yield target
-            while flights:
-                yield from self._land(flights.popleft())
+            for slot, (batch, piece) in self._pipeline.through(
+                self._pieces(batches, under_way),
+                self._fill,
+                lambda turn: self._faults.named(turn[0].called),
+            ):
+                rows = slice(piece.start, piece.start + piece.rows)
+                batch.target[rows] = slot.found.array[: piece.rows]
+                batch.missing -= 1
+                while under_way and not under_way[0].missing:
+                    yield under_way.popleft().target
+                    self._check_open()
+            for empty in under_way:
+                yield empty.target
             finished = True
         finally:
             self._busy = False
             if self._held is not None and not finished:
                 # Left half way: the device must be done with the buffers before they are reused.
-                self._copy.synchronize()
-                self._compute.synchronize()
+                self._faults.settle()
 
     def work(self, batch: NDArray[np.float32], scope: Scope) -> Work:
         """Return a block of replays of a batch that lasts about 50 ms or longer.
 
         ``device`` has the batch resident and synchronises once a block. ``end-to-end`` copies it
-        from pinned memory, replays, copies the embeddings to pinned memory and synchronises, batch
-        by batch.
+        from pinned memory and its embeddings to pinned memory, two batches at a time: one is
+        copied while the other is computed. At the block's end all of them are done.
 
         Raises
         ------
@@ -182,12 +181,12 @@ class TensorRtEngine(Closing):
         check_scope(self.info, scope, self.scopes)
         piece = self._whole(batch)
         block = self._resident_block if scope == "device" else self._copying_block
-        block_of = partial(block, batch, piece)
-        count = repetitions(block_of, self._clock)
-        return Work(partial(block_of, count), count * len(batch), len(batch), scope)
+        return calibrated(
+            Work(partial(self._named_block, block, batch, piece), 1, len(batch), scope), self._clock
+        )
 
     def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
-        """Time replays one by one, as trtexec does.
+        """Time replays one by one, as trtexec does, then batches by themselves with their copies.
 
         Parameters
         ----------
@@ -202,52 +201,58 @@ class TensorRtEngine(Closing):
             As ``work``.
         """
         piece = self._whole(batch)
-        graph = self._hold(batch, piece)
-        stream, clock = self._compute, self._clock
-        enqueue = np.empty(count)
-        with ExitStack() as stack:
-            events = [
-                (kept(stack, self._device.event()), kept(stack, self._device.event()))
-                for _ in range(count)
-            ]
-            # An event's memory must outlive the work that writes it, also after an error.
-            stack.callback(stream.synchronize)
-            begin = clock()
-            for index, (start, stop) in enumerate(events):
-                if index >= AHEAD:
-                    # Queued without end, a launch would wait for room and not be an enqueue.
-                    events[index - AHEAD][1].synchronize()
-                stream.record(start)
-                before = clock()
-                graph.launch(stream)
-                enqueue[index] = clock() - before
-                stream.record(stop)
-            stream.synchronize()
-            wall = clock() - begin
-            device = np.array([stop.seconds_since(start) for start, stop in events])
-        return BatchTimes("device", device, wall, enqueue, self.memory_bytes)
+        self._claim()
+        with self._faults.named(f"timing a batch of size {len(batch)}"):
+            return single_batches(
+                self._device,
+                self._pipeline,
+                self._hold(batch, piece),
+                piece,
+                count,
+                clock=self._clock,
+                memory_bytes=self.memory_bytes,
+            )
 
     def computed_precision(self, model: PreparedModel) -> ComputedPrecision:
         """Return what the compiled layers compute in, as the engine inspector lists them."""
         return ComputedPrecision("the engine inspector", loaded_shares(self.layers(), model))
+
+    def layer_times(self, batch: NDArray[np.float32], count: int) -> LayerTimes:
+        """Time the layers with TensorRT's profiler, the batch resident, without a CUDA graph.
+
+        Raises
+        ------
+        EngineError
+            As ``work``.
+        """
+        piece = self._whole(batch)
+        self._claim()
+        with self._faults.named(f"timing the layers of a batch of size {len(batch)}"):
+            self._hold(batch, piece)
+            context = self._graphs.take_context(self._pipeline.slots[0], piece)
+            return profiled_layers(self._plan, context, self._pipeline.compute, count)
 
     def layers(self) -> list[CompiledLayer]:
         """Return the compiled layers, as the engine inspector lists them."""
         return self._plan.layers()
 
     def close(self) -> None:
-        """Wait for the device, then release graphs, buffers and the plan, newest first."""
+        """Wait for the device, then release graphs, buffers and the plan, newest first.
+
+        An error of the device is not raised: every result was waited for before, so the error
+        belongs to work that was given up, or the call that met it first has told of it.
+        """
         held, self._held = self._held, None
         if held is None:
             return
         self._resident = None
         with held:
-            self._copy.synchronize()
-            self._compute.synchronize()
+            self._faults.settle()
 
     def _check_open(self) -> None:
         if self._held is None:
             raise EngineError(f"engine {self.info.artefact} was closed; load it again to run it.")
+        self._faults.raise_first()
 
     def _claim(self) -> None:
         self._check_open()
@@ -278,27 +283,27 @@ class TensorRtEngine(Closing):
             )
         return pieces[0]
 
-    def _start(self, slot: Slot, batch: NDArray[np.float32], piece: Piece) -> None:
-        """Queue a piece: in on the copy stream, computed and out on the other."""
-        self._check_open()
+    def _pieces(
+        self, batches: Iterable[NDArray[np.float32]], under_way: deque[_Batch]
+    ) -> Iterator[tuple[_Batch, Piece]]:
+        """Yield the pieces of each batch, which is noted as under way when it is read."""
+        for number, images in enumerate(batches, start=1):
+            self._check(images)
+            pieces = self._contract.pieces(len(images))
+            target = np.empty((len(images), self._contract.width), np.float32)
+            called = f"batch {number} of a run, of size {len(images)}"
+            batch = _Batch(called, images, target, len(pieces))
+            under_way.append(batch)
+            for piece in pieces:
+                yield batch, piece
+
+    def _fill(self, slot: Slot, turn: tuple[_Batch, Piece]) -> tuple[Graph, Piece]:
+        """Have a piece in a slot's pinned memory; return the graph that computes it."""
+        batch, piece = turn
         # A capture enqueues twice, so it comes before the images it would read.
         graph = self._graphs.get(slot, piece)
-        self._stage(slot, batch, piece)
-        self._copy.copy_in(slot.images, slot.staged, piece.size)
-        self._copy.record(slot.copied)
-        self._compute.wait(slot.copied)
-        graph.launch(self._compute)
-        self._compute.copy_out(slot.found, slot.embeddings, piece.rows)
-        self._compute.record(slot.done)
-
-    def _land(self, flight: _Flight) -> Iterator[NDArray[np.float32]]:
-        """Take a piece's embeddings; yield the batch's when they are complete."""
-        self._check_open()
-        slot, piece = flight.slot, flight.piece
-        slot.done.synchronize()
-        flight.target[piece.start : piece.start + piece.rows] = slot.found.array[: piece.rows]
-        if flight.last:
-            yield flight.target
+        self._stage(slot, batch.images, piece)
+        return graph, piece
 
     def _stage(self, slot: Slot, batch: NDArray[np.float32], piece: Piece) -> None:
         staged = slot.staged.array
@@ -308,26 +313,37 @@ class TensorRtEngine(Closing):
     def _hold(self, batch: NDArray[np.float32], piece: Piece) -> Graph:
         """Have the batch on the device, and pinned on the host; return its graph."""
         self._claim()
-        slot = self._slots[0]
-        graph = self._graphs.get(slot, piece)
+        slots, stream = self._pipeline.slots, self._pipeline.compute
+        graph = self._graphs.get(slots[0], piece)
         if self._resident is not batch:
-            self._stage(slot, batch, piece)
-            self._compute.copy_in(slot.images, slot.staged, piece.size)
-            self._compute.synchronize()
+            for slot in slots:
+                self._stage(slot, batch, piece)
+            stream.copy_in(slots[0].images, slots[0].staged, piece.size)
+            stream.synchronize()
             self._resident = batch
         return graph
 
+    def _named_block(
+        self,
+        block: Callable[[NDArray[np.float32], Piece, int], None],
+        batch: NDArray[np.float32],
+        piece: Piece,
+        count: int,
+    ) -> None:
+        self._claim()
+        with self._faults.named(f"a block of {count} batches of size {len(batch)}"):
+            block(batch, piece, count)
+
     def _resident_block(self, batch: NDArray[np.float32], piece: Piece, count: int) -> None:
-        graph = self._hold(batch, piece)
+        graph, stream = self._hold(batch, piece), self._pipeline.compute
         for _ in range(count):
-            graph.launch(self._compute)
-        self._compute.synchronize()
+            graph.launch(stream)
+        stream.synchronize()
 
     def _copying_block(self, batch: NDArray[np.float32], piece: Piece, count: int) -> None:
-        graph = self._hold(batch, piece)
-        slot, stream = self._slots[0], self._compute
-        for _ in range(count):
-            stream.copy_in(slot.images, slot.staged, piece.size)
-            graph.launch(stream)
-            stream.copy_out(slot.found, slot.embeddings, piece.rows)
-            stream.synchronize()
+        self._hold(batch, piece)
+        graphs = {slot: (self._graphs.get(slot, piece), piece) for slot in self._pipeline.slots}
+        for _ in self._pipeline.through(
+            range(count), lambda slot, _turn: graphs[slot], lambda _turn: nullcontext()
+        ):
+            pass

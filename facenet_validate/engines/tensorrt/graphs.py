@@ -19,6 +19,8 @@ from facenet_validate.engines.device.interface import (
 from facenet_validate.engines.tensorrt.contract import INPUT, OUTPUT, Contract, Piece
 from facenet_validate.engines.tensorrt.layer_lists import CompiledLayer, layers_from_inspector
 from facenet_validate.engines.tensorrt.log import listening
+from facenet_validate.engines.tensorrt.runtime_cache import KernelStore, open_runtime_cache
+from facenet_validate.engines.tensorrt.start import start_runtime
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -29,6 +31,9 @@ _R = TypeVar("_R", bound=Resource)
 
 GRAPHS = 8
 """How many graphs are kept: two slots of the full batch, its remainder, and two more sizes."""
+
+_LEAST_ACTIVATIONS = 256
+"""Bytes: a context without memory of its own must be given some, also if it needs none."""
 
 _WARM = 2
 """Enqueues before a capture: what TensorRT sets up in the first cannot be captured."""
@@ -45,26 +50,36 @@ class LoadedPlan:
         Which TensorRT.
     artefact : str
         For people.
+    kernels : KernelStore or None
+        Where kernels that are compiled at run time are kept.
 
     Raises
     ------
     EngineError
-        If TensorRT does not take it.
+        If no runtime can be started, or TensorRT does not take the plan.
     """
 
-    def __init__(self, plan: bytes, library: Library, artefact: str) -> None:
+    def __init__(
+        self, plan: bytes, library: Library, artefact: str, kernels: KernelStore | None = None
+    ) -> None:
         self.library = library
         self.artefact = artefact
         with listening(library.logger) as messages:
             # The runtime loads what the engine needs later, so it must live as long.
-            self._runtime: trt.Runtime | None = library.module.Runtime(library.logger)
+            self._runtime: trt.Runtime | None = start_runtime(library)
             self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise EngineError(
                 f"{artefact}: {library.name} {library.version} cannot load this plan: "
-                f"{messages.errors or 'it gave no reason'}. A plan runs on the version and kind of "
-                "GPU it was built for; build it again here."
+                f"{(messages.errors or 'it gave no reason').rstrip('.')}. A plan runs on the "
+                "version and kind of GPU it was built for; build it again here."
             )
+        self._kernels = open_runtime_cache(self._engine, library, kernels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was odd when it was loaded, for people."""
+        return () if self._kernels is None else self._kernels.notes
 
     @property
     def engine(self) -> trt.ICudaEngine:
@@ -75,12 +90,12 @@ class LoadedPlan:
 
     @property
     def activation_bytes(self) -> int:
-        """Memory a run needs beside weights and tensors, for its largest profile."""
+        """Memory to give a run beside weights and tensors, for its largest profile."""
         engine: Any = self.engine
         # TensorRT 10.0 has only the older, which 11 has not.
         if hasattr(engine, "device_memory_size_v2"):
-            return int(engine.device_memory_size_v2)
-        return int(engine.device_memory_size)
+            return max(int(engine.device_memory_size_v2), _LEAST_ACTIVATIONS)
+        return max(int(engine.device_memory_size), _LEAST_ACTIVATIONS)
 
     def layers(self) -> list[CompiledLayer]:
         """Return the layers the engine inspector lists, with the types of their operands."""
@@ -88,7 +103,7 @@ class LoadedPlan:
         form = self.library.module.LayerInformationFormat.JSON
         return layers_from_inspector(inspector.get_engine_information(form))
 
-    def context(self, activations: DeviceBuffer | None) -> trt.IExecutionContext:
+    def context(self, activations: DeviceBuffer) -> trt.IExecutionContext:
         """Return an execution context that works in memory of ours.
 
         Every context then uses the same memory: they never run at once.
@@ -111,16 +126,17 @@ class LoadedPlan:
                     # meanwhile replays the slower stand-in for ever.
                     eager = module.DynamicShapesKernelSpecializationStrategy.EAGER
                     config.dynamic_shapes_kernel_specialization_strategy = eager
+                if self._kernels is not None:
+                    self._kernels.attach(config)
                 context: Any = engine.create_execution_context(config)
             else:
                 context = engine.create_execution_context(strategy)
         if context is None:
             raise self.refusal("create an execution context", messages.errors)
-        if activations is not None:
-            if hasattr(context, "set_device_memory"):
-                context.set_device_memory(activations.address, activations.nbytes)
-            else:  # before TensorRT 10.1
-                context.device_memory = activations.address
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(activations.address, activations.nbytes)
+        else:  # before TensorRT 10.1
+            context.device_memory = activations.address
         found: trt.IExecutionContext = context
         return found
 
@@ -132,7 +148,10 @@ class LoadedPlan:
         )
 
     def release(self) -> None:
-        """Let the engine go, then the runtime."""
+        """Keep what was compiled, and let the engine go, then the runtime."""
+        kernels, self._kernels = self._kernels, None
+        if kernels is not None:
+            kernels.keep()
         self._engine = None
         self._runtime = None
 
@@ -146,8 +165,8 @@ class Slot:
         Images ``(max, 3, H, W)`` and embeddings ``(max, D)``, float32, on the host.
     images, embeddings : DeviceBuffer
         The same on the device.
-    copied, done : Event
-        Images are on the device; embeddings are on the host.
+    copied, computed, done : Event
+        Images are on the device; embeddings are computed; embeddings are on the host.
     """
 
     def __init__(self, device: Device, contract: Contract, stack: ExitStack) -> None:
@@ -158,6 +177,7 @@ class Slot:
         self.images: DeviceBuffer = kept(stack, device.allocate(self.staged.array.nbytes))
         self.embeddings: DeviceBuffer = kept(stack, device.allocate(self.found.array.nbytes))
         self.copied: Event = kept(stack, device.event())
+        self.computed: Event = kept(stack, device.event())
         self.done: Event = kept(stack, device.event())
 
     @property
@@ -179,7 +199,7 @@ class Graphs:
         plan: LoadedPlan,
         contract: Contract,
         stream: Stream,
-        activations: DeviceBuffer | None,
+        activations: DeviceBuffer,
     ) -> None:
         self._plan = plan
         self._contract = contract
@@ -207,6 +227,21 @@ class Graphs:
         self._kept.move_to_end(key)
         return self._kept[key][0]
 
+    def take_context(self, slot: Slot, piece: Piece) -> trt.IExecutionContext:
+        """Return the context that runs so many images of a slot, without its graph.
+
+        Its shape and addresses are set. The next `get` makes another.
+
+        Raises
+        ------
+        EngineError
+            As `get`.
+        """
+        self.get(slot, piece)
+        graph, context = self._kept.pop((slot.images.address, piece.size))
+        graph.release()
+        return context
+
     def release(self) -> None:
         """Release the graphs, then the contexts they were captured from."""
         while self._kept:
@@ -223,15 +258,19 @@ class Graphs:
                     raise refusal(f"run a batch of {piece.size}", messages.errors)
 
             shape = (piece.size, *self._contract.image)
-            if not (
-                context.set_optimization_profile_async(piece.profile, stream.handle)
-                and context.set_input_shape(INPUT, shape)
-                and context.set_tensor_address(INPUT, slot.images.address)
-                and context.set_tensor_address(OUTPUT, slot.embeddings.address)
-            ):
-                raise refusal(
-                    f"set a batch of {piece.size} in profile {piece.profile}", messages.errors
+            action = f"set a batch of {piece.size} in profile {piece.profile}"
+            try:
+                taken = (
+                    context.set_optimization_profile_async(piece.profile, stream.handle)
+                    and context.set_input_shape(INPUT, shape)
+                    and context.set_tensor_address(INPUT, slot.images.address)
+                    and context.set_tensor_address(OUTPUT, slot.embeddings.address)
                 )
+            except RuntimeError as error:
+                # The first of these raises where the others return False.
+                raise refusal(action, messages.errors or str(error).rstrip(".")) from None
+            if not taken:
+                raise refusal(action, messages.errors)
             for _ in range(_WARM):
                 enqueue()
             stream.synchronize()

@@ -15,7 +15,7 @@ LAYERS = "Layers:"
 """How the message begins in which a builder lists the layers it compiled."""
 
 
-@dataclass
+@dataclass(eq=False)  # listeners within listeners are told apart
 class Messages:
     """Messages in the order they came.
 
@@ -46,7 +46,15 @@ class Messages:
     @property
     def errors(self) -> str:
         """Errors, one a line."""
-        texts = (text.strip() for severity, text in self.entries if severity in _SHOWN[:2])
+        return self._lines(_SHOWN[:2])
+
+    @property
+    def complaints(self) -> str:
+        """Errors and warnings, one a line, without their severity."""
+        return self._lines(_SHOWN)
+
+    def _lines(self, severities: tuple[str, ...]) -> str:
+        texts = (text.strip() for severity, text in self.entries if severity in severities)
         return "\n".join(dict.fromkeys(texts))
 
     @property

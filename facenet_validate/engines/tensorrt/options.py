@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.backend import BuildRequest
+from facenet_validate.engines.backend import BuildRequest, Profile
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,15 @@ class BuildOptions:
     Attributes
     ----------
     batch_sizes : tuple of int
-        At least one. Each has an optimisation profile: from one image, tuned for this batch size,
-        which is its largest.
+        At least one. Each has an optimisation profile, tuned for this batch size, which is its
+        largest.
     workspace_bytes : int, optional
         Limit of the memory a layer may work in; by default the library's, all there is.
     optimization_level : int, optional
         0, quick to build, to 5; by default the library's, 3.
+    profile : {"dynamic", "static"}
+        A dynamic profile takes batches from one image. A static one takes its batch size alone:
+        tactics and formats need suit no other.
 
     Raises
     ------
@@ -35,6 +38,7 @@ class BuildOptions:
     batch_sizes: tuple[int, ...]
     workspace_bytes: int | None = None
     optimization_level: int | None = None
+    profile: Profile = "dynamic"
 
     def __post_init__(self) -> None:
         if not self.batch_sizes or min(self.batch_sizes) < 1:
@@ -49,12 +53,15 @@ class BuildOptions:
         """Return the options of what a user asks for."""
         mib = request.workspace_mib
         workspace_bytes = None if mib is None else mib * 2**20
-        return cls(request.batch_sizes, workspace_bytes, request.optimization_level)
+        return cls(
+            request.batch_sizes, workspace_bytes, request.optimization_level, request.profile
+        )
 
     @property
     def profiles(self) -> tuple[tuple[int, int, int], ...]:
         """Smallest batch, the one that the plan is tuned for, and the largest, of each profile."""
-        return tuple((1, size, size) for size in self.batch_sizes)
+        static = self.profile == "static"
+        return tuple((size if static else 1, size, size) for size in self.batch_sizes)
 
     def inputs(self) -> dict[str, Any]:
         """Return everything as JSON values, for the cache key; it has what was once an option."""

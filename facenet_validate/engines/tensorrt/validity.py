@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.device.interface import GpuIdentity
@@ -16,10 +16,8 @@ from facenet_validate.engines.tensorrt.library import Library
 from facenet_validate.engines.tensorrt.log import listening
 from facenet_validate.engines.tensorrt.packages import NAMES, PlanBackend
 from facenet_validate.engines.tensorrt.plans import kept_manifest
+from facenet_validate.engines.tensorrt.start import start_runtime
 from facenet_validate.models.file_kinds import kind_by_content
-
-if TYPE_CHECKING:
-    import tensorrt as trt
 
 # trtexec --getPlanVersionOnly reads TensorRT's header this way; RTX's plans have the same places.
 _TAGS: dict[bytes, PlanBackend] = {b"ftrt": "tensorrt", b"vtrt": "tensorrt-rtx"}
@@ -168,8 +166,7 @@ def _asked(path: Path, library: Library, gpu: GpuIdentity) -> str:
     if not library.features.engine_validity:
         return ""
     with listening(library.logger) as messages:
-        runtime: trt.Runtime = library.module.Runtime(library.logger)
-        asked: Any = runtime  # RTX's own; the stubs of TensorRT do not have it
+        asked: Any = start_runtime(library)  # RTX's own; the stubs of TensorRT do not have it
         with path.open("rb") as file:
             head = file.read(asked.engine_header_size)
         validity, diagnostics = asked.get_engine_validity(head)

@@ -17,6 +17,7 @@ from facenet_validate.models.quantization.calibration import (
     observe_channels,
 )
 from facenet_validate.models.quantization.equalization import equalize
+from facenet_validate.models.quantization.half_around import check_room, half_around_int8
 from facenet_validate.models.quantization.precision import proven
 from facenet_validate.models.quantization.qdq import insert_qdq
 from facenet_validate.models.quantization.recipes import Int8Recipe
@@ -74,7 +75,8 @@ def to_int8(calibrated: Calibrated, recipe: Int8Recipe) -> onnx.ModelProto:
     Raises
     ------
     ModelError
-        If the recipe keeps a node that is not in the graph, or quantises nothing.
+        If the recipe keeps a node that is not in the graph, quantises nothing, or has FP16 around
+        INT8 and the network's values do not fit FP16.
     """
     names = {node.name for node in calibrated.model.graph.node}
     unknown = sorted(set(recipe.keep) - names)
@@ -83,8 +85,22 @@ def to_int8(calibrated: Calibrated, recipe: Int8Recipe) -> onnx.ModelProto:
             f"the recipe keeps {unknown[0]!r} in floating point, which is no node of the graph; "
             f"those are named like {min(names)!r}."
         )
-    quantized = insert_qdq(calibrated.model, recipe, calibrated.activations)
+    quantized = quantized_graph(calibrated, recipe)
     quantized.producer_name = "facenet_validate"
     # The metadata describes the FP32 model.
     del quantized.metadata_props[:]
     return proven(quantized, "int8")
+
+
+def quantized_graph(calibrated: Calibrated, recipe: Int8Recipe) -> onnx.ModelProto:
+    """Return the graph of a recipe; one that keeps every node has no Q/DQ pair.
+
+    Raises
+    ------
+    ModelError
+        If the recipe has FP16 around INT8 and the network's values do not fit FP16.
+    """
+    if recipe.around == "fp16":
+        check_room(calibrated.model, calibrated.activations)
+    quantized = insert_qdq(calibrated.model, recipe, calibrated.activations)
+    return half_around_int8(quantized) if recipe.around == "fp16" else quantized

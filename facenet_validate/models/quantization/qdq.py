@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.models.onnx_session import cpu_session
-from facenet_validate.models.passes import embedding_tail, makers_of, set_nodes
+from facenet_validate.models.passes import set_nodes
 from facenet_validate.models.quantization.calibration import (
     Activation,
     ActivationRange,
     activation_range,
 )
+from facenet_validate.models.quantization.placement import edges_in_8_bits, rounded_ahead
 from facenet_validate.models.quantization.recipes import Int8Recipe
-
-_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 
 
 def insert_qdq(
@@ -39,15 +38,17 @@ def insert_qdq(
     activations : mapping
         Every tensor's values over the calibration images.
     """
-    edges = _edges(model, recipe)
+    edges = edges_in_8_bits(model, recipe)
     scales = _scales(model, recipe, activations, {name for _, name in edges})
     if recipe.placement == "tensors" and not recipe.symmetric:
         model = _without_clipping_relus(model, scales)
     writer = _Writer(model, recipe, scales)
+    ahead = rounded_ahead(model, recipe, edges)
     for value in model.graph.input:
         writer.after(value.name)
     for node in model.graph.node:
-        writer.add(node, {name for reader, name in edges if reader == node.name}, activations)
+        read = {name for reader, name in edges if reader == node.name}
+        writer.add(node, read, activations, rounded=node.name in ahead)
         for name in node.output:
             writer.after(name)
     return writer.model()
@@ -59,34 +60,6 @@ class _Scale:
 
     scale: np.float32
     zero: int
-
-
-def _edges(model: onnx.ModelProto, recipe: Int8Recipe) -> set[tuple[str, str]]:
-    """Return (node, tensor it reads in 8 bits)."""
-    kept = {node.name for node in embedding_tail(model)} | set(recipe.keep)
-    makers = makers_of(model.graph)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    edges: set[tuple[str, str]] = set()
-    for node in model.graph.node:
-        data = [name for name in node.input if name and name not in weights]
-        if node.name in kept:
-            continue
-        if node.op_type in ("Conv", *_POOLS):
-            read = data[:1]
-        elif node.op_type == "Add" and len(data) == 2:
-            read = data
-            if recipe.placement == "operands":
-                read = [n for n in data if n not in makers or makers[n].op_type != "Conv"]
-        elif node.op_type == "Concat" and recipe.placement == "tensors":
-            read = data
-        else:
-            continue
-        edges |= {(node.name, name) for name in read}
-    if recipe.placement == "tensors":
-        # Every reader of a tensor that is stored in 8 bits reads the stored one.
-        stored = {name for _, name in edges}
-        edges |= {(n.name, name) for n in model.graph.node for name in n.input if name in stored}
-    return edges
 
 
 def _scales(
@@ -226,23 +199,41 @@ class _Writer:
 
     def after(self, name: str) -> None:
         """Write the pair behind a quantised tensor."""
-        if name not in self._scales:
-            return
-        found = self._scales[name]
-        parameters = [f"{name}/scale", f"{name}/zero_point"]
+        if name in self._scales:
+            self._pair(name, name, scaled_as=name)
+
+    def _pair(self, name: str, made: str, *, scaled_as: str) -> None:
+        found = self._scales[scaled_as]
+        parameters = [f"{scaled_as}/scale", f"{scaled_as}/zero_point"]
         integer = np.dtype(self._recipe.activations)
         self._store(parameters[0], np.array(found.scale))
         self._store(parameters[1], np.array(found.zero, integer))
-        self._node("QuantizeLinear", [name, *parameters], f"{name}/quantized")
-        self._node("DequantizeLinear", [f"{name}/quantized", *parameters], f"{name}/dequantized")
+        self._node("QuantizeLinear", [name, *parameters], f"{made}/quantized")
+        self._node("DequantizeLinear", [f"{made}/quantized", *parameters], f"{made}/dequantized")
 
     def add(
-        self, node: onnx.NodeProto, read: set[str], activations: Mapping[str, Activation]
+        self,
+        node: onnx.NodeProto,
+        read: set[str],
+        activations: Mapping[str, Activation],
+        *,
+        rounded: bool,
     ) -> None:
-        """Write a node that reads some of its tensors dequantised."""
+        """Write a node that reads some of its tensors dequantised.
+
+        Parameters
+        ----------
+        rounded : bool
+            Whether it is a concatenation whose inputs are rounded with its scale. That is value by
+            value, and a multiple of the scale is not rounded again: the pair behind it finds the
+            integers that it finds without.
+        """
         written = copy.deepcopy(node)
         for place, name in enumerate(node.input):
-            if name in read:
+            if rounded:
+                self._pair(name, f"{node.name}/{place}", scaled_as=node.output[0])
+                written.input[place] = f"{node.name}/{place}/dequantized"
+            elif name in read:
                 written.input[place] = f"{name}/dequantized"
             elif name in self._weights:
                 self._stored.setdefault(name, self._weights[name])
@@ -264,7 +255,7 @@ class _Writer:
             bias = bias - mean_error(node, data.mean, rounded - weight)
         del written.input[1:]
         written.input.append(self._integers(f"{node.name}/weight", integers, scales))
-        if self._recipe.placement == "operands":
+        if self._recipe.placement != "tensors":
             # TensorRT adds a floating-point bias to the integer sum.
             written.input.append(f"{node.name}/bias")
             self._store(written.input[2], bias.astype(np.float32))

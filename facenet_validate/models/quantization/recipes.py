@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.vocabulary import Target
 
 Method = Literal["minmax", "percentile", "entropy"]
-Placement = Literal["tensors", "operands"]
+Placement = Literal["tensors", "operands", "operands and concatenated"]
+Around = Literal["fp16", "fp32"]
 
 METHODS: tuple[Method, ...] = ("minmax", "percentile", "entropy")
+AROUND: tuple[Around, ...] = ("fp16", "fp32")
 
 MINIMUM_CALIBRATION_IMAGES = 500
 
@@ -31,11 +34,13 @@ class Int8Recipe:
         Unsigned with a zero point, or signed and symmetric.
     weight_bits : int
         With 7, sums of two products fit 16 bits, where a CPU without VNNI saturates.
-    placement : {"tensors", "operands"}
+    placement : {"tensors", "operands", "operands and concatenated"}
         ``tensors``: every tensor is stored in 8 bits, as ONNX Runtime's integer kernels need it.
         ``operands``: data of convolutions, the skip side of residual additions and pools are
         quantised; a convolution's sum goes into its addition unrounded, and a concatenation is
         rounded once, after it, as TensorRT fuses them.
+        ``operands and concatenated``: the inputs of a concatenation are rounded too, with its
+        scale. They give the same integers, and each can leave its kernel in 8 bits.
     why : str
         Why these choices for this target, for people.
     method : {"percentile", "minmax", "entropy"}
@@ -48,6 +53,9 @@ class Int8Recipe:
         Whether biases make up for the mean error that rounded weights cause.
     keep : tuple of str
         Convolutions and residual additions left in floating point, by name.
+    around : {"fp32", "fp16"}
+        Type of the floating point around INT8: biases, scales, additions, nodes to keep. The
+        image and the embedding tail are FP32 in both.
     version : int
         Changes when the same inputs may give another graph.
     """
@@ -62,6 +70,7 @@ class Int8Recipe:
     equalized: bool = True
     bias_corrected: bool = True
     keep: tuple[str, ...] = ()
+    around: Around = "fp32"
     version: int = 2
 
     @property
@@ -73,6 +82,9 @@ class Int8Recipe:
         """Return the part of an artefact's cache key that this recipe decides."""
         values = asdict(self)
         del values["why"]
+        if self.around == "fp32":
+            # Recipes had no other choice once, and their graphs are still in caches.
+            del values["around"]
         return values
 
     def text(self, images: int) -> str:
@@ -85,7 +97,13 @@ class Int8Recipe:
             f"{how} over {images} images",
             *([f"{len(self.keep)} nodes left in floating point"] if self.keep else []),
         ]
-        return f"INT8 for {self.target}: {self.why}; {', '.join(extras)}"
+        return f"INT8 for {self.summary()}; {', '.join(extras)}"
+
+    def summary(self) -> str:
+        """Return target and reasons in a few words, for people."""
+        # Integer kernels of a CPU have FP32 around them, always.
+        around = f"; {self.around.upper()} around" if self.target == "tensorrt" else ""
+        return f"{self.target}: {self.why}{around}"
 
 
 def choose_target(cpu_flags: AbstractSet[str]) -> tuple[Target, str]:
@@ -108,11 +126,46 @@ _RECIPES: dict[Target, Int8Recipe] = {
         "cpu-vnni", "uint8", 8, "tensors", "U8 activations, 8-bit weights: sums are exact"
     ),
     "tensorrt": Int8Recipe(
-        "tensorrt", "int8", 8, "operands", "symmetric S8, fusable by TensorRT's Q/DQ rules"
+        "tensorrt",
+        "int8",
+        8,
+        "operands and concatenated",
+        "symmetric S8, fusable by TensorRT's Q/DQ rules",
+        around="fp16",
     ),
 }
 
 
-def int8_recipe(target: Target) -> Int8Recipe:
-    """Return the INT8 recipe of a target."""
-    return _RECIPES[target]
+def int8_recipe(target: Target, around: Around | None = None) -> Int8Recipe:
+    """Return the INT8 recipe of a target.
+
+    Parameters
+    ----------
+    around : str or None
+        Floating point around INT8; None for the target's own. A recipe for CPUs has FP32, whatever
+        is asked for: see `check_around`.
+    """
+    recipe = _RECIPES[target]
+    if target == "tensorrt" and around == "fp32":
+        return replace(recipe, placement="operands", around="fp32")
+    return recipe
+
+
+def check_around(target: Target, origin: str) -> None:
+    """Check that a target leaves a choice of the floating point around INT8.
+
+    Parameters
+    ----------
+    origin : str
+        Where the choice was made, for messages.
+
+    Raises
+    ------
+    SettingsError
+        If it is a CPU's.
+    """
+    if target != "tensorrt":
+        raise SettingsError(
+            f"{origin} means nothing to the target {target}: integer kernels of a CPU have FP32 "
+            "around them. Leave it out, or choose the target tensorrt."
+        )

@@ -14,8 +14,7 @@ from facenet_validate.metrics.parity import row_cosines
 from facenet_validate.models.network import Block, blocks, multiply_adds
 from facenet_validate.models.onnx_session import cpu_session
 from facenet_validate.models.proof import Runner
-from facenet_validate.models.quantization.int8 import Calibrated, to_int8
-from facenet_validate.models.quantization.qdq import insert_qdq
+from facenet_validate.models.quantization.int8 import Calibrated, quantized_graph, to_int8
 from facenet_validate.models.quantization.recipes import Int8Recipe
 from facenet_validate.models.quantization.sensitivity import (
     Keep,
@@ -145,7 +144,7 @@ def tune(
         return replace(recipe, keep=tuple(sorted(keep | always)))
 
     def measure(keep: Keep) -> float:
-        model = insert_qdq(calibrated.model, recipe_of(keep), calibrated.activations)
+        model = quantized_graph(calibrated, recipe_of(keep))
         return loss_between(reference, emulated_embeddings(model, images))
 
     store_of_losses = LossStore(store, measure)

@@ -56,6 +56,8 @@ class FakeDevice:
         What is held, by kind.
     now : float
         The host's clock, in seconds.
+    launches_left : int or None
+        Launches until the device faults. Then every call of it fails, as after a fault of CUDA.
     """
 
     identity = GPU
@@ -75,6 +77,7 @@ class FakeDevice:
         self.pending: list[Task] = []
         self.capturing: FakeStream | None = None
         self.closed = False
+        self.launches_left: int | None = None
         self._next = 0x1000
 
     def clock(self) -> float:
@@ -84,6 +87,8 @@ class FakeDevice:
 
     def allocate(self, nbytes: int) -> FakeBuffer:
         self.call("allocate", capturable=False)
+        if not nbytes:
+            raise EngineError("CUDA: cuMemAlloc gave CUDA_ERROR_INVALID_VALUE (1).")
         if self.used + nbytes > self.memory:
             raise EngineError(f"allocating {nbytes} bytes of GPU memory failed: out of memory.")
         return FakeBuffer(self, nbytes)
@@ -128,8 +133,20 @@ class FakeDevice:
         self.now += ENQUEUE
         if self.closed:
             raise Misuse(f"{name} on a closed device")
+        if name == "launch" and self.launches_left:
+            self.launches_left -= 1
+        if self.lost:
+            for task in self.pending:
+                task.done = True
+            self.pending = []
+            raise EngineError(f"CUDA: {name} gave CUDA_ERROR_ILLEGAL_ADDRESS (700).")
         if self.capturing is not None and not capturable:
             raise EngineError(f"CUDA: {name} gave CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED (900).")
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device has faulted."""
+        return self.launches_left == 0
 
     def address(self) -> int:
         self._next += 0x1000
@@ -203,11 +220,12 @@ class Held:
 
     def release(self) -> None:
         self.alive()
-        self.device.call(f"release {self.kind}", capturable=False)
         if user := self.device.in_use(self):
             raise Misuse(f"{self.kind} released while {user} uses it")
         self.released = True
         self.device.live[self.kind] -= 1
+        if not self.device.lost:
+            self.device.call(f"release {self.kind}", capturable=False)
 
 
 class FakeBuffer(Held):

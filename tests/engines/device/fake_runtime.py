@@ -11,6 +11,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,10 +98,20 @@ class Plan:
         Has what only TensorRT for RTX has.
     capturable : bool
         RTX says that runs can be captured.
-    fails_to_run, allocates : bool
-        Runs are refused; runs allocate, which spoils a capture.
+    starts, loads : bool
+        A runtime can be made; it takes the plan.
+    load_errors : tuple of str
+        What it logs of a plan that it does not take.
+    fails_to_run, allocates, refuses_profiles : bool
+        Runs are refused; runs allocate, which spoils a capture; profiles are refused.
+    compiled : list of int
+        Batch sizes that contexts of RTX compiled kernels for, in order.
+    environment : str
+        What kept kernels must be of to be taken: driver, GPU.
     layers : dict
         What the inspector gives, by form.
+    layer_ms : dict
+        What a profiler is told of each layer.
     compute : callable
         Images (N, 3, H, W) → embeddings (N, D).
     """
@@ -112,10 +123,16 @@ class Plan:
     activation_bytes: int = 4096
     weight_bytes: int = 10000
     rtx: bool = True
+    starts: bool = True
     loads: bool = True
+    load_errors: tuple[str, ...] = ("serialized with another version",)
     capturable: bool = True
     fails_to_run: bool = False
     allocates: bool = False
+    refuses_profiles: bool = False
+    compiled: list[int] = field(default_factory=list)
+    environment: str = "driver 580"
+    layer_ms: dict[str, float] = field(default_factory=dict)
     layers: dict[str, str] = field(default_factory=lambda: {"JSON": '{"Layers": []}'})
     compute: Callable[[NDArray[np.float32]], NDArray[np.float32]] = expected
     live: Counter[str] = field(default_factory=Counter)
@@ -140,14 +157,21 @@ def fake_library(plan: Plan) -> Library:
     class ILogger:
         pass
 
+    class IProfiler:
+        pass
+
     class Runtime:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
+            if not plan.starts:
+                logger.log(SimpleNamespace(name="ERROR"), "CUDA initialization failure: error 35")
+                raise TypeError("pybind11::init(): factory function returned nullptr")
             counted(self, "runtime")
 
         def deserialize_cuda_engine(self, data: bytes) -> Engine | None:
             if not plan.loads:
-                self.logger.log(SimpleNamespace(name="ERROR"), "serialized with another version")
+                for text in plan.load_errors:
+                    self.logger.log(SimpleNamespace(name="ERROR"), text)
                 return None
             return Engine(self.logger)
 
@@ -159,7 +183,7 @@ def fake_library(plan: Plan) -> Library:
             weakref.finalize(self, _give_back, plan.device, plan.weight_bytes)
             if plan.rtx:
                 self.device_memory_size_v2 = plan.activation_bytes
-                self.create_runtime_config = RuntimeConfig
+                self.create_runtime_config = partial(RuntimeConfig, logger)
             else:
                 self.device_memory_size = plan.activation_bytes
             self.num_io_tensors = len(plan.tensors)
@@ -193,12 +217,40 @@ def fake_library(plan: Plan) -> Library:
             return (RtxContext if plan.rtx else Context)(self.logger, how)
 
     class RuntimeConfig:
-        def __init__(self) -> None:
+        def __init__(self, logger: Any) -> None:
+            self.logger = logger
             self.strategy = Strategy.STATIC
+            self.runtime_cache: RuntimeCache | None = None
             self.dynamic_shapes_kernel_specialization_strategy = Specialization.LAZY
 
         def set_execution_context_allocation_strategy(self, strategy: Strategy) -> None:
             self.strategy = strategy
+
+        def create_runtime_cache(self) -> RuntimeCache:
+            return RuntimeCache(self.logger)
+
+        def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+            self.runtime_cache = cache
+            return True
+
+    class RuntimeCache:
+        """The batch sizes that kernels were compiled for, as ``driver 580: 1 4``."""
+
+        def __init__(self, logger: Any) -> None:
+            counted(self, "runtime cache")
+            self.logger = logger
+            self.sizes: set[int] = set()
+
+        def serialize(self) -> bytes:
+            return f"{plan.environment}: {' '.join(map(str, sorted(self.sizes)))}".encode()
+
+        def deserialize(self, blob: bytes) -> bool:
+            environment, _, sizes = blob.decode().partition(": ")
+            if environment != plan.environment:
+                self.logger.log(SimpleNamespace(name="ERROR"), f"kernels of {environment}")
+                return False
+            self.sizes |= {int(size) for size in sizes.split()}
+            return True
 
     class Context:
         def __init__(self, logger: Any, how: Any) -> None:
@@ -216,7 +268,9 @@ def fake_library(plan: Plan) -> Library:
             self.shape: tuple[int, ...] | None = None
             self.addresses: dict[str, int] = {}
             self.activations: int | None = None
+            self.profiler: Any = None
             self.runs = 0
+            self.kernels = None if isinstance(how, Strategy) else how.runtime_cache
 
         def __setattr__(self, name: str, value: Any) -> None:
             if name == "device_memory":  # how TensorRT before 10.1 is given memory
@@ -228,7 +282,11 @@ def fake_library(plan: Plan) -> Library:
             assert stream in plan.device.streams
             self.profile = profile
             self.settings["profile"] = profile
-            return profile < len(plan.ranges)
+            if profile >= len(plan.ranges) or plan.refuses_profiles:
+                # The binding never returns False.
+                self.logger.log(SimpleNamespace(name="ERROR"), "the profile is in use")
+                raise RuntimeError("Error in set optimization profile async.")
+            return True
 
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
             if self.profile is None:
@@ -255,11 +313,15 @@ def fake_library(plan: Plan) -> Library:
             self.runs += 1
             assert self.shape is not None
             size = self.shape[0]
+            if plan.rtx and self.runs == 1 and (not self.kernels or size not in self.kernels.sizes):
+                plan.compiled.append(size)
+                if self.kernels:
+                    self.kernels.sizes.add(size)
             images = self._buffer("input", size * int(np.prod(plan.image)) * 4)
             embeddings = self._buffer("embeddings", size * plan.width * 4)
-            scratch = {device.buffers[self.activations]} if self.activations else set()
-            if plan.activation_bytes and not scratch:
-                raise Misuse("a run without memory for activations")
+            if self.activations is None:
+                raise Misuse("a run without memory for activations, be it none that is needed")
+            scratch = {device.buffers[self.activations]}
 
             def run() -> None:
                 flat = images.values[: size * int(np.prod(plan.image))]
@@ -270,6 +332,11 @@ def fake_library(plan: Plan) -> Library:
             writes: set[object] = {embeddings, *scratch}
             task = Task("enqueue", run, {images}, writes, plan.seconds)
             device.queue(device.streams[stream], task)
+            if self.profiler is not None:
+                if device.capturing is not None:
+                    raise Misuse("a graph of a context with a profiler")
+                for name, ms in plan.layer_ms.items():
+                    self.profiler.report_layer_time(name, ms)
             return True
 
         def _buffer(self, name: str, nbytes: int) -> FakeBuffer:
@@ -292,6 +359,7 @@ def fake_library(plan: Plan) -> Library:
 
     module = SimpleNamespace(
         ILogger=ILogger,
+        IProfiler=IProfiler,
         Runtime=Runtime,
         TensorIOMode=TensorIOMode,
         DataType=DataType,

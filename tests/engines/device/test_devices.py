@@ -281,3 +281,13 @@ def test_a_closed_device_says_so(opened: Open) -> None:
     device.close()
     with pytest.raises(EngineError, match="NVIDIA Fake was closed"):
         device.allocate(4)
+
+
+def test_closing_after_a_fault_raises_nothing_and_still_releases_the_context(
+    opened: Open, driver: FakeDriver
+) -> None:
+    device = opened()
+    driver.contexts.clear()
+    driver.fails = {"cuCtxPopCurrent": 700, "cuDevicePrimaryCtxRelease": 700}
+    device.close()
+    assert driver.log.index("cuCtxPopCurrent") < driver.log.index("cuDevicePrimaryCtxRelease")

@@ -12,6 +12,7 @@ from facenet_validate.engines.device.driver import (
     DriverCalls,
     compute_capability,
     cuda_version,
+    driver_version,
     gpu_address,
     gpu_identity,
     why_no_device,
@@ -143,3 +144,24 @@ def test_a_driver_without_graphs_is_named() -> None:
         EngineError, match=r"has no cuGraphInstantiateWithFlags.*older than CUDA 11"
     ):
         DriverCalls(lambda _: Libcuda(cuGraphInstantiateWithFlags=-1))
+
+
+@pytest.mark.parametrize(
+    ("told", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC "
+            "2023\nGCC version:  gcc version 11.4.0\n",
+            "535.104.05",
+        ),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build\n",
+            "570.86.10",
+        ),
+        ("NVRM version: unknown\n", ""),
+    ],
+)
+def test_the_drivers_version_is_the_kernels(tmp_path: Path, told: str, version: str) -> None:
+    assert driver_version(tmp_path / "absent") == ""
+    (tmp_path / "version").write_text(told)
+    assert driver_version(tmp_path / "version") == version

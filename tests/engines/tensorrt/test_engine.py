@@ -3,7 +3,8 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
+from facenet_validate.engines.contract import batch_notes, signature_differences
 from facenet_validate.engines.protocol import EngineInfo, TensorInfo
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, find_library
+from facenet_validate.engines.tensorrt.packages import PlanBackend
+from facenet_validate.engines.tensorrt.profiling import _profiler
 from tests.engines.device.fake_device import FakeDevice, Misuse
 from tests.engines.device.fake_runtime import (
     IMAGE,
@@ -42,7 +46,7 @@ INFO = EngineInfo(
 
 
 FAKES_OWN = {"logger", "settings", "profile", "shape", "addresses", "activations", "runs"}
-FAKES_OWN |= {"strategy", "device_memory_size"}
+FAKES_OWN |= {"strategy", "device_memory_size", "kernels", "runtime_cache", "sizes"}
 
 
 def batch_of(count: int, seed: int = 0) -> NDArray[np.float32]:
@@ -83,6 +87,30 @@ def test_a_batch_of_any_size_gives_what_numpy_gives(
         assert not device.closed
 
 
+@pytest.mark.parametrize(
+    ("ranges", "fixed"),
+    [
+        ([(4, 4, 4)], (4,)),
+        ([(8, 8, 8), (1, 1, 1)], (1, 8)),
+        ([(1, 1, 1), (1, 8, 8)], ()),
+        ([(1, 4, 4)], ()),
+        ([(1, 1, 1)], (1,)),
+    ],
+)
+def test_an_engine_of_static_profiles_says_which_batches_run(
+    ranges: list[tuple[int, int, int]], fixed: tuple[int, ...]
+) -> None:
+    """Batches of every size come out right all the same: they are padded or cut."""
+    plan = Plan(FakeDevice(), ranges)
+    with plan.device, open_engine(plan) as engine:
+        assert engine.info.fixed_batches == fixed
+        assert signature_differences(engine, engine) == []
+        told = batch_notes(engine)
+    sizes = " or ".join(map(str, fixed))
+    note = f"its plan runs batches of {sizes} alone: others are padded or cut, and run the same "
+    assert told == ([f"{note}kernels"] if fixed else [])
+
+
 @given(st.lists(st.integers(0, 9), max_size=12))
 def test_batches_in_turn_give_what_numpy_gives(counts: list[int]) -> None:
     plan = one_profile()
@@ -119,22 +147,39 @@ def test_the_next_batch_is_asked_for_while_one_is_computed() -> None:
     assert all(unfinished)
 
 
-def test_a_missing_wait_is_caught_by_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake's own test: without each of the three orderings, a run fails."""
-    for missing in ("wait", "synchronize_event", "stage_order"):
-        plan = one_profile()
-        engine = open_engine(plan)
-        broken: Any = engine
-        if missing == "wait":
-            monkeypatch.setattr(type(broken._compute), "wait", lambda self, event: None)
-        elif missing == "synchronize_event":
-            kind = type(broken._slots[0].done)
-            monkeypatch.setattr(kind, "synchronize", lambda self: None)
-        else:
-            broken._slots = (broken._slots[0], broken._slots[0])
-        with pytest.raises(Misuse):
-            list(engine.run_many([batch_of(4, seed) for seed in range(4)]))
-        monkeypatch.undo()
+@pytest.mark.parametrize("how", ["run_many", "end-to-end"])
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        ("compute.wait", "launch is not ordered after copy_in"),
+        ("_copy_out.wait", "copy_out is not ordered after launch"),
+        ("done.synchronize", "copy_in is not ordered after|pinned memory touched by the host"),
+        ("slots", "copy_in is not ordered after|pinned memory touched by the host"),
+        ("_copy_in.record", "an event that was not recorded"),
+        ("compute.record", "an event that was not recorded"),
+    ],
+)
+def test_an_order_that_is_missing_is_caught_by_the_fake(how: str, missing: str, says: str) -> None:
+    """The fake's own test: without any one of what orders streams, slots and the host."""
+    plan = one_profile()
+    engine = open_engine(plan)
+    work = engine.work(batch_of(4), "end-to-end")
+    list(engine.run_many([batch_of(4)] * 4))
+    pipeline: Any = engine._pipeline
+    if missing == "slots":
+        pipeline.slots = (pipeline.slots[0], pipeline.slots[0])
+    elif missing == "done.synchronize":
+        for slot in pipeline.slots:
+            slot.done.synchronize = lambda: None
+    else:
+        stream, _, call = missing.partition(".")
+        for slot in pipeline.slots:
+            slot.copied.task = slot.computed.task = None
+        setattr(getattr(pipeline, stream), call, lambda event: None)
+    batches = [batch_of(4, seed) for seed in range(4)]
+    runs = {"run_many": lambda: list(engine.run_many(batches)), "end-to-end": work.run}
+    with pytest.raises(Misuse, match=says):
+        runs[how]()
 
 
 def test_each_batch_size_is_captured_once_after_two_enqueues() -> None:
@@ -256,6 +301,14 @@ def test_memory_is_counted() -> None:
         assert engine.memory_bytes == device.memory_used()
 
 
+@pytest.mark.parametrize("rtx", [True, False])
+def test_a_plan_that_needs_no_activations_is_given_some(rtx: bool) -> None:
+    plan = one_profile(activation_bytes=0, rtx=rtx)
+    with plan.device as device, open_engine(plan) as engine:
+        assert engine.run(batch_of(4)).shape == (4, 8)
+        assert engine.memory_bytes == device.memory_used()
+
+
 def test_a_closed_engine_says_so() -> None:
     plan = one_profile()
     engine = open_engine(plan)
@@ -321,7 +374,7 @@ def test_tensors_are_told() -> None:
     with plan.device, open_engine(plan) as engine:
         assert engine.input == TensorInfo("input", "float32", ("N", *IMAGE))
         assert engine.output == TensorInfo("embeddings", "float32", ("N", 8))
-        assert engine.info is INFO
+        assert engine.info == INFO
 
 
 @pytest.mark.parametrize(
@@ -366,12 +419,30 @@ def test_an_engine_that_breaks_the_contract_is_named(
     assert not +plan.live
 
 
-def test_a_plan_that_does_not_load_says_what_tensorrt_said() -> None:
-    plan = one_profile(loads=False)
+# As TensorRT words them.
+NOT_LOADED = {
+    "another version": (
+        "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Version tag does not match. "
+        "Note: Current Version: 240, Serialized Engine Version: 239)",
+    ),
+    "another GPU": (
+        "The engine plan file is generated on an incompatible device, expecting compute 9.0 got "
+        "compute 8.6, please rebuild.",
+        "Engine deserialization failed.",
+    ),
+}
+
+
+@pytest.mark.parametrize("errors", NOT_LOADED.values(), ids=NOT_LOADED)
+def test_a_plan_that_does_not_load_says_what_tensorrt_said(errors: tuple[str, ...]) -> None:
+    plan = one_profile(loads=False, load_errors=errors)
+    said = re.escape("\n".join(errors).rstrip("."))
     with pytest.raises(
-        EngineError, match=r"FakeRT 1\.2\.3 cannot load this plan: serialized with another version"
+        EngineError,
+        match=rf"fake\.plan: FakeRT 1\.2\.3 cannot load this plan: {said}\. A plan runs on the ",
     ):
         open_engine(plan)
+    assert not +plan.device.live
 
 
 @pytest.fixture(scope="module")
@@ -401,11 +472,12 @@ def test_the_real_library_has_what_is_called(rtx: Library) -> None:
     plan = one_profile()
     with plan.device, open_engine(plan) as engine:
         loaded: Any = engine._plan.engine
-        context: Any = engine._plan.context(None)
+        context: Any = engine._plan.context(cast("Any", SimpleNamespace(address=1, nbytes=4096)))
         for fake, real in (
             (loaded, rtx.module.ICudaEngine),
             (context, rtx.module.IExecutionContext),
             (loaded.create_runtime_config(), rtx.module.IRuntimeConfig),
+            (loaded.create_runtime_config().create_runtime_cache(), rtx.module.IRuntimeCache),
         ):
             called = {one for one in dir(fake) if not one.startswith("_")}
             assert called - FAKES_OWN <= set(dir(real))
@@ -419,6 +491,86 @@ def test_a_run_that_fails_says_what_tensorrt_said() -> None:
             engine.run(batch_of(4))
         with pytest.raises(EngineError, match="no kernel image"):
             engine.work(batch_of(4), "device")
+
+
+def test_a_profile_that_is_refused_says_what_tensorrt_said() -> None:
+    plan = one_profile(refuses_profiles=True)
+    with (
+        plan.device,
+        open_engine(plan) as engine,
+        pytest.raises(
+            EngineError,
+            match=r"refused to set a batch of 4 in profile 0: the profile is in use\.$",
+        ),
+    ):
+        engine.run(batch_of(4))
+
+
+def test_a_runtime_that_cannot_start_says_why() -> None:
+    plan = one_profile(starts=False)
+    with pytest.raises(
+        EngineError, match=r"FakeRT 1\.2\.3 cannot start a runtime: CUDA init.* error 35\. "
+    ):
+        open_engine(plan)
+    assert not +plan.device.live
+
+
+# Launches before the fault: of a first batch, of a batch that is copied in meanwhile, of a timing.
+FAULTS = {
+    "in the first batch": (0, "batch 1 of a run, of size 4"),
+    "in a later one": (2, "batch 3 of a run, of size 3"),
+    "in a block": (3, r"a block of \d+ batches of size 4"),
+}
+
+
+@pytest.mark.parametrize(("before", "named"), FAULTS.values(), ids=FAULTS)
+def test_a_fault_of_the_device_names_the_call_and_the_batch(before: int, named: str) -> None:
+    plan = one_profile()
+    plan.device.launches_left = before + 1
+    engine = open_engine(plan)
+
+    def runs() -> None:
+        list(engine.run_many([batch_of(4), batch_of(4), batch_of(3)]))
+        engine.work(batch_of(4), "device")
+
+    with pytest.raises(EngineError) as first:
+        runs()
+    told = str(first.value)
+    assert re.match(rf"engine fake\.plan: {named}: CUDA: launch gave .*ADDRESS \(700\)\. ", told)
+    assert "The GPU answers no call of this process any more" in told
+    # Whoever comes later reads of the first error, and not of what it led to.
+    for later in (
+        lambda: engine.run(batch_of(1)),
+        lambda: engine.work(batch_of(4), "device"),
+        lambda: engine.batch_times(batch_of(4), 2),
+    ):
+        with pytest.raises(EngineError, match=re.escape(told)):
+            later()
+    engine.close()
+    assert not +plan.device.live
+    assert not +plan.live
+
+
+def test_a_fault_while_replays_are_timed_is_the_one_that_is_told() -> None:
+    plan = one_profile()
+    plan.device.launches_left = 3
+    engine = open_engine(plan)
+    with pytest.raises(EngineError, match=r"plan: timing a batch of size 4: CUDA: launch gave"):
+        engine.batch_times(batch_of(4), 8)
+    engine.close()
+    assert not +plan.device.live
+
+
+def test_a_fault_after_batches_were_left_half_way_is_told_by_the_next_run() -> None:
+    plan = one_profile()
+    engine = open_engine(plan)
+    left: Any = engine.run_many([batch_of(4)] * 4)
+    next(left)
+    plan.device.launches_left = 0
+    left.close()
+    with pytest.raises(EngineError, match="synchronize gave CUDA_ERROR_ILLEGAL_ADDRESS"):
+        engine.run(batch_of(4))
+    engine.close()
 
 
 def test_a_capture_that_fails_is_loud() -> None:
@@ -463,14 +615,37 @@ def test_an_end_to_end_block_copies_each_batch() -> None:
         work = engine.work(batch_of(4), "end-to-end")
         device.log.clear()
         work.run()
-        count = work.images // 4
         used = [one for one in device.log if one in {"copy_in", "launch", "copy_out"}]
-        assert used == ["copy_in", "launch", "copy_out"] * count
-        assert device.log.count("synchronize") == count
-        np.testing.assert_array_equal(
-            engine._slots[0].found.array[:4],  # the block computes what run gives
-            expected(batch_of(4)),
-        )
+        assert used == ["copy_in", "launch", "copy_out"] * work.count
+        assert not device.pending
+        for slot in engine._pipeline.slots:
+            np.testing.assert_array_equal(
+                slot.found.array[:4],  # the block computes what run gives
+                expected(batch_of(4)),
+            )
+
+
+@pytest.mark.parametrize(
+    ("copying", "computing", "longest"), [(1.9e-3, 2e-3, 2e-3), (3e-3, 2e-3, 3e-3)]
+)
+def test_an_end_to_end_block_takes_what_its_longest_part_takes(
+    copying: float, computing: float, longest: float
+) -> None:
+    plan = Plan(FakeDevice(copy_seconds=copying), [(1, 4, 4)], seconds=computing)
+    with plan.device as device, open_engine(plan) as engine:
+        work = engine.work(batch_of(4), "end-to-end")
+        begin = device.now
+        work.run()
+        elapsed = device.now - begin
+        # One after another they would take copying + computing; the first and the last wait alone.
+        assert work.count * longest < elapsed < work.count * longest * 1.02 + copying + computing
+        device.log.clear()
+        work.run()
+        # The oldest alone is waited for, each once.
+        assert device.log.count("event.synchronize") == work.count
+        assert "synchronize" not in device.log
+        waits = [one for one in device.log if one in ("copy_in", "event.synchronize")]
+        assert waits[:4] == ["copy_in", "copy_in", "event.synchronize", "copy_in"]
 
 
 def test_a_block_has_its_own_faces_after_other_work() -> None:
@@ -484,7 +659,7 @@ def test_a_block_has_its_own_faces_after_other_work() -> None:
         assert device.log.count("copy_in") == 1
         work.run()
         assert device.log.count("copy_in") == 1
-        resident = engine._slots[0].embeddings
+        resident = engine._pipeline.slots[0].embeddings
         found: Any = resident
         np.testing.assert_array_equal(found.values[: 4 * 8].reshape(4, 8), expected(faces))
 
@@ -525,6 +700,9 @@ def test_replays_are_timed_on_the_device_and_on_the_host() -> None:
     np.testing.assert_allclose(times.enqueue_seconds, 5e-6)
     assert times.seconds.sum() <= times.wall_seconds < 0.021
     assert times.host_bound == ""
+    # Copied in, computed, copied out, one after another.
+    assert times.latency_seconds is not None
+    np.testing.assert_allclose(times.latency_seconds, 1e-3 + 2e-3 + 1e-5, rtol=0.01)
 
 
 def test_times_of_the_host_are_called_that() -> None:
@@ -534,3 +712,70 @@ def test_times_of_the_host_are_called_that() -> None:
     assert re.match(
         r"host-bound: launching took 10\.05 ms of 10\.1\d ms device time", times.host_bound
     )
+
+
+INSPECTED = """
+{"Layers": [
+  {"Name": "stem/a + stem/a/relu", "LayerType": "CaskConvolution", "Inputs": [], "Outputs": [],
+   "Metadata": "[ONNX Layer: stem/a]\\u001e[ONNX Layer: stem/a/relu]"},
+  {"Name": "flatten", "LayerType": "Shuffle", "Inputs": [], "Outputs": [], "Metadata": ""}
+]}
+"""
+
+
+@pytest.mark.parametrize("rtx", [True, False])
+def test_layers_are_timed_by_the_profiler(rtx: bool) -> None:
+    times = {"stem/a + stem/a/relu": 0.5, "flatten": 0.25, "reformat": 0.125}
+    plan = one_profile(layer_ms=times, layers={"JSON": INSPECTED}, rtx=rtx)
+    with plan.device as device, open_engine(plan) as engine:
+        found = engine.layer_times(batch_of(4), 3)
+        assert (found.source, found.untold) == ("FakeRT's profiler", "")
+        assert [(layer.name, layer.kind, layer.nodes) for layer in found.layers] == [
+            ("stem/a + stem/a/relu", "CaskConvolution", ("stem/a", "stem/a/relu")),
+            ("flatten", "Shuffle", ()),
+            ("reformat", "layer", ()),
+        ]
+        assert [layer.seconds for layer in found.layers] == [
+            pytest.approx((ms * 1e-3,) * 3) for ms in times.values()
+        ]
+        # What is run and timed afterwards has a context without a profiler.
+        engine.work(batch_of(4), "device").run()
+        np.testing.assert_array_equal(engine.run(batch_of(4, 1)), expected(batch_of(4, 1)))
+        gc.collect()
+        assert plan.live["context"] == 1  # of the one graph
+        assert not device.pending
+    assert not plan.live["context"]
+
+
+def test_a_profiler_that_reports_nothing_is_told() -> None:
+    plan = one_profile()
+    with plan.device, open_engine(plan) as engine:
+        assert engine.layer_times(batch_of(4), 2).untold == "FakeRT's profiler reported no layers"
+
+
+def test_a_batch_whose_layers_cannot_be_timed_is_an_error() -> None:
+    plan = one_profile(layer_ms={"a": 1.0})
+    with plan.device, open_engine(plan) as engine:
+        with pytest.raises(EngineError, match="batch of 9 cannot be timed"):
+            engine.layer_times(batch_of(9), 2)
+        engine.layer_times(batch_of(4), 2)
+        plan.fails_to_run = True
+        with pytest.raises(EngineError, match="refused to run a batch of 4: no kernel image"):
+            engine.layer_times(batch_of(4), 2)
+    with pytest.raises(EngineError, match="closed"):
+        engine.layer_times(batch_of(4), 2)
+
+
+@pytest.mark.parametrize("backend", ["tensorrt-rtx", "tensorrt"])
+def test_the_profiler_is_called_as_the_real_binding_calls_it(backend: PlanBackend) -> None:
+    try:
+        module = find_library(backend).module
+    except EngineError as error:
+        pytest.skip(str(error))
+    profiler = _profiler(module)
+    assert isinstance(profiler, module.IProfiler)
+    profiler.report_layer_time("a", 0.5)
+    profiler.report_layer_time("a", 0.25)
+    assert profiler.seconds == {"a": pytest.approx(0.75e-3)}
+    assert {"profiler", "enqueue_emits_profile"} <= set(dir(module.IExecutionContext))
+    assert "layer_name: str, ms" in module.IProfiler.report_layer_time.__doc__

@@ -23,7 +23,7 @@ from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan, precision_of
 from facenet_validate.models.network import int8_share, multiply_adds
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
-from facenet_validate.models.quantization.recipes import int8_recipe
+from facenet_validate.models.quantization.recipes import Around, int8_recipe
 from facenet_validate.models.sources import model_digest
 from tests.models.small_engines import copied, named
 from tests.models.small_facenet import SIZE, small_facenet
@@ -59,14 +59,17 @@ def test_types_of_multiply_adds_are_those_of_the_recipe(
     }
 
 
-def test_a_convolution_left_out_is_not_counted_as_int8(rtx: Library) -> None:
+@pytest.mark.parametrize(("around", "kind"), [("fp16", "HALF"), ("fp32", "FLOAT")])
+def test_a_convolution_left_out_is_not_counted_as_int8(
+    around: Around, kind: str, rtx: Library
+) -> None:
     model = small_facenet()
     images = np.random.default_rng(0).uniform(-1, 1, size=(4, 3, SIZE, SIZE)).astype(np.float32)
-    recipe = replace(int8_recipe("tensorrt"), keep=("block35/1b", "reduction/0"))
+    recipe = replace(int8_recipe("tensorrt", around), keep=("block35/1b", "reduction/0"))
     made = to_int8(calibrate(model, images, equalized=False), recipe)
     report = _described(rtx, made)
-    kept = {layer.name for layer in report.multiplying if layer.type == "FLOAT"}
-    assert kept == {"block35/1b", "reduction/0", "bottleneck"}
+    kept = {layer.name: layer.type for layer in report.multiplying if layer.type != "INT8"}
+    assert kept == {"block35/1b": kind, "reduction/0": kind, "bottleneck": "FLOAT"}
     assert report.int8_share == int8_share(made)
 
 

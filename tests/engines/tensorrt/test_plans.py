@@ -170,6 +170,13 @@ def test_the_options_of_a_key_are_those_of_earlier_versions() -> None:
     }
 
 
+def test_a_static_profile_is_another_plan() -> None:
+    request = BuildRequest((1, 64), profile="static")
+    assert BuildOptions.of(request).inputs()["profiles"] == [[1, 1, 1], [64, 64, 64]]
+    usual = BuildOptions.of(replace(request, profile="dynamic"))
+    assert usual.inputs() == BuildOptions((1, 64)).inputs()
+
+
 def test_a_plan_of_tensorrt_is_bound_to_its_gpu(graph: Path, cache: Cache) -> None:
     library = describe_library(FakeTensorRT("10.13.3.9"), "tensorrt")
     with pytest.raises(EngineError, match="--facenet-backend tensorrt-rtx"):

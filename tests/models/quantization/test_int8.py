@@ -20,7 +20,7 @@ from facenet_validate.models.passes import embedding_tail
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate, to_int8
 from facenet_validate.models.quantization.precision import infer_precision
 from facenet_validate.models.quantization.qdq import mean_error, quantized_weight
-from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
+from facenet_validate.models.quantization.recipes import Around, choose_target, int8_recipe
 from tests.models.small_facenet import SIZE, small_facenet
 
 
@@ -109,10 +109,14 @@ def test_onnx_runtime_fuses_every_layer_into_an_integer_kernel(
     assert (fused["QuantizeLinear"], fused["DequantizeLinear"]) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("around", "bias", "concatenated"),
+    [("fp16", TensorProto.FLOAT16, {"DequantizeLinear"}), ("fp32", TensorProto.FLOAT, set())],
+)
 def test_tensorrt_gets_symmetric_signed_operands_it_can_fuse(
-    quantized: dict[Target, onnx.ModelProto],
+    around: Around, bias: int, concatenated: set[str], calibrated: Calibrated
 ) -> None:
-    model = quantized["tensorrt"]
+    model = to_int8(calibrated, int8_recipe("tensorrt", around))
     producers = {name: node for node in model.graph.node for name in node.output}
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     additions = concatenations = 0
@@ -125,14 +129,58 @@ def test_tensorrt_gets_symmetric_signed_operands_it_can_fuse(
                 assert not numpy_helper.to_array(zero).any()
             case "Conv":
                 assert made_by == ["DequantizeLinear"] * 2
-                assert initializers[node.input[2]].data_type == TensorProto.FLOAT
+                assert initializers[node.input[2]].data_type == bias
             case "Add":
                 additions += 1
                 assert sorted(made_by) == ["Conv", "DequantizeLinear"]
             case "Concat":
                 concatenations += 1
-                assert "DequantizeLinear" not in made_by
+                assert {*made_by} & {"DequantizeLinear"} == concatenated
+                assert not concatenated or {*made_by} == concatenated
     assert (additions, concatenations) == (21, 23)
+
+
+@pytest.mark.parametrize("around", ["fp16", "fp32"])
+def test_rounding_ahead_of_concatenations_gives_the_same_embeddings_bit_for_bit(
+    around: Around, calibrated: Calibrated, drawn_batch: NDArray[np.float32]
+) -> None:
+    """With one scale a concatenation's inputs round to the integers that its output rounds to."""
+    recipe = replace(int8_recipe("tensorrt"), around=around)
+    assert recipe.placement == "operands and concatenated"
+    ahead, behind = (
+        to_int8(calibrated, replace(recipe, placement=placement))
+        for placement in (recipe.placement, "operands")
+    )
+    inputs = sum(len(n.input) for n in calibrated.model.graph.node if n.op_type == "Concat")
+    assert _pairs(ahead) == _pairs(behind) + inputs
+    np.testing.assert_array_equal(
+        _run(ahead, drawn_batch, emulated=True), _run(behind, drawn_batch, emulated=True)
+    )
+
+
+def _pairs(model: onnx.ModelProto) -> int:
+    return sum(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def test_a_concatenation_that_is_read_unrounded_is_not_rounded_ahead(
+    calibrated: Calibrated,
+) -> None:
+    """The nodes that `keep` leaves in floating point read what they read in FP32."""
+    nodes = calibrated.model.graph.node
+    readers = {
+        concat.name: [node.name for node in nodes if concat.output[0] in node.input]
+        for concat in nodes
+        if concat.op_type == "Concat"
+    }
+    name = next(name for name, found in readers.items() if len(found) > 1)
+    made = to_int8(calibrated, replace(int8_recipe("tensorrt"), keep=(readers[name][0],)))
+    makers = {output: maker.op_type for maker in made.graph.node for output in maker.output}
+    rounded = {
+        node.name: {makers[read] for read in node.input} == {"DequantizeLinear"}
+        for node in made.graph.node
+        if node.op_type == "Concat"
+    }
+    assert [other for other in rounded if not rounded[other]] == [name]
 
 
 def test_a_kept_convolution_stays_in_floating_point(
@@ -141,7 +189,9 @@ def test_a_kept_convolution_stays_in_floating_point(
     first = next(node.name for node in calibrated.model.graph.node if node.op_type == "Conv")
     kept = to_int8(calibrated, replace(int8_recipe("tensorrt"), keep=(first,)))
     node = next(node for node in kept.graph.node if node.name == first)
-    assert node.input[0] == "input"
+    assert node.input[0] == "input/half"
+    types = {tensor.name: tensor.data_type for tensor in kept.graph.initializer}
+    assert {types[name] for name in node.input[1:]} == {TensorProto.FLOAT16}
     counted = multiply_adds(calibrated.model)
     lost = int8_share(quantized["tensorrt"]) - int8_share(kept)
     assert lost == pytest.approx(counted[first] / sum(counted.values()))

@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.quantization.int8 import Calibrated, calibrate
 from facenet_validate.models.quantization.precision import infer_precision
-from facenet_validate.models.quantization.recipes import int8_recipe
+from facenet_validate.models.quantization.recipes import Around, int8_recipe
 from facenet_validate.models.quantization.tuning import (
     Check,
     Tuned,
@@ -114,6 +115,25 @@ def test_a_node_to_keep_stays_kept(
     unknown = replace(RECIPE, keep=("no such node",))
     with pytest.raises(ModelError, match="'no such node'"):
         tune(calibrated, unknown, images[:4], check, tmp_path / "l.jsonl", target=0.9)
+
+
+@pytest.mark.parametrize("around", ["fp16", "fp32"])
+def test_losses_are_those_of_the_graph_that_is_made(
+    around: Around, calibrated: Calibrated, images: NDArray[np.float32], tmp_path: Path
+) -> None:
+    """With FP16 around INT8 the nodes that are spared are FP16: their loss is not FP32's."""
+
+    def check(model: onnx.ModelProto) -> Check:
+        return Check(True, 0.0, "")
+
+    recipe = replace(RECIPE, around=around, keep=("stem/a",))
+    found = tune(calibrated, recipe, images[:4], check, tmp_path / "l.jsonl", target=0.9)
+    reference = emulated_embeddings(calibrated.model, images[:4])
+    assert found.before == loss_between(reference, emulated_embeddings(found.model, images[:4]))
+    types = {tensor.name: tensor.data_type for tensor in found.model.graph.initializer}
+    kept = next(node for node in found.model.graph.node if node.name == "stem/a")
+    expected = TensorProto.FLOAT16 if around == "fp16" else TensorProto.FLOAT
+    assert {types[name] for name in kept.input[1:]} == {expected}
 
 
 def test_a_check_that_finds_much_more_loss_lowers_the_aim_by_halves(

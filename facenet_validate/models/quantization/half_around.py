@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -12,13 +12,60 @@ from onnx import TensorProto, helper, numpy_helper
 
 from facenet_validate.base.errors import ModelError
 from facenet_validate.models.passes import embedding_tail, set_nodes
+from facenet_validate.models.quantization.calibration import Activation
 from facenet_validate.models.quantization.half_range import LARGEST, SMALLEST_NORMAL
 
 OPSET = 19
 """The first whose ``QuantizeLinear`` and ``DequantizeLinear`` take FP16 (ONNX operators, 19)."""
 
+ROOM = 8
+"""How often the largest activation must fit below 65504, as ``contract.half_headroom`` asks."""
 
-def half_outside_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+_ADVICE = (
+    "Take FP32 around INT8: --facenet-int8-around fp32, or --around fp32 of facenet-validate "
+    "quantize."
+)
+
+
+def check_room(model: onnx.ModelProto, activations: Mapping[str, Activation]) -> None:
+    """Check that FP16 has room for every activation outside the embedding tail.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        FP32, as it is quantised: equalized where the recipe says so.
+    activations : mapping
+        Every tensor's values over the calibration images.
+
+    Raises
+    ------
+    ModelError
+        If one of them comes near 65504.
+    """
+    tail = {name for node in embedding_tail(model) for name in node.output}
+    peaks = {
+        name: max(-values.low, values.high)
+        for name, values in activations.items()
+        if name not in tail
+    }
+    name = max(peaks, key=lambda name: peaks[name])
+    if not peaks[name] * ROOM <= LARGEST:
+        raise ModelError(
+            f"{name!r} reaches {peaks[name]:.4g} on the calibration faces. FP16 ends at "
+            f"{LARGEST:.0f}; expected room for {ROOM} times as much. {_ADVICE}"
+        )
+
+
+def has_half_scales(model: onnx.ModelProto) -> bool:
+    """Say whether a graph dequantises to FP16."""
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    return any(
+        node.op_type == "DequantizeLinear" and types.get(node.input[1]) == TensorProto.FLOAT16
+        for node in model.graph.node
+    )
+
+
+def half_around_int8(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a Q/DQ graph with FP16 in place of FP32, except at its input and in its tail.
 
     Scales, biases, additions, concatenations and activations become FP16. The input is converted
@@ -102,10 +149,7 @@ def _halves(
 def _half(name: str, value: NDArray[np.generic]) -> NDArray[np.generic]:
     peak = float(np.abs(value).max(initial=0.0))
     if not peak <= LARGEST:
-        raise ModelError(
-            f"{name!r} reaches {peak:.4g}, but FP16 ends at {LARGEST:.0f}: leave this graph's "
-            "floating point in FP32."
-        )
+        raise ModelError(f"{name!r} reaches {peak:.4g}, but FP16 ends at {LARGEST:.0f}. {_ADVICE}")
     return value.astype(np.float16)
 
 
