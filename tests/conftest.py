@@ -175,6 +175,7 @@ def light_project(
     pytester.makeconftest(LIGHT_CONFTEST)
     monkeypatch.setenv("FACENET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FACENET_LFW", raising=False)
+    monkeypatch.setenv("FACENET_SET", "synthetic")
     return pytester
 
 

