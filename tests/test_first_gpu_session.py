@@ -333,10 +333,10 @@ def test_the_suites_are_run_and_what_did_not_pass_is_named(
 
 INTERRUPTED = {
     "conftest.py": """
-        import time
+        from threading import Event
 
         def pytest_sessionfinish():
-            time.sleep(1)  # longer than a process waits for another one that was interrupted too
+            Event().wait(1)  # longer than a process waits for another one that was interrupted too
         """,
     "test_interrupted.py": """
         import os
