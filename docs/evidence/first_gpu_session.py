@@ -136,4 +136,6 @@ def _environment(site: Path | None) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    # A shell's background job ignores SIGINT, and so would the steps, which are ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())
