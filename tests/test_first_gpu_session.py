@@ -333,10 +333,10 @@ def test_the_suites_are_run_and_what_did_not_pass_is_named(
 
 INTERRUPTED = {
     "conftest.py": """
-        import time
+        from threading import Event
 
         def pytest_sessionfinish():
-            time.sleep(1)  # longer than a process waits for another one that was interrupted too
+            Event().wait(1)  # longer than a process waits for another one that was interrupted too
         """,
     "test_interrupted.py": """
         import os
@@ -352,7 +352,8 @@ def test_pytest_has_written_its_reports_when_its_step_is_interrupted(tmp_path: P
     for name, text in INTERRUPTED.items():
         (tmp_path / name).write_text(dedent(text))
     code = f"""
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
 sys.path[:0] = [{str(script.ROOT)!r}, {str(script.ROOT / "docs/evidence")!r}]
 from pathlib import Path
 from gpu_session import suites

@@ -60,16 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(missing)
     if asked.work is None or asked.out is None:
         raise SystemExit("--work and --out are needed: folders of inputs and of results.")
-    # What ends this process ends the step that runs, too.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     session = Session(asked.work.resolve(), asked.out.resolve(), asked.page.resolve())
-    ended = run_steps(
-        [step for step in STEPS if step.name in names],
-        session,
-        lambda step: _command(step, session),
-        budget=asked.budget,
-        environment=_environment(asked.site),
-    )
+    # What ends this process ends the step that runs, too.
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        ended = run_steps(
+            [step for step in STEPS if step.name in names],
+            session,
+            lambda step: _command(step, session),
+            budget=asked.budget,
+            environment=_environment(asked.site),
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return int(any(one.status not in ("done", "skipped") for one in ended))
 
 
@@ -133,4 +136,6 @@ def _environment(site: Path | None) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    # A shell's background job ignores SIGINT, and so would the steps, which are ended by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

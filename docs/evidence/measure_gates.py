@@ -390,7 +390,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def embeddings_of_lfw(
-    lfw: Path, cache: Cache
+    lfw: Path, cache: Cache, engines_made: int = REQUANTISED
 ) -> tuple[VerificationSet, NDArray[np.float32], list[Embeddings]]:
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
     from facenet_validate.base.machine import cpu_identity
@@ -424,11 +424,11 @@ def embeddings_of_lfw(
             return cached_embeddings(engine, faces, 64, cache, cpu=cpu.name).values
 
     engines = []
-    for draw in range(REQUANTISED):
+    for draw in range(engines_made):
         random = np.random.default_rng(draw)
         rows = np.sort(random.choice(len(others.names), 512, replace=False)).tolist()
         engines.append(embedded("int8", others.part(rows)).astype(np.float64))
-        say(f"re-quantised {draw + 1} of {REQUANTISED}")
+        say(f"re-quantised {draw + 1} of {engines_made}")
     return dataset, embedded("fp32", others), engines
 
 

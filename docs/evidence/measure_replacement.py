@@ -1,6 +1,6 @@
 """What the gates on a replacement see: stored templates, the deployed threshold, identification.
 
-    python docs/evidence/measure_replacement.py --lfw DIR --work DIR [--trials 200]
+    python docs/evidence/measure_replacement.py --lfw DIR --work DIR [--trials 200] [--engines 8]
 
 Real FP32 embeddings of LFW's View 2 photos stand for the engine in production. The new engine is a
 re-quantised one, or one that is damaged in a known way; `measure_gates.py` has the damages. Each
@@ -219,8 +219,11 @@ def main() -> None:
     parser.add_argument("--lfw", type=Path, required=True, metavar="DIR")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="cache folder")
     parser.add_argument("--trials", type=int, default=200, metavar="N")
+    parser.add_argument("--all-pairs", type=int, default=20, metavar="N", help="trials of these")
+    parser.add_argument("--engines", type=int, default=8, metavar="N", help="re-quantised engines")
     arguments = parser.parse_args()
-    dataset, fp32, engines = embeddings_of_lfw(arguments.lfw, Cache(arguments.work))
+    cache = Cache(arguments.work)
+    dataset, fp32, engines = embeddings_of_lfw(arguments.lfw, cache, arguments.engines)
     limits = read_gates(REPOSITORY / "baselines" / "gates.toml").limits("lfw", "int8", "cpu-vnni")
     old: NDArray[np.float64] = fp32.astype(np.float64)
     judge = Judge(dataset, old, limits)
@@ -245,7 +248,7 @@ def main() -> None:
     gates = [partial(judge.fnmr, far=far) for far in FARS] + [
         partial(judge.fmr, far=far) for far in FARS
     ]
-    operated = list(rows_of(lines, trials, *gates))
+    operated = list(rows_of(lines, arguments.all_pairs, *gates))
     head = [f"{name}, FAR {far:g}" for name in ("FNMR", "FMR") for far in FARS]
     write_table(TABLE, "operating", ["new engine", "trials", *head], operated)
 

@@ -15,12 +15,10 @@ _CHUNK = 256
 
 
 def is_set(path: Path) -> bool:
-    """Return whether a file is a packed set. Old checkpoints are pickles too: the ending tells."""
-    from facenet_validate.datasets.bin_set import ENDING, is_packed
+    """Return whether a file is a packed set. Models are pickled too: the ending tells."""
+    from facenet_validate.datasets.bin_set import ENDING
 
-    return path.suffix.lower() == ENDING or (
-        is_packed(path) and path.suffix.lower() not in (".pt", ".pth")
-    )
+    return path.suffix.lower() == ENDING
 
 
 def describe_set(path: Path) -> list[tuple[str, str]]:

@@ -151,8 +151,16 @@ CANNOT_RUN: dict[str, tuple[Change, str]] = {
 }
 
 
-@pytest.mark.parametrize("option", ["--facenet-engine", "--facenet-against"])
-@pytest.mark.parametrize("name", CANNOT_RUN)
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        (name, option)
+        for name in CANNOT_RUN
+        for option in ("--facenet-engine", "--facenet-against")
+        # An engine in production may have templates of another size.
+        if (name, option) != ("another dimension", "--facenet-against")
+    ],
+)
 def test_an_engine_that_cannot_run_ends_before_collection(
     name: str, option: str, project: pytest.Pytester
 ) -> None:
