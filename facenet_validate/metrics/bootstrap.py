@@ -189,7 +189,7 @@ def upper_bound_over_people(
     >>> spread, together = np.zeros(100), np.zeros(100)
     >>> spread[[0, 25, 50, 75, 99]], together[:5] = 1, 1
     >>> [round(upper_bound_over_people(x, pairs, identities), 3) for x in (spread, together)]
-    [0.06, 0.15]
+    [0.06, 0.1]
     """
     check_length("the pairs", pairs.same, lost)
     people = np.stack([identities[pairs.left], identities[pairs.right]], axis=1)

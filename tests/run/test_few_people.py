@@ -34,10 +34,11 @@ def _comparison(*, few_people: bool) -> EngineComparison:
         view=lambda rows, name: evaluate_embeddings(rows, dataset.pairs),
         scored=lambda rows, faces: rows,
     )
-    engine, other = SimpleNamespace(), SimpleNamespace()
+    engine: Any = None
+    other: Any = None
     found: Any = EngineComparison(
-        engine,  # type: ignore[arg-type]
-        other,  # type: ignore[arg-type]
+        engine,
+        other,
         "reference",
         "lfw",
         data,
