@@ -17,7 +17,23 @@ def test_no_accuracy_lost(facenet_comparison: EngineComparison, facenet_gates: G
     """By the other engine's frozen rule this one loses no more pairs than allowed."""
     lost = facenet_comparison.lost_decisions(facenet_gates)
     facenet_gates.measure("paired comparison", lost.values)
-    facenet_gates.check(lost.result)
+    facenet_gates.check(*lost.results)
+
+
+@pytest.mark.facenet_judges("accuracy.mixed_drop", "accuracy.against_mixed_drop")
+def test_stored_templates(facenet_comparison: EngineComparison, facenet_gates: Gates) -> None:
+    """The other engine's stored templates fit this engine's embeddings, by the other's rule."""
+    kept = facenet_comparison.stored_templates(facenet_gates)
+    facenet_gates.measure("stored templates", kept.values)
+    facenet_gates.check(*kept.results)
+
+
+@pytest.mark.facenet_judges("accuracy.group_drop")
+def test_groups(facenet_comparison: EngineComparison, facenet_gates: Gates) -> None:
+    """No group of people that the set names loses more than allowed."""
+    found = facenet_comparison.groups(facenet_gates)
+    facenet_gates.measure("groups", found.values)
+    facenet_gates.check(*found.results)
 
 
 @pytest.mark.facenet_judges

@@ -196,6 +196,7 @@ parity.cosine_mean = 0.995
 accuracy.acc = 0.6
 accuracy.auc = 0.7
 accuracy.paired_drop = 0.05
+accuracy.mixed_drop = 0.05
 """
 
 

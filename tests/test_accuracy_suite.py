@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tests.conftest import FEW_PAIRS_GATES
 
@@ -33,6 +33,23 @@ def _results(project: pytest.Pytester) -> dict[str, Any]:
 
 def _measured(project: pytest.Pytester, name: str) -> list[dict[str, Any]]:
     return [m for m in _results(project)["measurements"] if m["name"] == name]
+
+
+def _shorter(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with embeddings of their first 8 values."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.graph.node[-1].output[0] = "rows"
+    for name, value in (("first", 0), ("last", 8), ("axis", 1)):
+        made.graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    made.graph.node.extend(
+        [
+            helper.make_node("Slice", ["rows", "first", "last", "axis"], ["fewer"]),
+            helper.make_node("LpNormalization", ["fewer"], ["embeddings"], axis=1, p=2),
+        ]
+    )
+    made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 8
+    return made
 
 
 @pytest.fixture
@@ -212,6 +229,25 @@ def test_an_engine_worse_than_the_one_it_replaces_fails(
     assert beside["against"]["lost"] == beside["reference"]["lost"]
     assert beside["against"]["cosine_mean"] < 0.999
     assert _results(project)["against"]["precision"] == "fp32"
+
+
+def test_templates_of_another_size_are_enrolled_again(
+    project: pytest.Pytester, small_onnx: onnx.ModelProto
+) -> None:
+    """The engine in production gives 8 values, the new one 16: nothing is computed of both."""
+    onnx.save(_shorter(small_onnx), project.path / "production.onnx")
+    gates = project.path / "baselines" / "gates.toml"
+    gates.write_text(gates.read_text() + "accuracy.against_mixed_drop = 0.05\n")
+    arguments = ("--precision=fp32", "--facenet-against=production.onnx")
+    result = project.runpytest_inprocess(*ACCURACY, *arguments)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    (failed,) = (gate for gate in _results(project)["gates"] if gate["verdict"] == "fail")
+    assert failed["gate"] == "accuracy.against_mixed_drop"
+    assert failed["detail"] == "enrol again: templates of 8 values, embeddings of 16"
+    (measured,) = (
+        m for m in _measured(project, "paired comparison") if m["compared_with"] == "against"
+    )
+    assert "cosine_min" not in measured
 
 
 def test_an_engine_compared_with_itself_loses_nothing(

@@ -15,7 +15,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from facenet_validate.gates.limits import GatesFile, read_gates
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.all_pairs import AllPairsDrop, compare_all_pairs
 from facenet_validate.metrics.checks import check_embeddings
+from facenet_validate.metrics.mixed import DIRECTIONS
 from facenet_validate.metrics.paired import compare_decisions, non_inferiority
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
@@ -47,11 +48,9 @@ Random = np.random.Generator
 
 REPOSITORY = Path(__file__).parents[2]
 TABLE = Path(__file__).with_name("verification.md")
-TABLE_MARKERS = "<!-- gates: begin -->", "<!-- gates: end -->"
-ALL_PAIRS_MARKERS = "<!-- all pairs: begin -->", "<!-- all pairs: end -->"
 Z_ONE_SIDED = float(ndtri(0.99))
 REQUANTISED = 8
-ALPHA = 0.01 / 2
+ALPHA = 0.01 / (2 * (1 + DIRECTIONS))
 """The share of one paired gate where FP16 and INT8 are judged in one run, as by default."""
 
 
@@ -164,7 +163,7 @@ def main() -> None:
     """Measure, print, and write the table."""
     arguments = _arguments()
     cache = Cache(arguments.work)
-    dataset, fp32, engines = _embeddings(arguments.lfw, cache)
+    dataset, fp32, engines = embeddings_of_lfw(arguments.lfw, cache)
     gates = read_gates(REPOSITORY / "baselines" / "gates.toml")
     reference = fp32.astype(np.float64)
     view = evaluate_embeddings(fp32, dataset.pairs)
@@ -184,12 +183,12 @@ def main() -> None:
         for name, found in outcomes.items():
             if found:
                 rows.append(_row(title, name, found))
-                _say(f"{rows[-1]} [{time.perf_counter() - start:.0f} s]")
-    _write(TABLE_MARKERS, _gate_table(rows, engines, reference))
+                say(f"{rows[-1]} [{time.perf_counter() - start:.0f} s]")
+    write_lines(TABLE, "gates", _gate_table(rows, engines, reference))
     rows = []
     for title, draw in _all_pairs_draws(Trials(judges, engines)):
         rows += _all_pairs_rows(title, judges["int8"], draw, arguments.all_pairs)
-    _write(ALL_PAIRS_MARKERS, _all_pairs_table(rows, len(dataset.names)))
+    write_lines(TABLE, "all pairs", _all_pairs_table(rows, len(dataset.names)))
 
 
 Trial = Callable[[Random], dict[str, Outcome]]
@@ -335,7 +334,7 @@ def _all_pairs_rows(
             f"| {title} | {target:.0e} | {count} | {values.mean():.5f} | "
             f"{values.std(ddof=1):.5f} | {errors.mean():.5f} | {detected:.0f} |"
         )
-        _say(f"{rows[-1]} [{time.perf_counter() - start:.0f} s]")
+        say(f"{rows[-1]} [{time.perf_counter() - start:.0f} s]")
     return rows
 
 
@@ -350,15 +349,22 @@ def _all_pairs_table(rows: list[str], photos: int) -> list[str]:
     ]
 
 
-def _write(markers: tuple[str, str], lines: list[str]) -> None:
-    begin, end = markers
-    text = TABLE.read_text(encoding="utf-8")
+def write_lines(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Write lines between the markers of a name on a page."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    text = page.read_text(encoding="utf-8")
     before, after = text.split(begin)[0], text.split(end)[1]
-    table = "\n".join([begin, "", *lines, "", end])
-    TABLE.write_text(before + table + after, encoding="utf-8")
+    page.write_text(before + "\n".join([begin, "", *lines, "", end]) + after, encoding="utf-8")
 
 
-def _say(line: str) -> None:
+def write_table(page: Path, name: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table between the markers of a name on a page."""
+    lines = [head, ["---"] * len(head), *rows]
+    write_lines(page, name, [f"| {' | '.join(line)} |" for line in lines])
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -379,8 +385,8 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _embeddings(
-    lfw: Path, cache: Cache
+def embeddings_of_lfw(
+    lfw: Path, cache: Cache, engines_made: int = REQUANTISED
 ) -> tuple[VerificationSet, NDArray[np.float32], list[Embeddings]]:
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
     from facenet_validate.base.machine import cpu_identity
@@ -414,11 +420,11 @@ def _embeddings(
             return cached_embeddings(engine, faces, 64, cache, cpu=cpu.name).values
 
     engines = []
-    for draw in range(REQUANTISED):
+    for draw in range(engines_made):
         random = np.random.default_rng(draw)
         rows = np.sort(random.choice(len(others.names), 512, replace=False)).tolist()
         engines.append(embedded("int8", others.part(rows)).astype(np.float64))
-        _say(f"re-quantised {draw + 1} of {REQUANTISED}")
+        say(f"re-quantised {draw + 1} of {engines_made}")
     return dataset, embedded("fp32", others), engines
 
 

@@ -46,6 +46,8 @@ _NEEDS = {
     "below fp32": "FP16 or INT8",
     "against": "`--facenet-against`",
     "self_check": "`--facenet-self-check`",
+    "threshold": "`--facenet-threshold`",
+    "groups": "a set that names groups",
 }
 _PER = {"engine": "engine", "set": "engine and set", "batch": "engine and batch size"}
 _BESIDE = {

@@ -266,7 +266,11 @@ COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
     ),
-    Command("inspect", "say what a model consists of, and whether it can be prepared", _source),
+    Command(
+        "inspect",
+        "say what a model consists of, and whether it can be prepared; or what is in a .bin set",
+        _source,
+    ),
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),

@@ -1,4 +1,4 @@
-"""``facenet-validate inspect``: what a source model consists of, and what would become of it."""
+"""``facenet-validate inspect``: what a source model or packed set has, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,14 @@ _KINDS = {
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what was found, and why `prepare` would refuse where it would."""
+    from facenet_validate.commands.inspect_set import describe_set, is_set
     from facenet_validate.models.sources import source_model
 
-    source = source_model(source_path(arguments.source))
+    path = source_path(arguments.source)
+    if path is not None and is_set(path):
+        say(table(describe_set(path)))
+        return
+    source = source_model(path)
     say(table(describe(source, arguments.input, arguments.output)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from facenet_validate.datasets.copies import equal_files
+from facenet_validate.datasets.copies import equal_files, equal_to
 from facenet_validate.datasets.pairs import composed
 from facenet_validate.datasets.people import (
     Photo,
@@ -33,7 +33,8 @@ class EqualPhotos:
         Images that do not fit the layout, by their files: the path in the folder, and the people
         that it may show by the names of its folders or by its own.
     in_other_sets : set of Path
-        The photos of other sets that engines are judged by.
+        The photos of other sets that engines are judged by, and the folder's images that are equal
+        to a photo inside another set's file.
     """
 
     groups: tuple[tuple[Path, ...], ...]
@@ -52,7 +53,9 @@ class EqualPhotos:
         left_out = _left_out(folder)
         in_other_sets = {path for other in others for path in other.paths}
         groups = equal_files([*photos, *left_out, *sorted(in_other_sets)])
-        return cls(tuple(groups), photos, left_out, in_other_sets)
+        packed = [other.packed for other in others if other.packed is not None]
+        in_files = equal_to([*photos, *left_out], packed)
+        return cls(tuple(groups), photos, left_out, in_other_sets | in_files)
 
     def linked_people(self, people: Set[str]) -> set[str]:
         """Return people and everyone whom equal photos link to them or to another set.
@@ -63,7 +66,8 @@ class EqualPhotos:
         known = _by_spelling({photo.person for photo in self.photos.values()})
         found = {name for person in people for name in (person, *known.get(spelling(person), ()))}
         links = [*map(self._people, self.groups), *known.values()]
-        for group in self.groups:
+        alone = [(path,) for path in self.in_other_sets]
+        for group in (*self.groups, *alone):
             if not self.in_other_sets.isdisjoint(group):
                 found |= self._people(group)
         while new := [link for link in links if link & found and not link <= found]:
@@ -135,7 +139,8 @@ def people_shown(folder: PhotoFolder, others: Sequence[VerificationSet]) -> set[
     }
     found: set[str] = set()
     for other in others:
-        for name, path in zip(other.names, other.paths, strict=True):
+        # A set whose photos are in its own file has no paths, and names nobody.
+        for name, path in zip(other.names, other.paths, strict=other.packed is None):
             found |= named_people(path.stem)
             found = found.union(*map(people_of_folder, (path.parent.name, *Path(name).parts[:-1])))
             above = os.path.realpath(path)

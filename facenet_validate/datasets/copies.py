@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.digests import file_digest
 from facenet_validate.base.files import check_regular
+from facenet_validate.datasets.verification_set import PackedPhotos
 
 _TAIL = 512
 
@@ -30,6 +32,24 @@ def equal_files(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
     groups = _parted([list(dict.fromkeys(paths))], _length)
     groups = _parted(groups, _tail)
     return [tuple(group) for group in _parted(groups, file_digest)]
+
+
+def equal_to(paths: Iterable[Path], packed: Iterable[PackedPhotos]) -> set[Path]:
+    """Return the files whose bytes are those of a photo inside another set's file.
+
+    Only files of the length of such a photo are read. Files that cannot be read are left out.
+    """
+    known: defaultdict[int, set[str]] = defaultdict(set)
+    for photos in packed:
+        for encoded, digest in zip(photos.encoded, photos.digests, strict=True):
+            known[len(encoded)].add(digest)
+    found: set[Path] = set()
+    for path in paths if known else ():
+        with suppress(OSError):
+            digests = known.get(_length(path) or 0)
+            if digests and file_digest(path) in digests:
+                found.add(path)
+    return found
 
 
 def copy_pairs(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +18,21 @@ from facenet_validate.datasets.copies import copy_pairs, equal_files
 from facenet_validate.datasets.csv_photos import PhotoFinder, RowError
 from facenet_validate.datasets.lines import Fault, bad_lines, read_lines
 from facenet_validate.datasets.notes import FileNotes
+from facenet_validate.datasets.own_sets import (
+    FOLDS,
+    check_count,
+    check_training,
+    joined_photos,
+    set_name,
+)
 from facenet_validate.datasets.verification_set import VerificationSet
 
 WHAT = "pairs CSV"
-FOLDS = 10
-"""Folds that pairs are dealt to if the file has no column of folds."""
-
-FEWEST_OF_A_KIND = 10
-"""Least number of genuine pairs and of impostor pairs: one in each of ten folds."""
-
-RESERVED = ("lfw", "synthetic", "any")
-"""Names of sets that have another meaning in ``gates.toml``."""
-
 _HEADER = ["left", "right", "same"]
+_OPTIONAL = ("fold", "group")
+_HEADERS = [[*_HEADER, *some] for some in ((), ("fold",), ("group",), _OPTIONAL)]
+_LONGEST_GROUP = 60
+_MOST_GROUPS = 100
 _SAME = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _DIGITS = 6
 
@@ -45,19 +46,21 @@ class _Row:
     right: str
     same: bool
     fold: int | None
+    group: str
 
     @property
     def photos(self) -> frozenset[str]:
         return frozenset((self.left, self.right))
 
 
-def load_csv(path: Path) -> VerificationSet:
+def load_csv(path: Path, name: str = "") -> VerificationSet:
     """Read a set of pairs and check every row.
 
-    The first line is ``left,right,same`` or ``left,right,same,fold``. Each further line is a pair:
-    two photos, relative to the file's folder; 1, true or yes if they show one person, else 0,
-    false or no; and the fold, numbered from 0 or from 1. Without folds, the pairs are dealt to ten
-    folds in turn, genuine and impostor pairs separately.
+    The first line is ``left,right,same``, and may go on with ``fold``, with ``group`` or with both
+    in this order. Each further line is a pair: two photos, relative to the file's folder; 1, true
+    or yes if they show one person, else 0, false or no; the fold, numbered from 0 or from 1; and
+    the group that both photos belong to. Without folds, the pairs are dealt to ten folds in turn,
+    genuine and impostor pairs separately. A pair whose group is empty counts in no group.
 
     The pairs tell who is who: photos that genuine pairs join, directly or over other photos, show
     one person. There are no photos to calibrate on.
@@ -65,7 +68,9 @@ def load_csv(path: Path) -> VerificationSet:
     Parameters
     ----------
     path : Path
-        The CSV: UTF-8, commas. The set has the name of the file, or of its folder if the file is
+        The CSV: UTF-8, commas.
+    name : str
+        The set's name. The default is the name of the file, or of its folder if the file is
         ``pairs.csv``.
 
     Returns
@@ -81,22 +86,28 @@ def load_csv(path: Path) -> VerificationSet:
         missing or unreadable, a photo is missing or outside the folder, a pair has one photo twice
         or is a repetition, or an impostor pair shows one person according to the genuine pairs.
     """
-    name = _name(path)
+    name = set_name(WHAT, path, name)
     lines = read_lines(path, WHAT)
-    has_folds = _header(path, lines[0] if lines else "")
-    rows = _rows(path, lines, has_folds=has_folds)
+    columns = _header(path, lines[0] if lines else "")
+    rows = _rows(path, lines, columns)
     same = np.array([row.same for row in rows], np.bool_)
-    _check_count(path, same)
+    check_count(WHAT, path, same)
     names = sorted({photo for row in rows for photo in row.photos})
     numbers = {photo: number for number, photo in enumerate(names)}
     left = np.array([numbers[row.left] for row in rows], np.intp)
     right = np.array([numbers[row.right] for row in rows], np.intp)
-    identities = _identities(len(names), left[same], right[same])
+    identities = joined_photos(len(names), left[same], right[same])
     joined = np.flatnonzero(~same & (identities[left] == identities[right]))
     if len(joined):
         text = "an impostor pair, but by the genuine pairs the photos show one person."
         raise bad_lines(WHAT, path, [Fault(rows[pair].line, text) for pair in joined])
-    folds = _checked_folds(path, rows, same) if has_folds else _dealt(same)
+    folds = _checked_folds(path, rows, same) if "fold" in columns else _dealt(same)
+    groups = tuple(sorted({row.group for row in rows if row.group}))
+    if len(groups) > _MOST_GROUPS:
+        raise DatasetError(
+            f"{WHAT} {path}: {len(groups)} groups; expected at most {_MOST_GROUPS}. A group is of "
+            "many people: with each group the run must see more to call one worse."
+        )
     root = Path(os.path.realpath(path.parent))
     paths = tuple(root / photo for photo in names)
     return VerificationSet(
@@ -109,6 +120,8 @@ def load_csv(path: Path) -> VerificationSet:
         right=right,
         same=same,
         folds=folds,
+        groups=groups,
+        group_of=np.array([groups.index(row.group) if row.group else -1 for row in rows], np.intp),
         suspect=np.array([], np.intp),
         calibration_names=(),
         calibration_paths=(),
@@ -138,30 +151,17 @@ def _notes(
     )
 
 
-def _name(path: Path) -> str:
-    stem = path.stem
-    name = (path.absolute().parent.name if stem.lower() == "pairs" else stem).lower()
-    if re.fullmatch("[a-z0-9_-]+", name) is None:
-        raise DatasetError(
-            f"{WHAT} {path}: the set would be called {name!r}, after the file, or after the folder "
-            "of a pairs.csv; expected letters, digits, _ and -. Rename it."
-        )
-    if name in RESERVED:
-        raise DatasetError(
-            f"{WHAT} {path}: a set cannot be called {name}: gates.toml reserves the name. Rename "
-            "the file, or the folder of a pairs.csv."
-        )
-    return name
-
-
-def _header(path: Path, line: str) -> bool:
-    """Return whether there is a column of folds."""
+def _header(path: Path, line: str) -> list[str]:
+    """Return the names of the columns."""
     fields = _fields(line)
     found = [] if fields is None else [field.lower() for field in fields]
-    if found not in (_HEADER, [*_HEADER, "fold"]):
-        text = f"{quoted(line)}; expected the header left,right,same or left,right,same,fold."
+    if found not in _HEADERS:
+        text = (
+            f"{quoted(line)}; expected the header left,right,same or left,right,same,fold, and "
+            "group behind it where there are groups."
+        )
         raise bad_lines(WHAT, path, [Fault(1, text)])
-    return len(found) == len(_HEADER) + 1
+    return found
 
 
 def _fields(line: str) -> list[str] | None:
@@ -177,7 +177,7 @@ def _fields(line: str) -> list[str] | None:
         return None
 
 
-def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
+def _rows(path: Path, lines: Sequence[str], columns: Sequence[str]) -> list[_Row]:
     """Return the rows. One error names all bad rows and repeated pairs; empty lines are ignored."""
     photos = PhotoFinder(path.parent)
     rows: list[_Row] = []
@@ -187,7 +187,7 @@ def _rows(path: Path, lines: Sequence[str], *, has_folds: bool) -> list[_Row]:
         if not line.strip():
             continue
         try:
-            row = _row(number, line, photos, has_folds=has_folds)
+            row = _row(number, line, photos, columns)
             before = first.setdefault(row.photos, row)
             if before is not row:
                 raise RowError(_again(before, row))
@@ -209,27 +209,28 @@ def _again(before: _Row, row: _Row) -> str:
     )
 
 
-def _row(number: int, line: str, photos: PhotoFinder, *, has_folds: bool) -> _Row:
+def _row(number: int, line: str, photos: PhotoFinder, columns: Sequence[str]) -> _Row:
     fields = _fields(line)
     if fields is None:
         raise RowError(
             f"{quoted(line)} is not a row of CSV: a quotation mark without its partner, or a field "
             "without an end."
         )
-    expected = len(_HEADER) + has_folds
-    if len(fields) != expected:
+    if len(fields) != len(columns):
         raise RowError(
-            f"{len(fields)} fields; the header has {expected}. Fields are separated by commas, and "
-            'names with commas stand in "quotation marks".'
+            f"{len(fields)} fields; the header has {len(columns)}. Fields are separated by "
+            'commas, and names with commas stand in "quotation marks".'
         )
     same = _SAME.get(fields[2].lower())
     if same is None:
         raise RowError(f"same is {quoted(fields[2])}; expected 1, true or yes, or 0, false or no.")
-    fold = _fold(fields[3]) if has_folds else None
+    told = dict(zip(columns, fields, strict=True))
+    fold = _fold(told["fold"]) if "fold" in told else None
+    group = _group(told.get("group", ""))
     left, right = (photos.find(field) for field in fields[:2])
     if left == right:
         raise RowError("a pair of a photo with itself.")
-    return _Row(number, left, right, same, fold)
+    return _Row(number, left, right, same, fold, group)
 
 
 def _fold(text: str) -> int:
@@ -238,24 +239,13 @@ def _fold(text: str) -> int:
     return int(text)
 
 
-def _identities(photos: int, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return each photo's person: the connected components of the genuine pairs."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    joins = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(photos, photos))
-    _, people = connected_components(joins, directed=False)
-    return np.asarray(people, np.intp)
-
-
-def _check_count(path: Path, same: NDArray[np.bool_]) -> None:
-    genuine = int(same.sum())
-    impostor = len(same) - genuine
-    if min(genuine, impostor) < FEWEST_OF_A_KIND:
-        raise DatasetError(
-            f"{WHAT} {path}: {genuine} genuine and {impostor} impostor pairs; expected at least "
-            f"{FEWEST_OF_A_KIND} of each kind. A small loss is seen only with thousands."
+def _group(text: str) -> str:
+    if not text.isprintable() or len(text) > _LONGEST_GROUP:
+        raise RowError(
+            f"group is {quoted(text)}; expected a name of at most {_LONGEST_GROUP} characters, or "
+            "nothing for a pair of no group."
         )
+    return text
 
 
 def _dealt(same: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -278,12 +268,5 @@ def _checked_folds(path: Path, rows: Sequence[_Row], same: NDArray[np.bool_]) ->
             f"{WHAT} {path}: folds {first} to {last}, but {known}; expected all of 0 to K−1, or of "
             "1 to K, and at least two."
         )
-    for fold in sorted(found):
-        training = same[folds != fold]
-        if training.all() or not training.any():
-            kind = "genuine" if not training.any() else "impostor"
-            raise DatasetError(
-                f"{WHAT} {path}: no {kind} pair outside fold {fold}: its threshold is chosen on "
-                "the pairs of the other folds and needs both kinds. Spread the pairs."
-            )
+    check_training(WHAT, path, same, folds)
     return np.asarray(folds - first, np.intp)

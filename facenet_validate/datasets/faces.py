@@ -22,6 +22,7 @@ from facenet_validate.datasets.face_store import FaceStore, StoredFace
 from facenet_validate.datasets.framing import Framing
 from facenet_validate.datasets.images import check_image, decode_image, encode_png
 from facenet_validate.datasets.photos import SIZE, Kind, Photos, kind_of, look_at, read_photo
+from facenet_validate.datasets.verification_set import PackedPhotos
 
 Stage = Callable[[], AbstractContextManager[Report | None]]
 """Entered while photos are aligned; gives the function that reports progress, or None."""
@@ -29,7 +30,7 @@ Stage = Callable[[], AbstractContextManager[Report | None]]
 
 @dataclass(frozen=True)
 class AlignedFaces:
-    """Faces 160×160, read from files when asked for.
+    """Faces, 160×160 or of a packed set's size, decoded when asked for.
 
     Attributes
     ----------
@@ -45,6 +46,10 @@ class AlignedFaces:
         SHA-256 of each photo's file.
     aligner : str
         What aligned them; ``none`` if they were aligned already.
+    side : int
+        Width and height of every face in pixels.
+    place : str
+        Where the photos are, before a photo's name in errors.
     """
 
     names: tuple[str, ...]
@@ -53,6 +58,8 @@ class AlignedFaces:
     framings: tuple[Framing, ...] = ()
     photo_digests: tuple[str, ...] = ()
     aligner: str = "none"
+    side: int = SIZE
+    place: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -83,24 +90,27 @@ class AlignedFaces:
             tuple(self.framings[row] for row in rows) if self.framings else (),
             digests,
             self.aligner,
+            self.side,
+            self.place,
         )
 
     def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Return faces ``(len(rows), 160, 160, 3)`` RGB uint8.
+        """Return faces ``(len(rows), side, side, 3)`` RGB uint8.
 
         Raises
         ------
         DatasetError
-            If an image cannot be decoded or is not 160×160.
+            If an image cannot be decoded or is not of the set's size.
         """
-        faces = np.empty((len(rows), SIZE, SIZE, 3), np.uint8)
+        side = self.side
+        faces = np.empty((len(rows), side, side, 3), np.uint8)
         for place, row in enumerate(rows):
-            name = self.names[row]
+            name = f"{self.place}{self.names[row]}"
             face = decode_image(self.read(int(row)), name=name)
-            if face.shape[:2] != (SIZE, SIZE):
+            if face.shape[:2] != (side, side):
                 raise DatasetError(
                     f"{name}: {face.shape[1]}×{face.shape[0]} pixels in a set whose other faces "
-                    f"are already aligned to {SIZE}×{SIZE}. Align all photos or none."
+                    f"are already aligned to {side}×{side}. Align all photos or none."
                 )
             faces[place] = face
         return faces
@@ -189,6 +199,27 @@ def already_aligned(names: Sequence[str], paths: Sequence[Path], advice: str = "
             f"{' ' * bool(advice)}{advice}"
         )
     return _unchanged(photos)
+
+
+def packed_faces(packed: PackedPhotos, names: Sequence[str], title: str) -> AlignedFaces:
+    """Return the faces inside a set's own file, as they are.
+
+    Parameters
+    ----------
+    packed : PackedPhotos
+    names : sequence of str
+        The photos.
+    title : str
+        The set's name, for errors.
+    """
+    return AlignedFaces(
+        tuple(names),
+        _set_digest("none", names, packed.digests),
+        lambda row: packed.encoded[row],
+        photo_digests=packed.digests,
+        side=packed.side,
+        place=f"{title}: ",
+    )
 
 
 def _unchanged(photos: Photos) -> AlignedFaces:

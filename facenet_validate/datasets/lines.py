@@ -52,7 +52,8 @@ def read_lines(path: Path, what: str) -> list[str]:
     if is_pickle(content):
         raise DatasetError(
             f"{what} {path}: it is a Python pickle, as InsightFace's .bin sets are, and is not "
-            f"opened, since pickles run code. {_EXPECTED}"
+            "opened, since pickles run code. Name such a set with --facenet-pairs NAME=FILE.bin, "
+            f"which reads it without running it. {_EXPECTED}"
         )
     if len(content) > MOST_BYTES:
         raise DatasetError(

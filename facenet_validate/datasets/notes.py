@@ -13,6 +13,8 @@ _TEXTS = {
     "copies": "photos that are copies of another one of the same person, counted once",
     "two_people": "photos that are, byte for byte, under two people",
     "copy_pairs": "genuine pairs of a photo and its copy",
+    "contradicted": "impostor pairs whose photos show one person by the genuine pairs and by equal "
+    "bytes",
     "not_calibrated_on": "people outside the pairs who are in an evaluation photo nevertheless, "
     "not calibrated on",
 }
@@ -33,6 +35,9 @@ class FileNotes:
         Photos of equal bytes under different people, as ``one = another``.
     copy_pairs : tuple of str
         Genuine pairs of two equal files, as ``one = another``.
+    contradicted : tuple of str
+        Impostor pairs of a packed set whose photos show one person by the genuine pairs and by
+        equal bytes, as ``one = another``.
     not_calibrated_on : tuple of str
         People who are in no pair of the set, but in a photo of another set, or in a copy of an
         evaluation photo.
@@ -42,6 +47,7 @@ class FileNotes:
     copies: tuple[str, ...] = ()
     two_people: tuple[str, ...] = ()
     copy_pairs: tuple[str, ...] = ()
+    contradicted: tuple[str, ...] = ()
     not_calibrated_on: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, dict[str, Any]]:

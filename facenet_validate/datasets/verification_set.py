@@ -14,6 +14,25 @@ from facenet_validate.metrics.pairs import PairList
 
 
 @dataclass(frozen=True)
+class PackedPhotos:
+    """Aligned faces inside a set's own file.
+
+    Attributes
+    ----------
+    encoded : tuple of bytes
+        JPEG or PNG files, in the order of the set's names.
+    digests : tuple of str
+        SHA-256 of each.
+    side : int
+        Width and height of every face in pixels.
+    """
+
+    encoded: tuple[bytes, ...]
+    digests: tuple[str, ...]
+    side: int
+
+
+@dataclass(frozen=True)
 class VerificationSet:
     """Photos and their pairs.
 
@@ -26,7 +45,7 @@ class VerificationSet:
     names : tuple of str
         The evaluation photos' names, sorted. They are the rows of every embedding matrix.
     paths : tuple of Path
-        Their files, same order.
+        Their files, same order; empty if the set's own file holds the photos.
     left, right : ndarray of shape (P,)
         Rows of each pair's photos.
     identities : ndarray of shape (N,)
@@ -43,6 +62,12 @@ class VerificationSet:
         SHA-256 of the pairs file.
     notes : FileNotes
         Oddities of the files.
+    packed : PackedPhotos or None
+        The photos, if the set's own file holds them.
+    groups : tuple of str
+        Groups of people that the set names, sorted.
+    group_of : ndarray of shape (P,)
+        Each pair's group, from 0; −1 for a pair of none. Empty where the set names no group.
     """
 
     name: str
@@ -59,6 +84,9 @@ class VerificationSet:
     calibration_paths: tuple[Path, ...]
     pairs_digest: str
     notes: FileNotes = field(default_factory=FileNotes)
+    packed: PackedPhotos | None = None
+    groups: tuple[str, ...] = ()
+    group_of: NDArray[np.intp] = field(default_factory=lambda: np.array([], np.intp))
 
     @property
     def people(self) -> int:

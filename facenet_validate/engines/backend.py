@@ -111,6 +111,8 @@ class EngineContext:
         Returns the GPU, opened when first called; a backend for CPUs never calls it.
     gpu_facts : callable
         Returns how the GPU is set up; None where that cannot be known.
+    any_embedding_size : bool
+        Whether a supplied engine's embeddings may have another size than the model's.
     """
 
     model: PreparedModel
@@ -120,6 +122,7 @@ class EngineContext:
     cpu: Cpu
     device: Callable[[], Device] = field(repr=False)
     gpu_facts: Callable[[], GpuFacts | None] = field(repr=False, default=lambda: None)
+    any_embedding_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -321,7 +324,10 @@ class Backend(ABC):
         """
         from facenet_validate.engines.supplied import supplied_artefact
 
-        return self.build(supplied_artefact(path, precision, context.model), context, stage)
+        artefact = supplied_artefact(
+            path, precision, context.model, any_embedding_size=context.any_embedding_size
+        )
+        return self.build(artefact, context, stage)
 
     def facts(self, artefact: Artefact, model: PreparedModel) -> BuildFacts:
         """Return what was built, as far as it can be told without running it."""

@@ -39,7 +39,7 @@ class Faces(Protocol):
     def digest(self) -> str: ...
 
     def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Return faces ``(len(rows), 160, 160, 3)`` RGB."""
+        """Return faces ``(len(rows), H, H, 3)`` RGB."""
         ...
 
 
@@ -76,7 +76,7 @@ class Flipped:
         return sha256(f"{self.faces.digest} mirrored".encode()).hexdigest()
 
     def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-        """Return mirrored faces ``(len(rows), 160, 160, 3)`` RGB."""
+        """Return mirrored faces ``(len(rows), H, H, 3)`` RGB."""
         return self.faces.load(rows)[:, :, ::-1]
 
 

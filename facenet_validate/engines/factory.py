@@ -73,15 +73,17 @@ class EngineFactory:
         """
         return self.backend.load(artefact, self.context)
 
-    def for_supplied(self, path: Path, target: Target | None) -> EngineFactory:
-        """Return a factory of another supplied engine.
+    def for_comparison(self, path: Path, target: Target | None) -> EngineFactory:
+        """Return a factory of the engine to compare with. Its embeddings may have another size.
 
         Parameters
         ----------
         target : str or None
             What its recipe is for, which decides how a CPU computes it; None if it does not say.
         """
-        context = replace(self.context, target=target or self.context.target)
+        context = replace(
+            self.context, target=target or self.context.target, any_embedding_size=True
+        )
         return replace(self, supplied=path, context=context)
 
     def _graph(self, precision: Precision, stage: Stage) -> Artefact:

@@ -50,8 +50,15 @@ class SuppliedEngine:
     embedding_size: int | None = None
 
 
-def supplied_artefact(path: Path, precision: Precision, model: PreparedModel) -> Artefact:
+def supplied_artefact(
+    path: Path, precision: Precision, model: PreparedModel, *, any_embedding_size: bool = False
+) -> Artefact:
     """Take an ONNX engine that was built elsewhere, after checking its contract.
+
+    Parameters
+    ----------
+    any_embedding_size : bool
+        Whether its embeddings may have another size than the model's.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def supplied_artefact(path: Path, precision: Precision, model: PreparedModel) ->
     graph = load_onnx(path)
     size = check_contract(graph, str(path))
     side = own_inputs(graph.graph)[0].type.tensor_type.shape.dim[2].dim_value
-    check_fits(path, side, size, model.sizes)
+    check_fits(path, side, None if any_embedding_size else size, model.sizes)
     digest = onnx_digest(path)
     recipe = "built elsewhere"
     if has_equal_names(graph):
@@ -77,8 +84,15 @@ def supplied_artefact(path: Path, precision: Precision, model: PreparedModel) ->
     )
 
 
-def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:
+def check_fits(path: Path, side: int, size: int | None, model: ModelSizes) -> None:
     """Check that an engine reads and gives what the model it is compared with does.
+
+    Parameters
+    ----------
+    side : int
+        Pixels of its faces.
+    size : int or None
+        Values of its embeddings; None where any size will do.
 
     Raises
     ------
@@ -91,7 +105,7 @@ def check_fits(path: Path, side: int, size: int, model: ModelSizes) -> None:
             f"compared with, reads {model.image_size}. Name its own FP32 model with "
             "--facenet-model."
         )
-    if size != model.embedding_size:
+    if size not in (None, model.embedding_size):
         raise ModelError(
             f"engine {path}: embeddings of {size} values, but {model.name}, which it is "
             f"compared with, gives {model.embedding_size}. A different training? Name its own "

@@ -12,8 +12,8 @@ from typing import Literal
 
 Bound = Literal["floor", "ceiling"]
 Scope = Literal["engine", "set", "batch"]
-Need = Literal["fp16", "int8", "below fp32", "against", "self_check"]
-Family = Literal["", "paired", "speed"]
+Need = Literal["fp16", "int8", "below fp32", "against", "self_check", "threshold", "groups"]
+Family = Literal["", "paired", "operating", "identification", "speed"]
 
 FAMILY_ALPHA = 0.01
 """Probability that any gate of a family fails an engine that lost nothing, in a run."""
@@ -42,7 +42,7 @@ class Gate:
         that compares with something else does not judge the gate. Empty where nothing is compared.
     needs : tuple of str
         What must be there: the precision ``fp16`` or ``int8``, one ``below fp32``, an engine
-        ``against``, a ``self_check``.
+        ``against``, a ``self_check``, a deployed ``threshold``, a set with ``groups``.
     family : str
         Gates of a family share the run's probability of a false alarm, 1 %.
     optional : bool
@@ -73,7 +73,7 @@ class Gate:
         precision : str
             The engine's.
         has : set of str
-            Which of ``against`` and ``self_check`` the run has.
+            Which of ``against``, ``self_check``, ``threshold`` and ``groups`` there are.
         first_set : bool
             Whether the data set is the run's first, by which every suite judges.
         """
@@ -130,6 +130,75 @@ CATALOGUE: tuple[Gate, ...] = (
         beside="against",
         needs=("against",),
         family="paired",
+    ),
+    Gate(
+        "accuracy.mixed_drop",
+        "accuracy lost with templates stored by FP32, at its thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        family="paired",
+    ),
+    Gate(
+        "accuracy.against_mixed_drop",
+        "accuracy lost with templates stored by the engine compared with, at its thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="against",
+        needs=("against",),
+        family="paired",
+    ),
+    Gate(
+        "accuracy.group_drop",
+        "accuracy lost in the worst group of people, at the reference's thresholds",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        needs=("groups",),
+        family="paired",
+    ),
+    Gate(
+        "operating.fnmr_rise",
+        "FNMR less the reference's, at the deployed threshold",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        needs=("threshold",),
+        family="operating",
+    ),
+    Gate(
+        "operating.fmr_rise",
+        "FMR in relation to the reference's, at the deployed threshold",
+        "ceiling",
+        above=1.0,
+        per="set",
+        beside="reference",
+        needs=("threshold",),
+        family="operating",
+    ),
+    Gate(
+        "identification.rank1_drop",
+        "rank-1 accuracy lost, a mean over people",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        family="identification",
+        optional=True,
+    ),
+    Gate(
+        "identification.fnir_rise",
+        "FNIR less the reference's at its threshold for FPIR 0.01, a mean over people",
+        "ceiling",
+        above=0.0,
+        per="set",
+        beside="reference",
+        family="identification",
+        optional=True,
     ),
     Gate(
         "performance.fp32_ratio",

@@ -16,13 +16,14 @@ from facenet_validate.gates import catalogue
 if TYPE_CHECKING:
     from facenet_validate.run.run import Run
 
-COMPARED = {"facenet_comparison": "paired", "facenet_timing": "speed"}
-"""Fixture that compares the engine with another one, its parameter → the gates it is for."""
+COMPARED = {
+    "facenet_comparison": ("paired", "operating", "identification"),
+    "facenet_timing": ("speed",),
+}
+"""Fixture that compares the engine with another one, its parameter → its families of gates."""
 
 PARAMETERS = ("facenet_precision", "facenet_batch_size", "facenet_set", *COMPARED)
 """Fixtures whose test runs once for each of their values, in the order of test ids."""
-
-_BESIDE = {"facenet_comparison": "reference", "facenet_timing": "fp32"}
 
 
 def judged_gates(item: pytest.Item) -> tuple[str, ...]:
@@ -67,9 +68,15 @@ def parametrize(metafunc: pytest.Metafunc, run: Run) -> None:
         values["facenet_set"] = run.set_names
     if rows is None or any(row.beside for row in rows):
         against = () if settings.against is None else ("against",)
-        values |= {name: (first, *against) for name, first in _BESIDE.items()}
-        if any(_is_timed_beside_fp16(one, rows, run) for one in settings.precisions):
-            values["facenet_timing"] = ("fp32", "fp16", *against)
+        compared = {
+            row.beside for row in rows or () if row.family in COMPARED["facenet_comparison"]
+        }
+        every = ("reference", *against)
+        fp16 = any(_is_timed_beside_fp16(one, rows, run) for one in settings.precisions)
+        values |= {
+            "facenet_comparison": tuple(one for one in every if one in compared) or every,
+            "facenet_timing": ("fp32", *(("fp16",) if fp16 else ()), *against),
+        }
     for name in PARAMETERS:
         if name in values and is_ours_in(metafunc.definition, name):
             metafunc.parametrize(

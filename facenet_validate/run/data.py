@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, check_disjoint
+from facenet_validate.datasets.calibration import drawn_faces, faces_in
+from facenet_validate.datasets.faces import AlignedFaces, check_disjoint, packed_faces
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import Gallery, gallery, load_set
 from facenet_validate.datasets.photos import Kind
@@ -94,7 +95,10 @@ class Data:
     @cache  # noqa: B019 (as long as the run)
     def _further_faces(self, name: str) -> AlignedFaces:
         found = self.named(name)
-        aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
+        if found.packed is None:
+            aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
+        else:
+            aligned = packed_faces(found.packed, found.names, found.title)
         sets = self._run.report.sets
         facts = alignment_facts(aligned, found.paths, self._run.settings.report)
         sets[name] = replace(sets[name], alignment=facts)
@@ -115,18 +119,27 @@ class Data:
         DatasetError
             If there are too few, or one of them is in an evaluation set.
         """
-        first = self.first
-        self._run.check_calibration(len(first.calibration_names))
-        found = self._aligned(
-            first.calibration_names,
-            first.calibration_paths,
-            "aligning calibration photos",
-            self.faces.kind,
-        )
+        found = self._calibrated_on()
         for name in self._run.set_names:
             check_disjoint(found, self.faces_of(name))
         self._run.report.calibration = CalibrationFacts(len(found.names), found.digest)
         return found
+
+    def _calibrated_on(self) -> AlignedFaces:
+        first, run, asked = self.first, self._run, self._run.settings.calibration
+        if asked == "set":
+            run.check_calibration(len(first.calibration_names))
+            return self._aligned(
+                first.calibration_names,
+                first.calibration_paths,
+                "aligning calibration photos",
+                self.faces.kind,
+            )
+        if asked == "packaged":
+            with run.progress.stage("drawing faces to calibrate on") as report:
+                return drawn_faces(self._cache, report).faces
+        stage = partial(run.progress.stage, "aligning evaluation photos")
+        return faces_in(asked, first, self._cache, run.threads, stage).faces
 
     @cached_property
     def gallery(self) -> Gallery:

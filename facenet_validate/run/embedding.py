@@ -98,18 +98,25 @@ class Embedder:
             self._views[key] = evaluate_embeddings(scored, pairs, self.protocol)
         return self._views[key]
 
-    def gallery(self, engine: Engine) -> NDArray[np.floating[Any]]:
-        """Return embeddings of the gallery, rows in the order of its names."""
+    def gallery(self, engine: Engine, *, scored: bool = True) -> NDArray[np.floating[Any]]:
+        """Return embeddings of the gallery, rows in the order of its names.
+
+        Parameters
+        ----------
+        scored : bool
+            Whether they are as the protocol compares them, or one a photo.
+        """
+        embed = self.scored if scored else self.embeddings
         # Those in pairs are embedded already.
         paired = {name: row for row, name in enumerate(self._data.first.names)}
         names = self._data.gallery.names
         known = [row for row, name in enumerate(names) if name in paired]
         others = [row for row, name in enumerate(names) if name not in paired]
-        found = self.scored(engine, self._data.faces)
+        found = embed(engine, self._data.faces)
         values = np.empty((len(names), found.shape[1]), found.dtype)
         values[known] = found[[paired[names[row]] for row in known]]
         if others:
-            values[others] = self.scored(engine, self._other_faces(tuple(others)))
+            values[others] = embed(engine, self._other_faces(tuple(others)))
         return values
 
     @cache  # noqa: B019 (as long as the run)

@@ -100,7 +100,7 @@ class Engines:
         """The engine of ``--facenet-against``, on the run's backend."""
         against = self._run.against
         assert against is not None
-        factory = self._factory.for_supplied(against.path, against.target)
+        factory = self._factory.for_comparison(against.path, against.target)
         # A plan's precision may be unknown here; then it goes by that of the engine under test.
         precision = cast("Precision", against.precision or self._run.settings.precisions[0])
         artefact = factory.artefact(precision, self._run.progress.stage)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.gates.verdicts import GateResult, Observed
+from facenet_validate.gates.verdicts import Observed
 from facenet_validate.metrics.all_pairs import compare_all_pairs
 from facenet_validate.metrics.comparison import compare_views
 from facenet_validate.metrics.paired import non_inferiority
@@ -24,15 +24,16 @@ from facenet_validate.reporting.verification import (
     pairs_worth_seeing,
     view2_values,
 )
+from facenet_validate.run import replacement
 from facenet_validate.run.data import Data
 from facenet_validate.run.embedding import Embedder
 from facenet_validate.run.judging import Gates
+from facenet_validate.run.replacement import Beside, Judged
+from facenet_validate.run.run import ComparisonRules
 
 VIEW_2_PAIRS = 6000
 
-Beside = Literal["reference", "against"]
-"""What an engine is compared with: the FP32 reference, or the engine of ``--facenet-against``."""
-
+_COSINES = ("parity.cosine_min", "parity.cosine_p1", "parity.cosine_mean")
 _PAIRED_GATES: dict[Beside, str] = {
     "reference": "accuracy.paired_drop",
     "against": "accuracy.against_drop",
@@ -127,14 +128,6 @@ def verify(
     )
 
 
-@dataclass(frozen=True)
-class LostDecisions:
-    """The paired gate's result, and what it was judged on as ``results.json`` has it."""
-
-    result: GateResult
-    values: dict[str, Any]
-
-
 class EngineComparison:
     """An engine beside another one on a verification set.
 
@@ -148,8 +141,8 @@ class EngineComparison:
         The verification set.
     data, embedder : Data, Embedder
         The faces, and what embeds them.
-    alpha : float
-        Error probability of the gate on lost decisions.
+    rules : ComparisonRules
+        Error probabilities of its gates, and the deployed threshold.
 
     Attributes
     ----------
@@ -167,14 +160,14 @@ class EngineComparison:
         name: str,
         data: Data,
         embedder: Embedder,
-        alpha: float,
+        rules: ComparisonRules,
     ) -> None:
         self._engine = engine
         self._other = other
         self.beside = beside
         self._data = data
         self._embedder = embedder
-        self._alpha = alpha
+        self._rules = rules
         self.dataset = data.named(name)
 
     @cached_property
@@ -202,6 +195,11 @@ class EngineComparison:
 
         The gates are of cosines to the reference: beside another engine they are not evaluated.
         """
+        if self.other_embeddings.shape != self.embeddings.shape:
+            sizes = f"{self.embeddings.shape[1]} and {self.other_embeddings.shape[1]} values"
+            reason = f"embeddings of {sizes} have no cosine"
+            least, percentile, mean = (Observed(gate, None, reason) for gate in _COSINES)
+            return least, percentile, mean
         parity, shift = self.parity, self.pair_distances()
         # Two trainings of one network give directions that have nothing to do with each other.
         other = "; a different training?" if parity.cosine_mean < 0.3 else ""
@@ -244,7 +242,7 @@ class EngineComparison:
             "pairs": shift.pairs,
         }
 
-    def lost_decisions(self, gates: Gates) -> LostDecisions:
+    def lost_decisions(self, gates: Gates) -> Judged:
         """Count the pairs that the engine loses by the other engine's frozen rule, and judge them.
 
         Parameters
@@ -262,7 +260,7 @@ class EngineComparison:
             scored,
             dataset.identities,
             delta=delta or 0.0,
-            alpha=self._alpha,
+            alpha=self._rules.paired_alpha,
         )
         paired, detectable = found.frozen.paired, found.minimum_detectable_drop
         text = (
@@ -279,7 +277,7 @@ class EngineComparison:
             "drop": paired.drop,
             "upper_95": paired.upper,
             "mcnemar_p_value": paired.p_value,
-            "alpha": self._alpha,
+            "alpha": self._rules.paired_alpha,
             "minimum_detectable_drop": detectable,
             "text": text,
             "auc_difference": found.delong.difference,
@@ -296,17 +294,95 @@ class EngineComparison:
             ),
         }
         if self.beside == "against":
-            parity = compare_embeddings(self._embedder.scored(self._other, self.faces), scored)
-            values |= {
-                "cosine_min": parity.cosine_min,
-                "cosine_p1": parity.cosine_p1,
-                "cosine_mean": parity.cosine_mean,
-            }
+            other = self._embedder.scored(self._other, self.faces)
+            if other.shape == scored.shape:
+                parity = compare_embeddings(other, scored)
+                values |= {
+                    "cosine_min": parity.cosine_min,
+                    "cosine_p1": parity.cosine_p1,
+                    "cosine_mean": parity.cosine_mean,
+                }
         if delta is None:
             counted = f"{paired.lost} lost, {paired.won} won of {paired.pairs} pairs"
-            return LostDecisions(gates.without_limit(gate, counted), values)
-        result = non_inferiority(paired, gate=gate, delta=delta, alpha=self._alpha)
-        return LostDecisions(replace(result, detail=f"{result.detail}; {text}"), values)
+            return Judged((gates.without_limit(gate, counted),), values)
+        alpha = self._rules.paired_alpha
+        result = non_inferiority(paired, gate=gate, delta=delta, alpha=alpha)
+        return Judged((replace(result, detail=f"{result.detail}; {text}"),), values)
+
+    def stored_templates(self, gates: Gates) -> Judged:
+        """Judge pairs whose one face is a template that the other engine made.
+
+        Each pair is decided twice, by the other engine's frozen rule: either face may be stored.
+
+        Parameters
+        ----------
+        gates : Gates
+            The limits in force. Without one the gate is not evaluated.
+        """
+        return replacement.stored_templates(
+            self._embedder.view(self._other, self.dataset.name),
+            self._embedder.scored(self._other, self.faces),
+            self._embedder.scored(self._engine, self.faces),
+            self.beside,
+            gates,
+            self._rules.paired_alpha,
+        )
+
+    def groups(self, gates: Gates) -> Judged:
+        """Judge every group of people that the set names. A set without groups is not judged.
+
+        Parameters
+        ----------
+        gates : Gates
+            The limits in force.
+        """
+        return replacement.groups_of(
+            self.dataset,
+            self._embedder.view(self._other, self.dataset.name),
+            self._embedder.scored(self._engine, self.faces),
+            gates,
+            self._rules.paired_alpha,
+        )
+
+    def operating_point(self, gates: Gates) -> Judged:
+        """Judge the error rates at ``--facenet-threshold``.
+
+        Without the option no gate is judged. The values then say which thresholds two false-accept
+        rates would take on this set.
+
+        Parameters
+        ----------
+        gates : Gates
+            The limits in force.
+        """
+        dataset, old, new = self.dataset, self.other_embeddings, self.embeddings
+        if self._rules.threshold is None:
+            return Judged((), {"thresholds": replacement.thresholds_on(dataset, old)})
+        everyone = None
+        if self._rules.all_pairs and dataset.name == self._data.first.name:
+            identities = self._data.gallery.identities
+            everyone = (
+                self._embedder.gallery(self._other, scored=False),
+                self._embedder.gallery(self._engine, scored=False),
+                identities,
+            )
+        return replacement.operating_point(dataset, old, new, self._rules, gates, everyone)
+
+    def identification(self, gates: Gates) -> Judged:
+        """Judge searches of a gallery: one photo a person is enrolled, the others are probes.
+
+        Parameters
+        ----------
+        gates : Gates
+            The limits in force.
+        """
+        return replacement.identification(
+            self.dataset,
+            self.other_embeddings,
+            self.embeddings,
+            gates,
+            self._rules.identification_alpha,
+        )
 
     def all_pairs(self) -> dict[str, Any]:
         """Compare every photo of the people in pairs with every other one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from facenet_validate.base.threshold import METRICS
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
 from facenet_validate.engines.backend import PROFILES
 from facenet_validate.engines.backends import BACKEND_NAMES
@@ -96,24 +97,43 @@ OPTIONS: tuple[Option, ...] = (
         "validate this engine, built elsewhere: an ONNX graph, or a TensorRT plan you trust",
     ),
     _option(
+        "facenet_calibration",
+        "{set,faces:DIR,packaged}",
+        "what INT8 is calibrated on: photos of the data set (default), aligned faces in a folder, "
+        "or the faces this package draws",
+    ),
+    _option(
         "facenet_calibration_images",
         "N",
-        f"photos of other people INT8 is calibrated on (default: {CALIBRATION_IMAGES}, and at "
-        f"least {MINIMUM_CALIBRATION_IMAGES} unless fewer are asked for)",
+        "photos of the set's other people INT8 is calibrated on (default: "
+        f"{CALIBRATION_IMAGES}, and at least {MINIMUM_CALIBRATION_IMAGES} unless fewer are asked "
+        "for)",
     ),
     _option(
         "facenet_lfw", "DIR", "folder with pairs.txt and LFW's photos (default: synthetic faces)"
     ),
     _option(
         "facenet_pairs",
-        "CSV",
-        "a further verification set: left,right,same[,fold], photos relative to the file",
+        "[NAME=]FILE",
+        "a further verification set: a CSV left,right,same[,fold][,group] beside its photos, or an "
+        "InsightFace .bin",
         repeated=True,
     ),
     _option(
         "facenet_protocol",
         _choice(*PROTOCOLS),
         "how pairs are scored: squared L2 (default), or flips, mean subtracted, angle",
+    ),
+    _option(
+        "facenet_threshold",
+        "T",
+        "the threshold production decides at: FMR and FNMR there are judged",
+    ),
+    _option(
+        "facenet_metric",
+        _choice(*METRICS),
+        "what the threshold is of: squared L2 distance (default), L2 distance, or cosine "
+        "similarity, of unit embeddings",
     ),
     _option("facenet_all_pairs", None, "also compare every pair of photos of the people in pairs"),
     _option(

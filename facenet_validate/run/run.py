@@ -14,6 +14,7 @@ import pytest
 from facenet_validate.base.errors import DatasetError, SettingsError
 from facenet_validate.base.machine import CpuIdentity, flags_digest
 from facenet_validate.base.progress import Progress
+from facenet_validate.base.threshold import Threshold
 from facenet_validate.base.vocabulary import Target
 from facenet_validate.engines.backend import Backend
 from facenet_validate.engines.backends import choose_backend
@@ -37,6 +38,27 @@ if TYPE_CHECKING:
 
 RUN = pytest.StashKey["Run"]()
 """Where a pytest session keeps its run: on ``config.stash``, never in a module."""
+
+
+@dataclass(frozen=True)
+class ComparisonRules:
+    """By what engines are compared.
+
+    Attributes
+    ----------
+    paired_alpha, operating_alpha, identification_alpha : float
+        What each gate of a family may spend of the run's false-alarm budget.
+    threshold : Threshold or None
+        The one that production decides at.
+    all_pairs : bool
+        Whether every photo of the first set's people is compared with every other one.
+    """
+
+    paired_alpha: float
+    operating_alpha: float
+    identification_alpha: float
+    threshold: Threshold | None
+    all_pairs: bool
 
 
 @dataclass
@@ -155,16 +177,18 @@ class Run:
         """
         if not self.settings.pairs:
             return {}
+        from facenet_validate.datasets.bin_set import is_packed, load_bin
         from facenet_validate.datasets.csv_pairs import load_csv
 
         found: dict[str, VerificationSet] = {}
-        for path in self.settings.pairs:
-            loaded = load_csv(path)
+        for one in self.settings.pairs:
+            load = load_bin if is_packed(one.path) else load_csv
+            loaded = load(one.path, one.name)
             if loaded.name in found:
                 raise SettingsError(
                     f"{self.settings.origins['facenet_pairs']}: two sets would be called "
-                    f"{loaded.name}, the second {path}. Rename one: a set goes by its file's name, "
-                    "or by its folder's where the file is pairs.csv."
+                    f"{loaded.name}, the second {one.path}. Rename one: a set goes by its file's "
+                    "name, or by its folder's where the file is pairs.csv. Or name it: NAME=FILE."
                 )
             found[loaded.name] = loaded
         return found
@@ -176,16 +200,32 @@ class Run:
 
     @property
     def has(self) -> frozenset[str]:
-        """What gates may need of a run: which of ``against`` and ``self_check`` it has."""
-        there = {"against": self.against is not None, "self_check": bool(self.settings.self_check)}
+        """What gates may need of a run: ``against``, ``self_check`` and ``threshold``, if there."""
+        there = {
+            "against": self.against is not None,
+            "self_check": bool(self.settings.self_check),
+            "threshold": self.settings.threshold is not None,
+        }
         return frozenset(name for name, is_there in there.items() if is_there)
 
     @property
-    def paired_alpha(self) -> float:
-        """What each paired gate may spend of its family's error probability."""
+    def comparison_rules(self) -> ComparisonRules:
+        """By what engines are compared, and what each gate may spend of its family's errors."""
+        from facenet_validate.metrics.mixed import DIRECTIONS
+
+        precisions = len(self.settings.precisions)
+        judged = precisions * len(self.set_names)
         compared = 1 if self.against is None else 2
-        return catalogue.FAMILY_ALPHA / (
-            len(self.settings.precisions) * len(self.set_names) * compared
+        groups = sum(len(one.groups) for one in self.sets.values())
+        # An engine is compared by its own pairs, by mixed ones in each direction, and in groups.
+        paired = judged * compared * (1 + DIRECTIONS) + precisions * groups
+        rates = 2  # of false matches and false non-matches; rank 1 and false negatives
+        return ComparisonRules(
+            paired_alpha=catalogue.FAMILY_ALPHA / paired,
+            operating_alpha=catalogue.FAMILY_ALPHA / (judged * rates),
+            identification_alpha=catalogue.FAMILY_ALPHA / (judged * rates),
+            threshold=self.settings.threshold,
+            all_pairs=self.settings.all_pairs,
         )
 
     @cached_property
@@ -200,11 +240,13 @@ class Run:
 
     def limits(self, dataset: str, precision: str) -> dict[str, float]:
         """Return the limits of every gate that this run can judge on a verification set."""
-        first_set = dataset == self.dataset_name
+        first_set, has = dataset == self.dataset_name, self.has
+        if dataset in self.sets and self.sets[dataset].groups:
+            has = has | {"groups"}
         return {
             gate: limit
             for gate, limit in self.gates.limits(dataset, precision, self.target).items()
-            if catalogue.row(gate).applies(precision, self.has, first_set=first_set)
+            if catalogue.row(gate).applies(precision, has, first_set=first_set)
         }
 
     def check_calibration(self, found: int) -> None:
@@ -220,9 +262,13 @@ class Run:
         if found < wanted:
             helps = f"Put photos of other people beside those of {self.settings.lfw or 'the set'}"
             if found:
-                helps += f", or accept fewer with --facenet-calibration-images {found}"
+                helps += f", accept fewer with --facenet-calibration-images {found}"
             else:
-                helps += ", a folder a person: PERSON/PERSON_0001.jpg. FP16 alone needs none"
+                helps += ", a folder a person: PERSON/PERSON_0001.jpg"
+            helps += (
+                ", or calibrate on other faces: --facenet-calibration faces:DIR or packaged. FP16 "
+                "alone needs none"
+            )
             raise DatasetError(
                 f"the data set has {found} photos of people outside the evaluation pairs; INT8 is "
                 f"calibrated on at least {wanted}. {helps}."

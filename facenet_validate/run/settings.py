@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ import platformdirs
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.paths import checked, named_path
+from facenet_validate.base.threshold import METRICS, RANGES, Metric, Threshold
 from facenet_validate.base.vocabulary import PRECISIONS, TARGETS, Target
 from facenet_validate.base.wording import quoted
 from facenet_validate.engines.backend import PROFILES, Profile
@@ -20,6 +23,22 @@ from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS,
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
+
+
+@dataclass(frozen=True)
+class OwnSet:
+    """A verification set of the user's own.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    name : str
+        The name that it was given; empty if it goes by its file's.
+    """
+
+    path: Path
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,12 +56,14 @@ class Settings:
     target: Target | Literal["auto"]
     int8_around: Around | None
     model: Path | None
+    calibration: Path | Literal["set", "packaged"]
     calibration_images: int
     engine: Path | None
     against: Path | None
     lfw: Path | None
-    pairs: tuple[Path, ...]
+    pairs: tuple[OwnSet, ...]
     protocol: str
+    threshold: Threshold | None
     all_pairs: bool
     require: tuple[str, ...]
     batch_sizes: tuple[int, ...]
@@ -139,6 +160,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             'Target | Literal["auto"]',
             reader.choice("facenet_target", ("auto", *TARGETS), "auto") or "auto",
         ),
+        calibration=reader.calibration("facenet_calibration"),
         int8_around=cast("Around | None", reader.choice("facenet_int8_around", AROUND, None)),
         calibration_images=reader.number("facenet_calibration_images", 1, 100_000)
         or CALIBRATION_IMAGES,
@@ -146,8 +168,9 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         engine=reader.path("facenet_engine"),
         against=reader.path("facenet_against"),
         lfw=reader.path("facenet_lfw"),
-        pairs=reader.paths("facenet_pairs"),
+        pairs=reader.own_sets("facenet_pairs"),
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
+        threshold=reader.threshold("facenet_threshold", "facenet_metric"),
         all_pairs=reader.switch("facenet_all_pairs"),
         require=tuple(dict.fromkeys(reader.listed("facenet_require"))),
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
@@ -247,6 +270,42 @@ class _Reader:
             raise self.wrong(name, expected, value)
         return number
 
+    def calibration(self, name: str) -> Path | Literal["set", "packaged"]:
+        expected = "set, packaged or faces:DIR"
+        value = self.text(name, expected) or "set"
+        if value == "set":
+            return "set"
+        count = self.given.get("facenet_calibration_images")
+        if count is not None:
+            raise SettingsError(
+                f"{count.origin} says how many photos of the data set INT8 is calibrated on, but "
+                f"{self.given[name].origin} names other faces; expected one of the two."
+            )
+        if value == "packaged":
+            return "packaged"
+        kind, _, folder = value.partition(":")
+        if kind != "faces" or not folder.strip():
+            raise self.wrong(name, expected, value)
+        return self._absolute(name, folder)
+
+    def threshold(self, name: str, metric_name: str) -> Threshold | None:
+        chosen = self.choice(metric_name, METRICS, None)
+        metric = cast("Metric", chosen or METRICS[0])
+        low, high = RANGES[metric]
+        expected = f"a number from {low:g} to {high:g}, {metric}"
+        value = self.text(name, expected)
+        if value is None:
+            if chosen is not None:
+                raise SettingsError(
+                    f"{self.given[metric_name].origin} says what a threshold is of; expected "
+                    "--facenet-threshold T beside it."
+                )
+            return None
+        number = decimal(value)
+        if number is None or not low <= number <= high:
+            raise self.wrong(name, expected, value)
+        return Threshold(number, metric)
+
     def listed(self, name: str) -> list[str]:
         return self.items(name, "names, comma-separated")
 
@@ -254,9 +313,17 @@ class _Reader:
         text = self.text(name, "a path")
         return None if text is None else self._absolute(name, text)
 
-    def paths(self, name: str) -> tuple[Path, ...]:
+    def own_sets(self, name: str) -> tuple[OwnSet, ...]:
         items = self.items(name, "paths, comma-separated")
-        return tuple(dict.fromkeys(self._absolute(name, item) for item in items))
+        return tuple(dict.fromkeys(self._own_set(name, item) for item in items))
+
+    def _own_set(self, name: str, text: str) -> OwnSet:
+        whole = self._absolute(name, text)
+        called, sign, path = text.partition("=")
+        # A file may have such a name itself.
+        if not sign or not re.fullmatch("[A-Za-z0-9_-]+", called) or whole.exists():
+            return OwnSet(whole)
+        return OwnSet(self._absolute(name, path), called.lower())
 
     def _absolute(self, name: str, text: str) -> Path:
         given = self.given[name]
@@ -280,6 +347,17 @@ def whole_number(text: str, lowest: int, highest: int) -> int | None:
         return None
     number = int(text.lstrip("0") or "0")
     return number if lowest <= number <= highest else None
+
+
+def decimal(text: str) -> float | None:
+    """Return a decimal number written in ASCII, None if it is none or not finite."""
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _one_of(allowed: tuple[str, ...]) -> str:

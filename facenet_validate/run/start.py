@@ -201,8 +201,7 @@ def validate(run: Run) -> None:
     check_writable(settings.cache)
     if settings.report is not None:
         check_report_folder(settings.report)
-    given = [engine for engine in (run.engine, run.against) if engine is not None]
-    check_runnable(given, settings.model, Cache(settings.cache), run.backend)
+    check_runnable(run.engine, run.against, settings.model, Cache(settings.cache), run.backend)
 
 
 def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:

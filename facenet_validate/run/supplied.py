@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +109,11 @@ def settings_for_supplied(settings: Settings, supplied: SuppliedEngine) -> Setti
 
 
 def check_runnable(
-    engines: Sequence[SuppliedEngine], model: Path | None, cache: Cache, backend: Backend
+    engine: SuppliedEngine | None,
+    against: SuppliedEngine | None,
+    model: Path | None,
+    cache: Cache,
+    backend: Backend,
 ) -> None:
     """Check that given engines fit the model they are compared with, and run on the backend.
 
@@ -118,6 +121,8 @@ def check_runnable(
 
     Parameters
     ----------
+    engine, against : SuppliedEngine or None
+        The one to validate, and the one to compare with, whose embeddings may have another size.
     model : Path or None
         The source model; None for the packaged one.
 
@@ -130,9 +135,9 @@ def check_runnable(
     from facenet_validate.models.prepared import model_sizes
 
     told = [
-        (engine, engine.image_size, engine.embedding_size)
-        for engine in engines
-        if engine.image_size is not None and engine.embedding_size is not None
+        (one, one.image_size, one.embedding_size)
+        for one in (engine, against)
+        if one is not None and one.image_size is not None and one.embedding_size is not None
     ]
     if not told:
         return
@@ -140,11 +145,11 @@ def check_runnable(
         sizes = model_sizes(model, cache)
     except ModelError:
         sizes = None  # what is wrong with the model is told where it is prepared
-    for engine, side, size in told:
+    for one, side, size in told:
         if sizes is not None:
-            check_fits(engine.path, side, size, sizes)
-        if engine.backend is None:
-            backend.check_runs(engine.path, side, size)
+            check_fits(one.path, side, None if one is against else size, sizes)
+        if one.backend is None:
+            backend.check_runs(one.path, side, size)
 
 
 def check_against(against: SuppliedEngine, backend: str) -> None:

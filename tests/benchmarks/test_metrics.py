@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from facenet_validate.metrics.all_pairs import all_pairs, compare_all_pairs
 from facenet_validate.metrics.bootstrap import bootstrap_identities
 from facenet_validate.metrics.delong import delong_paired
+from facenet_validate.metrics.gallery_rates import gallery_rates
+from facenet_validate.metrics.identification import enrol_first_images, search
 from facenet_validate.metrics.paired import compare_decisions
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.power import minimum_detectable_drop
@@ -172,4 +174,52 @@ def test_all_pairs_memory() -> None:
     )
     peak = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
     print(f"\nall pairs of two engines: peak {peak / 1e6:.0f} MB")
+    assert peak < 1e9
+
+
+def test_a_deployed_threshold_over_all_pairs() -> None:
+    """68 million pairs of the reference and of the engine, and twice as many mixed ones."""
+    identities = _gallery()
+    reference, engine = _embeddings(identities)
+    limit = all_pairs(reference, identities, (1e-3,)).points[0].threshold
+
+    def three() -> None:
+        gallery_rates(reference, identities, limit)
+        gallery_rates(engine, identities, limit)
+        gallery_rates(reference, identities, limit, probes=engine)
+
+    seconds = min(_seconds(three) for _ in range(2))
+    print(f"\nFMR and FNMR over all pairs, reference, engine and mixed: {seconds:.2f} s")
+    assert seconds < 10
+
+
+def test_identification() -> None:
+    """As many photos as the people in pairs have."""
+    identities = _gallery()
+    reference, engine = _embeddings(identities)
+
+    def three() -> None:
+        enrolment = enrol_first_images(identities)
+        for templates, probes in ((reference, reference), (engine, engine), (reference, engine)):
+            search(templates, probes, enrolment)
+
+    seconds = min(_seconds(three) for _ in range(2))
+    print(f"\nidentification, reference, engine and mixed: {seconds:.2f} s")
+    assert seconds < 5
+
+
+def test_memory_of_a_replacement() -> None:
+    """Peak of a fresh process that compares all pairs and identifies, mixed templates included."""
+    work = (
+        "import resource; from tests.benchmarks import test_metrics as here; "
+        "people = here._gallery(); old, new = here._embeddings(people); "
+        "here.gallery_rates(old, people, 1.0, probes=new); "
+        "here.search(old, new, here.enrol_first_images(people)); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", work], check=True, capture_output=True, text=True, timeout=300
+    )
+    peak = int(done.stdout) * (1 if sys.platform == "darwin" else 1024)
+    print(f"\nall pairs and identification, mixed: peak {peak / 1e6:.0f} MB")
     assert peak < 1e9

@@ -45,7 +45,7 @@ from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.engines.onnxruntime.cuda_backend import OnnxRuntimeCuda
 from facenet_validate.engines.protocol import Engine, EngineInfo, TensorInfo
 from facenet_validate.engines.tensorrt.backend import TensorRt
-from facenet_validate.engines.tensorrt.library import describe_library
+from facenet_validate.engines.tensorrt.library import describe_library, find_library
 from facenet_validate.engines.tensorrt.options import BuildOptions
 from facenet_validate.engines.tensorrt.plans import cached_plan
 from facenet_validate.models.prepared import (
@@ -345,9 +345,13 @@ def _engine(backend: Backend, prepared: PreparedModel, cache: Cache) -> Engine:
 
 
 def test_embeddings_of_engines_on_a_gpu(
-    prepared: PreparedModel, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    prepared: PreparedModel,
+    cache: Cache,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", FakeTensorRT("10.13.3.9"))
+    request.addfinalizer(find_library.cache_clear)
     for name in ("onnxruntime.cuda_engine.OnnxRuntimeCudaEngine", "tensorrt.engine.TensorRtEngine"):
         monkeypatch.setattr(f"facenet_validate.engines.{name}", GpuEngine)
     identity = FakeDevice().identity

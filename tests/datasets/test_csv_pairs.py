@@ -283,3 +283,49 @@ def test_what_is_said_does_not_depend_on_order_or_sides(
     assert [
         (found.names[i], found.names[j]) for i, j in zip(found.left, found.right, strict=True)
     ] == [tuple(row.split(",")[:2]) for row in turned]
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+def _grouped(*, folds: int = 0) -> list[str]:
+    """Pairs of two groups; impostor pairs across groups are in none."""
+    header, *rows = _rows(folds=folds)
+    names = ["Ärzte" if row % 8 < 4 else "guests" for row in range(len(rows))]
+    told = [name if number % 6 else "" for number, name in enumerate(names)]
+    return [f"{header},group", *map(",".join, zip(rows, told, strict=True))]
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_groups_are_read(write: Write, folds: int) -> None:
+    found = load_csv(write(_grouped(folds=folds)))
+    assert found.groups == ("guests", "Ärzte")
+    assert found.group_of.shape == found.same.shape
+    of = [("guests", "Ärzte", "")[number] for number in found.group_of]
+    assert of == [row.rpartition(",")[2] for row in _grouped()[1:]]
+    assert np.bincount(found.folds).size == (folds or 10)
+
+
+def test_without_the_column_there_are_no_groups(write: Write) -> None:
+    found = load_csv(write(_rows()))
+    assert found.groups == ()
+    assert set(found.group_of.tolist()) == {-1}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [rows[0].replace("group", "grup"), *rows[1:]], "and group behind it"),
+        (lambda rows: [rows[0], rows[1] + "x" * 61, *rows[2:]], "line 2: group is 'x"),
+        (lambda rows: [rows[0], rows[1] + "a\tb", *rows[2:]], "line 2: group is"),
+    ],
+)
+def test_groups_that_are_none_are_refused(
+    write: Write, change: Callable[[list[str]], list[str]], message: str
+) -> None:
+    assert message in _error(write(change(_grouped())))
+
+
+def test_too_many_groups_are_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facenet_validate.datasets.csv_pairs._MOST_GROUPS", 1)
+    assert "2 groups; expected at most 1" in _error(write(_grouped()))

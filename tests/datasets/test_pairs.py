@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import pickle
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -171,6 +173,128 @@ def test_the_one_bad_line_is_named(
     assert told == [spoilt]
 
 
+def _any_order(count: int = 12) -> list[tuple[PhotoRef, PhotoRef]]:
+    """Return genuine and impostor pairs in turn."""
+    pairs = []
+    for number in range(count):
+        ann, bob = f"Ann Lee {number}", f"Bob_{number}"
+        pairs.append((PhotoRef(ann, 1), PhotoRef(ann, 12)))
+        pairs.append((PhotoRef(ann, 1), PhotoRef(bob, 3)))
+    return pairs
+
+
+def _by_numbers(left: PhotoRef, right: PhotoRef) -> str:
+    other = [] if left.person == right.person else [right.person]
+    return "\t".join(map(str, (left.person, left.number, *other, right.number)))
+
+
+LINES: dict[str, Callable[[PhotoRef, PhotoRef], str]] = {
+    "numbers": _by_numbers,
+    "padded": lambda left, right: f" {_by_numbers(left, right)} ".replace("\t", " \t\t "),
+    "paths": lambda left, right: f"{left.person}/{left.stem}\t{right.person}/{right.stem}",
+    "endings": lambda left, right: (
+        f"{left.person}/{left.stem}.jpg\t{right.person}/{right.stem}.PNG"
+    ),
+    "one ending": lambda left, right: (
+        f"{left.person}/{left.stem}.jpeg\t{right.person}/{right.stem}"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LINES)
+@pytest.mark.parametrize("first", ["", "24\n", "\ufeff", "\ufeff24\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_forms_that_people_write(tmp_path: Path, form: str, first: str, end: str) -> None:
+    path = tmp_path / "pairs.txt"
+    lines = [LINES[form](*pair) for pair in _any_order()]
+    path.write_bytes((first + end.join(lines) + end * 2).encode())
+    found = read_pairs(path)
+    assert [(pair.left, pair.right) for pair in found.pairs] == _any_order()
+    assert [pair.same for pair in found.pairs] == [True, False] * 12
+    # Runs of one pair each: 12 folds, as LFW's file would have.
+    assert (found.folds, found.pairs[-1].fold) == (12, 11)
+
+
+def test_spaces_separate_where_there_are_no_tabs(tmp_path: Path) -> None:
+    lines = [
+        LINES["numbers"](*pair).replace("Ann Lee ", "Ann_").replace("\t", " ")
+        for pair in _any_order()
+    ]
+    assert _read(tmp_path, lines).pairs[1].left == PhotoRef("Ann_0", 1)
+    assert _read(tmp_path, ["12 1", *lines]) == _read(tmp_path, lines)
+    lines[4] = "Ann Lee 1 2"
+    with pytest.raises(
+        DatasetError, match=r"line 5: 'Ann Lee 1 2'; expected .*separated by tabs where names"
+    ):
+        _read(tmp_path, lines)
+
+
+def test_a_number_in_a_name_is_no_number_of_a_photo(tmp_path: Path) -> None:
+    lines = ["2\t1", "Person 7\t1\t2", "Person 7\t1\tBob 8\t1", *GOOD[3:]]
+    found = _read(tmp_path, lines)
+    assert found.pairs[0] == PhotoPair(PhotoRef("Person 7", 1), PhotoRef("Person 7", 2), True, 0)
+    assert found.pairs[1].right == PhotoRef("Bob 8", 1)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "folds"),
+    [
+        ("++--" * 6, [index // 4 for index in range(24)]),
+        ("+" * 12 + "-" * 12, [*range(10), 0, 1] * 2),
+        ("--++" * 6, [index // 4 * 2 % 10 + index % 2 for index in range(24)]),
+        ("+" * 11 + "-" * 11 + "+-", [*range(10), 0, *range(10), 0, 1, 1]),
+    ],
+)
+def test_folds_without_a_first_line(tmp_path: Path, kinds: str, folds: list[int]) -> None:
+    pairs = {kind: iter(_any_order(24)[kind == "-" :: 2]) for kind in "+-"}
+    found = _read(tmp_path, [_by_numbers(*next(pairs[kind])) for kind in kinds])
+    assert [pair.fold for pair in found.pairs] == folds
+    assert found.folds == max(folds) + 1
+
+
+def test_lfw_view_1_has_one_number(tmp_path: Path) -> None:
+    pairs = _any_order(11)
+    lines = [_by_numbers(*pair) for pair in (*pairs[::2], *pairs[1::2])]
+    assert _read(tmp_path, ["11", *lines]) == _read(tmp_path, ["22", *lines])
+    assert _read(tmp_path, ["11", *lines]).folds == 10
+    for promised in (10, 12, 21):
+        with pytest.raises(DatasetError, match=f"line 1: promises {promised} pairs, but 22 follow"):
+            _read(tmp_path, [str(promised), *lines])
+    turned = [_by_numbers(*pair) for pair in pairs]
+    with pytest.raises(DatasetError, match="11 genuine pairs and then 11 impostor pairs"):
+        _read(tmp_path, ["11", *turned])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Ann/Ann_0001.jpg",
+        "Ann/Ann_0001.gif\tAnn/Ann_0002.gif",
+        "Ann/Ann_0001.jpg\tAnn/Ann_0001",
+        "Ann/Ann_1\tAnn/Ann_2",
+        "Ann/Ann_00001\tAnn/Ann_00002",
+        "Ann/Bob_0001\tAnn/Ann_0002",
+        "../Ann/Ann_0001\tAnn/Ann_0002",
+        "Ann/Ann_0001\tAnn/Ann_0002\t0",
+        "Ann/Ann_0000\tAnn/Ann_0002",
+        "",
+    ],
+)
+def test_a_line_of_another_form_is_named(tmp_path: Path, line: str) -> None:
+    lines = [_by_numbers(*pair) for pair in _any_order()]
+    lines[6] = line
+    for first, number in (("", 7), ("24", 8)):
+        with pytest.raises(DatasetError, match=f"line {number}: .*; expected a genuine pair"):
+            _read(tmp_path, [*[first][: bool(first)], *lines])
+
+
+def test_few_pairs_need_folds_in_the_first_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        DatasetError, match="2 genuine and 2 impostor pairs, and no number of folds"
+    ):
+        _read(tmp_path, GOOD[1:])
+
+
 def test_line_numbers_are_those_of_an_editor(tmp_path: Path) -> None:
     path = tmp_path / "pairs.txt"
     path.write_bytes("\r\n".join(GOOD).encode())
@@ -208,7 +332,20 @@ def test_a_binary_file_is_called_one(tmp_path: Path) -> None:
         read_pairs(tmp_path / "pairs.txt")
 
 
+def test_lfw_in_other_forms_is_the_same(lfw_folder: Path, tmp_path: Path) -> None:
+    plain = read_pairs(lfw_folder / "pairs.txt")
+    assert (
+        _read(tmp_path, [LINES["endings"](pair.left, pair.right) for pair in plain.pairs]) == plain
+    )
+    assert _read(tmp_path, [_by_numbers(pair.left, pair.right) for pair in plain.pairs]) == plain
+
+
 def test_lfw_is_read_whole(lfw_folder: Path) -> None:
     found = read_pairs(lfw_folder / "pairs.txt")
     assert (len(found.pairs), found.folds) == (6000, 10)
     assert sum(pair.same for pair in found.pairs) == 3000
+    # As it was read when only LFW's own form was.
+    text = "\n".join(f"{p.left.stem} {p.right.stem} {p.same} {p.fold}" for p in found.pairs)
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        "f9f1f6168cb5e8ba39c606671dff67bc0c1cc190010e2bd3ce4507af05b0b9e4"
+    )

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.threshold import Threshold
 from facenet_validate.run.options import OPTIONS, Option
-from facenet_validate.run.settings import Given, Settings, gather, resolve
+from facenet_validate.run.settings import Given, OwnSet, Settings, gather, resolve
 
 ROOT = Path("/project")
 
@@ -56,10 +58,27 @@ def test_relative_paths_start_where_they_were_written() -> None:
 
 
 def test_further_sets_are_paths_each_from_where_it_was_written() -> None:
-    assert _settings({"facenet_pairs": ["a.csv,b.csv", "/c.csv"]}).pairs == (
+    found = _settings({"facenet_pairs": ["a.csv,b.csv", "/c.csv"]}).pairs
+    assert [one.path for one in found] == [
         Path("/invocation/a.csv"), Path("/invocation/b.csv"), Path("/c.csv"),
+    ]  # fmt: skip
+    assert _settings({}, {}, {"facenet_pairs": "a.csv"}).pairs == (OwnSet(Path("/ini/a.csv")),)
+
+
+def test_further_sets_may_be_given_names(tmp_path: Path) -> None:
+    assert _settings({"facenet_pairs": ["LFW112=sets/lfw.bin,b=/c=d.csv"]}).pairs == (
+        OwnSet(Path("/invocation/sets/lfw.bin"), "lfw112"), OwnSet(Path("/c=d.csv"), "b"),
     )  # fmt: skip
-    assert _settings({}, {}, {"facenet_pairs": "a.csv"}).pairs == (Path("/ini/a.csv"),)
+    # A path may have the sign, in a name that is no set's or in that of a file that is there.
+    assert _settings({"facenet_pairs": ["../a=b.csv"]}).pairs == (OwnSet(Path("/a=b.csv")),)
+    path = tmp_path / "lr=3" / "pairs.csv"
+    path.parent.mkdir()
+    path.touch()
+    assert _settings({"facenet_pairs": [str(path)]}).pairs == (OwnSet(path),)
+    given = Given("lr=3/pairs.csv", "--facenet-pairs", tmp_path)
+    assert resolve({"facenet_pairs": given}, root=ROOT).pairs == (OwnSet(path),)
+    with pytest.raises(SettingsError, match="--facenet-pairs is empty; expected a path"):
+        _settings({"facenet_pairs": ["staff="]})
 
 
 def test_lists_may_be_repeated_or_comma_separated() -> None:
@@ -180,3 +199,52 @@ def test_any_long_value_is_one_short_line(option: Option) -> None:
     if option.name in ("facenet_require", "facenet_reason"):
         return  # any text is one; whether there is such a set is asked later
     _said({option.name: value})
+
+
+def test_a_threshold_is_in_its_metric() -> None:
+    assert _settings().threshold is None
+    assert _settings({"facenet_threshold": "1.1"}).threshold == Threshold(1.1, "squared-l2")
+    cosine = _settings({"facenet_threshold": "-0.2"}, {"FACENET_METRIC": "cosine"}).threshold
+    assert cosine == Threshold(-0.2, "cosine")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"facenet_threshold": "4.5"}, "a number from 0 to 4, squared-l2"),
+        (
+            {"facenet_threshold": "1.1", "facenet_metric": "cosine"},
+            "'1.1'; expected a number from -1 to 1, cosine",
+        ),
+        ({"facenet_threshold": "nan"}, "'nan'; expected a number"),
+        ({"facenet_threshold": "1_0e-1"}, "'1_0e-1'; expected a number"),
+        ({"facenet_metric": "cosine"}, "expected --facenet-threshold T beside it"),
+        ({"facenet_metric": "angle"}, "'angle'; expected one of squared-l2, l2, cosine"),
+    ],
+)
+def test_a_threshold_out_of_range_is_quoted(given: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        _settings(given)
+
+
+def test_faces_to_calibrate_on() -> None:
+    assert _settings().calibration == "set"
+    assert _settings({"facenet_calibration": "packaged"}).calibration == "packaged"
+    found = _settings({}, {}, {"facenet_calibration": "faces:mine"}).calibration
+    assert found == Path("/ini/mine")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"facenet_calibration": "faces:"}, "'faces:'; expected set, packaged or faces:DIR"),
+        ({"facenet_calibration": "mine"}, "'mine'; expected set, packaged or faces:DIR"),
+        (
+            {"facenet_calibration": "packaged", "facenet_calibration_images": "100"},
+            "--facenet-calibration-images says how many photos of the data set",
+        ),
+    ],
+)
+def test_other_faces_to_calibrate_on_are_refused(given: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        _settings(given)

@@ -108,7 +108,8 @@ class TensorRt(GpuBackend):
         try:
             # Of a supplied plan this is known only now.
             side, size = int(engine.input.shape[2]), int(engine.output.shape[1])
-            check_fits(artefact.path, side, size, context.model.sizes)
+            wanted = None if context.any_embedding_size else size
+            check_fits(artefact.path, side, wanted, context.model.sizes)
         except ModelError:
             engine.close()
             raise

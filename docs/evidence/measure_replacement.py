@@ -1,0 +1,257 @@
+"""What the gates on a replacement see: stored templates, the deployed threshold, identification.
+
+    python docs/evidence/measure_replacement.py --lfw DIR --work DIR [--trials 200] [--engines 8]
+
+Real FP32 embeddings of LFW's View 2 photos stand for the engine in production. The new engine is a
+re-quantised one, or one that is damaged in a known way; `measure_gates.py` has the damages. Each
+trial is judged by the limits that `baselines/gates.toml` ships. The script writes the tables
+between the markers in docs/evidence/replacement.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure_gates import Embeddings, Random, embeddings_of_lfw, rotated, say, write_table
+from numpy.typing import NDArray
+from scipy.linalg import expm
+from scipy.stats import binomtest, ortho_group
+
+from facenet_validate.cache import Cache
+from facenet_validate.datasets.verification_set import VerificationSet
+from facenet_validate.gates.limits import read_gates
+from facenet_validate.gates.verdicts import Verdict
+from facenet_validate.metrics.all_pairs import all_pairs
+from facenet_validate.metrics.by_person import judge_loss
+from facenet_validate.metrics.comparison import frozen_decisions
+from facenet_validate.metrics.gallery_rates import gallery_rates
+from facenet_validate.metrics.identification import (
+    Enrolment,
+    Searches,
+    compare_searches,
+    enrol_first_images,
+    search,
+)
+from facenet_validate.metrics.mixed import DIRECTIONS, mixed_templates
+from facenet_validate.metrics.operating import fmr_rise, judge_fmr_rise
+from facenet_validate.metrics.paired import compare_decisions, non_inferiority
+from facenet_validate.metrics.parity import compare_embeddings
+from facenet_validate.metrics.verification import pair_distances
+from facenet_validate.metrics.view2 import View2, evaluate_embeddings
+
+REPOSITORY = Path(__file__).parents[2]
+TABLE = Path(__file__).with_name("replacement.md")
+PRECISIONS = 2  # as by default
+PAIRED_ALPHA = 0.01 / (PRECISIONS * (1 + DIRECTIONS))
+ALPHA = 0.01 / (PRECISIONS * 2)
+FARS = (1e-3, 1e-4)
+PAIRED, MIXED = "accuracy.paired_drop", "accuracy.mixed_drop"
+FNMR, FMR = "operating.fnmr_rise", "operating.fmr_rise"
+RANK1, FNIR = "identification.rank1_drop", "identification.fnir_rise"
+
+Draw = Callable[[Random], Embeddings]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The engine in production, and the gates that a new one is held to.
+
+    Attributes
+    ----------
+    dataset : VerificationSet
+    old : (N, D) array
+        Embeddings by the engine in production.
+    limits : dict
+        Of ``gates.toml``, for LFW and INT8.
+    """
+
+    dataset: VerificationSet
+    old: Embeddings
+    limits: dict[str, float]
+
+    @cached_property
+    def view(self) -> View2:
+        return evaluate_embeddings(self.old, self.dataset.pairs)
+
+    @cached_property
+    def enrolment(self) -> Enrolment:
+        return enrol_first_images(self.dataset.identities)
+
+    @cached_property
+    def searched(self) -> Searches:
+        return search(self.old, self.old, self.enrolment)
+
+    @cached_property
+    def thresholds(self) -> dict[float, float]:
+        """Squared L2 of the engine in production over all pairs, by FAR."""
+        found = all_pairs(self.old, self.dataset.identities, FARS)
+        return {point.target: point.threshold for point in found.points}
+
+    def paired(self, new: Embeddings) -> Verdict:
+        paired = frozen_decisions(self.view, new).paired
+        delta = self.limits[PAIRED]
+        return non_inferiority(paired, gate=PAIRED, delta=delta, alpha=PAIRED_ALPHA).verdict
+
+    def mixed(self, new: Embeddings) -> Verdict:
+        found = mixed_templates(self.view, self.old, new)
+        return found.judge(gate=MIXED, delta=self.limits[MIXED], alpha=PAIRED_ALPHA).verdict
+
+    def fnmr(self, new: Embeddings, far: float) -> Verdict:
+        pairs, limit = self.dataset.pairs, self.thresholds[far]
+        before, after = (
+            pair_distances(rows, pairs.left[pairs.same], pairs.right[pairs.same]) < limit
+            for rows in (self.old, new)
+        )
+        paired = compare_decisions(before, after)
+        return non_inferiority(paired, gate=FNMR, delta=self.limits[FNMR], alpha=ALPHA).verdict
+
+    def fmr(self, new: Embeddings, far: float) -> Verdict:
+        limit, identities = self.thresholds[far], self.dataset.identities
+        rise = fmr_rise(self._rates[far], gallery_rates(new, identities, limit))
+        return judge_fmr_rise(rise, gate=FMR, limit=self.limits[FMR], alpha=ALPHA).verdict
+
+    @cached_property
+    def _rates(self) -> dict[float, Any]:
+        return {
+            far: gallery_rates(self.old, self.dataset.identities, limit)
+            for far, limit in self.thresholds.items()
+        }
+
+    def identification(self, new: Embeddings) -> tuple[Verdict, Verdict]:
+        found = compare_searches(self.searched, search(new, new, self.enrolment), self.enrolment)
+        rank1, fnir = (
+            judge_loss(loss, gate=gate, delta=self.limits[gate], alpha=ALPHA).verdict
+            for gate, loss in ((RANK1, found.rank1_loss), (FNIR, found.fnir_loss))
+        )
+        return rank1, fnir
+
+
+def turned(embeddings: Embeddings, cosine: float, random: Random) -> Embeddings:
+    """Turn all embeddings by one rotation, so that their mean cosine to before is as asked for."""
+    skew = random.standard_normal((embeddings.shape[1],) * 2)
+    skew -= skew.T
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        moved = embeddings @ expm(middle * skew / np.sqrt(len(skew)))
+        if np.einsum("nd,nd->n", moved, embeddings).mean() > cosine:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(moved)
+
+
+def anywhere(embeddings: Embeddings, random: Random) -> Embeddings:
+    """Turn all embeddings by one rotation that is drawn from all rotations."""
+    rotation = ortho_group.rvs(embeddings.shape[1], random_state=random)
+    return np.asarray(embeddings @ rotation)
+
+
+def replaced(embeddings: Embeddings, share: float, random: Random) -> Embeddings:
+    """Replace the embeddings of this share of the photos by random directions."""
+    found = embeddings.copy()
+    rows = random.choice(len(found), round(share * len(found)), replace=False)
+    found[rows] = random.standard_normal((len(rows), found.shape[1]))
+    found[rows] /= np.linalg.norm(found[rows], axis=1, keepdims=True)
+    return found
+
+
+def damages(old: Embeddings, engines: Sequence[Embeddings]) -> Iterator[tuple[str, Draw]]:
+    """Yield every line of the tables: its title, and what draws a new engine's embeddings."""
+
+    def mixture(random: Random) -> Embeddings:
+        choice = random.integers(len(engines), size=len(old))
+        return np.stack(engines)[choice, np.arange(len(old))]
+
+    yield "none: re-quantised, a mixture", mixture
+    yield "one rotation, drawn from all", partial(anywhere, old)
+    for cosine in (0.99, 0.956, 0.92, 0.881):
+        yield f"one rotation, mean cosine {cosine}", partial(turned, old, cosine)
+    for cosine in (0.999, 0.99):
+        yield f"each row rotated, mean cosine {cosine}", partial(rotated, old, cosine)
+    yield "distances × 0.9", lambda _: np.sqrt(0.9) * old
+    for share in (0.002, 0.005, 0.02):
+        title = f"{100 * share:.1f} % of the photos somewhere else"
+        yield title, partial(replaced, old, share)
+
+
+def told(verdicts: Sequence[Verdict]) -> str:
+    """Return how often a gate failed, was inconclusive and passed, in per cent."""
+    counted, trials = Counter(verdicts), len(verdicts)
+    fails = counted[Verdict.FAIL]
+    interval = binomtest(fails, trials).proportion_ci(0.95)
+    return (
+        f"{100 * fails / trials:.1f} ({100 * interval.low:.1f}–{100 * interval.high:.1f}) / "
+        f"{100 * counted[Verdict.INCONCLUSIVE] / trials:.1f} / "
+        f"{100 * counted[Verdict.PASS] / trials:.1f}"
+    )
+
+
+def rows_of(
+    lines: Sequence[tuple[str, Draw]], trials: int, *gates: Callable[..., Any]
+) -> Iterator[list[str]]:
+    """Yield a row a damage: title, trials, and what each gate said."""
+    for title, draw in lines:
+        start = time.perf_counter()
+        seen: list[list[Verdict]] = []
+        # A damage without chance needs one trial.
+        count = 1 if title == "distances × 0.9" else trials
+        for seed in np.random.SeedSequence(20180408).spawn(count):
+            new = draw(np.random.default_rng(seed))
+            verdicts = [gate(new) for gate in gates]
+            seen.append([one for v in verdicts for one in (v if isinstance(v, tuple) else (v,))])
+        row = [title, str(count), *(told(column) for column in zip(*seen, strict=True))]
+        say(f"{' | '.join(row)} [{time.perf_counter() - start:.0f} s]")
+        yield row
+
+
+def main() -> None:
+    """Measure, print, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lfw", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="cache folder")
+    parser.add_argument("--trials", type=int, default=200, metavar="N")
+    parser.add_argument("--all-pairs", type=int, default=20, metavar="N", help="trials of these")
+    parser.add_argument("--engines", type=int, default=8, metavar="N", help="re-quantised engines")
+    arguments = parser.parse_args()
+    cache = Cache(arguments.work)
+    dataset, fp32, engines = embeddings_of_lfw(arguments.lfw, cache, arguments.engines)
+    limits = read_gates(REPOSITORY / "baselines" / "gates.toml").limits("lfw", "int8", "cpu-vnni")
+    old: NDArray[np.float64] = fp32.astype(np.float64)
+    judge = Judge(dataset, old, limits)
+    lines = list(damages(old, engines))
+    alone = [(f"none: each of {len(engines)} re-quantised engines", engines)]
+    for title, each in alone:
+        paired, mixed = [judge.paired(e) for e in each], [judge.mixed(e) for e in each]
+        cosines = [compare_embeddings(old, engine).cosine_mean for engine in each]
+        say(f"{title}: mean row cosine {min(cosines):.5f} to {max(cosines):.5f}")
+        say(f"  paired {told(paired)}; mixed {told(mixed)}")
+        first = [title, str(len(each)), told(paired), told(mixed)]
+    trials = arguments.trials
+    templates = [first, *rows_of(lines, trials, judge.paired, judge.mixed)]
+    write_table(
+        TABLE,
+        "templates",
+        ["new engine", "trials", "paired", "mixed"],
+        templates,
+    )
+    searches = list(rows_of(lines, trials, judge.identification))
+    write_table(TABLE, "identification", ["new engine", "trials", "rank 1", "FNIR"], searches)
+    gates = [partial(judge.fnmr, far=far) for far in FARS] + [
+        partial(judge.fmr, far=far) for far in FARS
+    ]
+    operated = list(rows_of(lines, arguments.all_pairs, *gates))
+    head = [f"{name}, FAR {far:g}" for name in ("FNMR", "FMR") for far in FARS]
+    write_table(TABLE, "operating", ["new engine", "trials", *head], operated)
+
+
+if __name__ == "__main__":
+    main()
