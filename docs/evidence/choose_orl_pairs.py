@@ -16,19 +16,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pretrained_engines import PretrainedEngines
 
-from facenet_validate.base.machine import cpu_identity
 from facenet_validate.cache import Cache
 from facenet_validate.datasets import orl_pairs
-from facenet_validate.datasets.faces import faces_of
 from facenet_validate.datasets.orl import orl_folder
 from facenet_validate.datasets.orl_pairs import IMPOSTORS_PER_FOLD, PEOPLE, PHOTOS_PER_PERSON
-from facenet_validate.datasets.synthetic import proof_faces
-from facenet_validate.engines.artefacts import build_artefact
-from facenet_validate.engines.embedding import cached_embeddings
-from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
-from facenet_validate.models.prepared import prepare, source_model
-from facenet_validate.models.quantization.recipes import choose_target
 
 ALIKE = 1.1
 PEOPLE_PER_FOLD = 4
@@ -90,22 +83,10 @@ def hardest(distances: NDArray[np.float64], people: list[int]) -> list[bool]:
 
 def _distances(cache: Cache) -> NDArray[np.float64]:
     """Return squared L2 distances (person, photo, person, photo) by the pretrained model."""
-    folder, cpu = orl_folder(cache), cpu_identity()
-    paths = sorted(folder.glob("*/*.png"))
-    faces = faces_of([path.stem for path in paths], paths, cache, workers=cpu.cores)
-    target, _ = choose_target(cpu.flags)
-    model = prepare(source_model(None), cache, faces=proof_faces())
-    artefact = build_artefact("fp32", model, target, lambda: faces, cache)
-    with OnnxRuntimeEngine(
-        artefact.path,
-        digest=artefact.digest,
-        precision=artefact.precision,
-        artefact=artefact.recipe,
-        device=cpu.name,
-        threads=cpu.cores,
-        target=target,
-    ) as engine:
-        rows = cached_embeddings(engine, faces, 64, cache, cpu=cpu.name).values
+    paths = sorted(orl_folder(cache).glob("*/*.png"))
+    pretrained = PretrainedEngines(cache)
+    faces = pretrained.aligned(tuple(path.stem for path in paths), tuple(paths))
+    rows = pretrained.embedded("fp32", faces, faces)
     embeddings = rows.astype(np.float64)
     between = 2 - 2 * embeddings @ embeddings.T
     return between.reshape(PEOPLE, PHOTOS_PER_PERSON, PEOPLE, PHOTOS_PER_PERSON)

@@ -22,18 +22,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pretrained_engines import PretrainedEngines
 from scipy.special import ndtri
 from scipy.stats import binomtest
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.faces import AlignedFaces, faces_of
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.verification_set import VerificationSet
-from facenet_validate.engines.embedding import cached_embeddings
-from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.limits import GatesFile, read_gates
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.all_pairs import AllPairsDrop, compare_all_pairs
@@ -393,43 +390,18 @@ def embeddings_of_lfw(
     lfw: Path, cache: Cache, engines_made: int = REQUANTISED
 ) -> tuple[VerificationSet, NDArray[np.float32], list[Embeddings]]:
     """Return the set, its FP32 embeddings, and those of re-quantised engines."""
-    from facenet_validate.base.machine import cpu_identity
-    from facenet_validate.datasets.synthetic import proof_faces
-    from facenet_validate.engines.artefacts import build_artefact
-    from facenet_validate.models.prepared import prepare, source_model
-    from facenet_validate.models.quantization.recipes import choose_target
-
     dataset = load_set(find_layout(lfw), name="lfw", title="LFW", calibration_images=1024)
-    cpu = cpu_identity()
-    target, _ = choose_target(cpu.flags)
-
-    def aligned(names: tuple[str, ...], paths: tuple[Path, ...]) -> AlignedFaces:
-        return faces_of(names, paths, cache, workers=cpu.cores)
-
-    faces = aligned(dataset.names, dataset.paths)
-    others = aligned(dataset.calibration_names, dataset.calibration_paths)
-    model = prepare(source_model(None), cache, faces=proof_faces())
-
-    def embedded(precision: Precision, calibration: AlignedFaces) -> NDArray[np.float32]:
-        artefact = build_artefact(precision, model, target, lambda: calibration, cache)
-        with OnnxRuntimeEngine(
-            artefact.path,
-            digest=artefact.digest,
-            precision=artefact.precision,
-            artefact=artefact.recipe,
-            device=cpu.name,
-            threads=cpu.cores,
-            target=target,
-        ) as engine:
-            return cached_embeddings(engine, faces, 64, cache, cpu=cpu.name).values
-
+    pretrained = PretrainedEngines(cache)
+    faces = pretrained.aligned(dataset.names, dataset.paths)
+    others = pretrained.aligned(dataset.calibration_names, dataset.calibration_paths)
     engines = []
     for draw in range(engines_made):
         random = np.random.default_rng(draw)
         rows = np.sort(random.choice(len(others.names), 512, replace=False)).tolist()
-        engines.append(embedded("int8", others.part(rows)).astype(np.float64))
+        made = pretrained.embedded("int8", others.part(rows), faces)
+        engines.append(made.astype(np.float64))
         say(f"re-quantised {draw + 1} of {engines_made}")
-    return dataset, embedded("fp32", others), engines
+    return dataset, pretrained.embedded("fp32", others, faces), engines
 
 
 if __name__ == "__main__":

@@ -34,23 +34,20 @@ from measure_gates import (
     write_table,
 )
 from numpy.typing import NDArray
+from pretrained_engines import PretrainedEngines
 
-from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.calibration import drawn_faces
-from facenet_validate.datasets.faces import AlignedFaces, already_aligned, faces_of
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.datasets.orl import orl_folder
 from facenet_validate.datasets.orl_pairs import FOLDS, person_name
-from facenet_validate.datasets.synthetic import EVALUATION_PEOPLE, proof_faces, render_photo
+from facenet_validate.datasets.synthetic import EVALUATION_PEOPLE, render_photo
 from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
-from facenet_validate.engines.artefacts import build_artefact
-from facenet_validate.engines.embedding import cached_embeddings
-from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.limits import read_gates
 from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.metrics.bootstrap import upper_bound_over_people
@@ -67,8 +64,6 @@ from facenet_validate.metrics.paired import (
 )
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
-from facenet_validate.models.prepared import prepare, source_model
-from facenet_validate.models.quantization.recipes import choose_target
 
 REPOSITORY = Path(__file__).parents[2]
 PEOPLE_DRAWN, PHOTOS_DRAWN, CALIBRATED_ON = 128, 8, 512
@@ -87,14 +82,11 @@ class JudgeOverPeople(Judge):
         return non_inferiority(wider, gate=GATE, delta=self.limits[GATE], alpha=ALPHA).verdict
 
 
-class Bench:
+class Bench(PretrainedEngines):
     """The model, its engines, and the faces they embed."""
 
     def __init__(self, work: Path) -> None:
-        self.cache = Cache(work)
-        self.cpu = cpu_identity()
-        self.target, _ = choose_target(self.cpu.flags)
-        self.model = prepare(source_model(None), self.cache, faces=proof_faces())
+        super().__init__(Cache(work))
         self._folder = work / "drawn-for-calibration"
 
     def load(self, name: str) -> VerificationSet:
@@ -103,7 +95,7 @@ class Bench:
         return replace(found, few_people=name == "orl")
 
     def faces(self, dataset: VerificationSet) -> AlignedFaces:
-        return faces_of(dataset.names, dataset.paths, self.cache, workers=self.cpu.cores)
+        return self.aligned(dataset.names, dataset.paths)
 
     @cached_property
     def drawn(self) -> AlignedFaces:
@@ -120,29 +112,16 @@ class Bench:
                 paths.append(path)
         return already_aligned(names, paths)
 
+    def rows(
+        self, precision: Precision, calibration: AlignedFaces, faces: AlignedFaces
+    ) -> Embeddings:
+        return self.embedded(precision, calibration, faces).astype(np.float64)
+
     def draw(self, number: int) -> AlignedFaces:
         rows = np.random.default_rng(number).choice(
             len(self.drawn.names), CALIBRATED_ON, replace=False
         )
         return self.drawn.part(np.sort(rows).tolist())
-
-    def embedded(
-        self, precision: Precision, calibration: AlignedFaces, faces: AlignedFaces
-    ) -> Embeddings:
-        artefact = build_artefact(
-            precision, self.model, self.target, lambda: calibration, self.cache
-        )
-        with OnnxRuntimeEngine(
-            artefact.path,
-            digest=artefact.digest,
-            precision=artefact.precision,
-            artefact=artefact.recipe,
-            device=self.cpu.name,
-            threads=self.cpu.cores,
-            target=self.target,
-        ) as engine:
-            found = cached_embeddings(engine, faces, 64, self.cache, cpu=self.cpu.name)
-        return found.values.astype(np.float64)
 
 
 def main() -> None:
@@ -152,12 +131,12 @@ def main() -> None:
     for name, marker in (("orl", "gates orl"), ("synthetic", "gates drawn")):
         dataset = bench.load(name)
         faces = bench.faces(dataset)
-        reference = bench.embedded("fp32", bench.drawn, faces)
+        reference = bench.rows("fp32", bench.drawn, faces)
         engines = []
         for number in range(arguments.engines):
-            engines.append(bench.embedded("int8", bench.draw(number), faces))
+            engines.append(bench.rows("int8", bench.draw(number), faces))
             say(f"{name}: re-quantised {number + 1} of {arguments.engines}")
-        half = bench.embedded("fp16", bench.drawn, faces)
+        half = bench.rows("fp16", bench.drawn, faces)
         view = evaluate_embeddings(reference, dataset.pairs)
         _planted(dataset, reference, view, half, engines, arguments.trials, marker)
         if name == "orl":
@@ -293,7 +272,7 @@ def _halves(
         ("the 512 drawn faces of the package", drawn_faces(bench.cache).faces),
     )
     for title, calibration in sources:
-        engine = bench.embedded("int8", calibration, faces)
+        engine = bench.rows("int8", calibration, faces)
         frozen = frozen_decisions(view, engine)
         cosines = _cosines(reference[kept], engine[kept])
         before, after = view.correct[part], frozen.correct[part]
