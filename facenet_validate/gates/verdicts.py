@@ -98,6 +98,30 @@ def hold(observed: Observed, limit: float, bound: Literal["floor", "ceiling"]) -
     return GateResult(gate, verdict, value, limit, detail=detail)
 
 
+def bounded(value: float, upper: float, limit: float, *, rejected: bool) -> Verdict:
+    """Return the verdict on a loss that is known by a value and an upper bound of it.
+
+    Parameters
+    ----------
+    value, upper : float
+        The measured loss and its upper confidence bound, which is never below it: pass and fail
+        exclude each other.
+    limit : float
+        The largest acceptable loss.
+    rejected : bool
+        Whether a test rejects that nothing is lost at all.
+
+    Returns
+    -------
+    Verdict
+        Pass if the bound is at most the limit; fail if the value exceeds the limit and nothing
+        lost is rejected; inconclusive otherwise.
+    """
+    if upper <= limit:
+        return Verdict.PASS
+    return Verdict.FAIL if value > limit and rejected else Verdict.INCONCLUSIVE
+
+
 def not_evaluated(gate: str, reason: str, limit: float | None = None) -> GateResult:
     """Return a gate that was not judged, with the reason a reader needs."""
     return GateResult(gate, Verdict.NOT_EVALUATED, None, limit, detail=reason)

@@ -287,14 +287,14 @@ def _people(embeddings: Floats, identities: Integers, targets: tuple[float, ...]
         raise ValueError(f"embedding {np.argmin(finite)} holds NaN or infinity")
     if not targets or not all(0 < target < 1 for target in targets):
         raise ValueError(f"false-accept rates must be between 0 and 1, found {targets}")
-    _, of_image, images = np.unique(identities, return_inverse=True, return_counts=True)
-    several = int(np.count_nonzero(images > 1))
-    if len(images) < 3 or several < 2:
+    people = People.of(identities)
+    several = int(np.count_nonzero(people.images > 1))
+    if len(people.images) < 3 or several < 2:
         raise ValueError(
-            f"{len(images)} identities, {several} of them with at least two images; expected at "
-            "least 3 and 2: the jackknife leaves one out"
+            f"{len(people.images)} identities, {several} of them with at least two images; "
+            "expected at least 3 and 2: the jackknife leaves one out"
         )
-    return People(of_image, images)
+    return people
 
 
 def _enough_impostors(

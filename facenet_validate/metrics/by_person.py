@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from facenet_validate.gates.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, bounded
 from facenet_validate.metrics.paired import check_limits
 from facenet_validate.metrics.tally import jackknife_error
 
@@ -170,15 +170,9 @@ def judge_loss(loss: LossByPerson, *, gate: str, delta: float, alpha: float) -> 
     'fail'
     """
     check_limits(delta=delta, alpha=alpha)
-    if loss.upper <= delta:
-        verdict = Verdict.PASS
-    elif loss.loss > delta and loss.p_value < alpha:
-        verdict = Verdict.FAIL
-    else:
-        verdict = Verdict.INCONCLUSIVE
     return GateResult(
         gate,
-        verdict,
+        bounded(loss.loss, loss.upper, delta, rejected=loss.p_value < alpha),
         observed=loss.loss,
         limit=delta,
         interval=(-math.inf, loss.upper),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.metrics.arrays import Floats
+from facenet_validate.metrics.arrays import Floats, Integers
 from facenet_validate.metrics.verification import pair_distances
 
 _ROWS = 256  # a block of rows against 11,684 columns takes 12 MB
@@ -39,6 +39,12 @@ class People:
 
     of_image: NDArray[np.intp]
     images: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, identities: Integers) -> People:
+        """Number the people of images, (N,), from 0 on."""
+        _, of_image, images = np.unique(identities, return_inverse=True, return_counts=True)
+        return cls(of_image, images)
 
     @property
     def pairs(self) -> int:

@@ -15,6 +15,7 @@ from facenet_validate.metrics.bootstrap import (
 )
 from facenet_validate.metrics.delong import DeLong, delong_paired
 from facenet_validate.metrics.paired import PairedComparison, compare_decisions
+from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.power import minimum_detectable_drop
 from facenet_validate.metrics.view2 import View2
 
@@ -60,7 +61,9 @@ class ViewComparison:
     minimum_detectable_drop: float | None
 
 
-def frozen_decisions(reference: View2, embeddings: Floats) -> FrozenDecisions:
+def frozen_decisions(
+    reference: View2, embeddings: Floats, pairs: PairList | None = None
+) -> FrozenDecisions:
     """Decide the reference's pairs by the reference's rule, from an engine's embeddings.
 
     Parameters
@@ -69,6 +72,8 @@ def frozen_decisions(reference: View2, embeddings: Floats) -> FrozenDecisions:
         The evaluation that freezes the rule.
     embeddings : (N, D) float array
         The engine's, of the same images in the same order.
+    pairs : PairList, optional
+        The same pairs, where the rows of their images are others.
 
     Returns
     -------
@@ -98,8 +103,9 @@ def frozen_decisions(reference: View2, embeddings: Floats) -> FrozenDecisions:
     >>> found.paired.lost, found.paired.won, found.paired.drop
     (2, 0, 0.5)
     """
-    distances = reference.rule.distances(embeddings, reference.pairs)
-    correct = reference.rule.correct(distances, reference.pairs)
+    pairs = reference.pairs if pairs is None else pairs
+    distances = reference.rule.distances(embeddings, pairs)
+    correct = reference.rule.correct(distances, pairs)
     return FrozenDecisions(distances, correct, compare_decisions(reference.correct, correct))
 
 

@@ -65,9 +65,8 @@ def gallery_rates(
     both = templates if probes is None else np.concatenate([templates, probes])
     if not np.isfinite(both).all():
         raise ValueError("an embedding is NaN or infinite")
-    _, of_image, images = np.unique(identities, return_inverse=True, return_counts=True)
-    people = People(of_image.astype(np.intp), images.astype(np.intp))
-    count = len(images)
+    people = People.of(identities)
+    of_image, images, count = people.of_image, people.images, len(people.images)
     if count < 2 or images.max() < 2:
         raise ValueError("error rates need two people, and a person with two images")
     ways, shift = (1, 0) if probes is None else (2, len(templates))

@@ -14,8 +14,12 @@ import numpy as np
 
 from facenet_validate.gates.verdicts import SEVERITY, GateResult
 from facenet_validate.metrics.arrays import Floats, Integers
-from facenet_validate.metrics.comparison import FrozenDecisions, bounded_over_people
-from facenet_validate.metrics.paired import compare_decisions, non_inferiority
+from facenet_validate.metrics.comparison import (
+    FrozenDecisions,
+    bounded_over_people,
+    frozen_decisions,
+)
+from facenet_validate.metrics.paired import non_inferiority
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.view2 import View2
 
@@ -47,6 +51,15 @@ class MixedTemplates:
 
     stored_left: FrozenDecisions
     stored_right: FrozenDecisions
+
+    @property
+    def text(self) -> str:
+        """Pairs lost and won in each direction, for people."""
+        left, right = self.stored_left.paired, self.stored_right.paired
+        return (
+            f"{left.lost} lost, {left.won} won with the left face stored; {right.lost} lost, "
+            f"{right.won} won with the right face stored; of {left.pairs} pairs each"
+        )
 
     def bounded_over_people(self, old: View2, identities: Integers) -> MixedTemplates:
         """Return the same decisions with bounds that also hold if people are drawn.
@@ -86,20 +99,10 @@ class MixedTemplates:
             As :func:`~facenet_validate.metrics.paired.non_inferiority`.
         """
         results = [
-            replace(
-                non_inferiority(one.paired, gate=gate, delta=delta, alpha=alpha),
-                detail=f"{one.paired.lost} lost, {one.paired.won} won",
-            )
+            non_inferiority(one.paired, gate=gate, delta=delta, alpha=alpha)
             for one in (self.stored_left, self.stored_right)
         ]
-        left, right = results
-        worst = max(results, key=_badness)
-        pairs = self.stored_left.paired.pairs
-        detail = (
-            f"{left.detail} with the left face stored; {right.detail} with the right face stored; "
-            f"of {pairs} pairs each"
-        )
-        return replace(worst, detail=detail)
+        return replace(max(results, key=_badness), detail=self.text)
 
 
 def _badness(result: GateResult) -> tuple[int, float]:
@@ -131,7 +134,6 @@ def mixed_templates(old: View2, old_embeddings: Floats, new_embeddings: Floats) 
     A new engine with the sign of its embeddings turned is as good as the old one by itself, and
     worthless beside stored templates:
 
-    >>> from facenet_validate.metrics.comparison import frozen_decisions
     >>> from facenet_validate.metrics.view2 import evaluate_embeddings
     >>> embeddings = np.array([[0.0], [4.0], [10.0], [14.0]])
     >>> pairs = PairList(
@@ -157,8 +159,6 @@ def mixed_templates(old: View2, old_embeddings: Floats, new_embeddings: Floats) 
 
     def decided(left: int, right: int) -> FrozenDecisions:
         mixed = PairList(pairs.left + left, pairs.right + right, pairs.same, pairs.folds)
-        distances = old.rule.distances(both, mixed)
-        correct = old.rule.correct(distances, mixed)
-        return FrozenDecisions(distances, correct, compare_decisions(old.correct, correct))
+        return frozen_decisions(old, both, mixed)
 
     return MixedTemplates(stored_left=decided(0, images), stored_right=decided(images, 0))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from facenet_validate.gates.verdicts import GateResult, Verdict, not_evaluated
+from facenet_validate.gates.verdicts import GateResult, bounded, not_evaluated
 from facenet_validate.metrics.arrays import Booleans, Integers
 from facenet_validate.metrics.paired import check_limits
 from facenet_validate.metrics.tally import jackknife_error
@@ -241,15 +241,9 @@ def judge_fmr_rise(rise: FmrRise, *, gate: str, limit: float, alpha: float) -> G
             "--facenet-all-pairs compares every photo with every other",
             limit,
         )
-    if rise.upper <= limit:
-        verdict = Verdict.PASS
-    elif rise.ratio > limit and rise.p_value < alpha:
-        verdict = Verdict.FAIL
-    else:
-        verdict = Verdict.INCONCLUSIVE
     return GateResult(
         gate,
-        verdict,
+        bounded(rise.ratio, rise.upper, limit, rejected=rise.p_value < alpha),
         observed=rise.ratio,
         limit=limit,
         interval=(0.0, rise.upper),

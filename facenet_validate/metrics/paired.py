@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betainc, ndtri
 
-from facenet_validate.gates.verdicts import GateResult, Verdict
+from facenet_validate.gates.verdicts import GateResult, bounded
 from facenet_validate.metrics.arrays import Booleans
 
 
@@ -240,15 +240,10 @@ def non_inferiority(
     fail
     """
     check_limits(delta=delta, alpha=alpha)
-    if comparison.upper <= delta:
-        verdict = Verdict.PASS
-    elif comparison.drop > delta and comparison.p_value < alpha:
-        verdict = Verdict.FAIL
-    else:
-        verdict = Verdict.INCONCLUSIVE
+    rejected = comparison.p_value < alpha
     return GateResult(
         gate,
-        verdict,
+        bounded(comparison.drop, comparison.upper, delta, rejected=rejected),
         observed=comparison.drop,
         limit=delta,
         interval=(-math.inf, comparison.upper),

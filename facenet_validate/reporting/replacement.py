@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from facenet_validate.reporting.verification import paired_values
+
 if TYPE_CHECKING:
     from facenet_validate.metrics.by_person import LossByPerson
     from facenet_validate.metrics.groups import Group
@@ -32,12 +34,7 @@ def groups_values(groups: Sequence[Group]) -> list[dict[str, Any]]:
     return [
         {
             "group": group.name,
-            "pairs": group.paired.pairs,
-            "lost": group.paired.lost,
-            "won": group.paired.won,
-            "drop": group.paired.drop,
-            "upper_95": group.paired.upper,
-            "mcnemar_p_value": group.paired.p_value,
+            **paired_values(group.paired),
             "engine": asdict(group.engine),
             "reference": asdict(group.reference),
         }

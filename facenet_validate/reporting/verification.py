@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from facenet_validate.datasets.verification_set import VerificationSet
     from facenet_validate.metrics.all_pairs import AllPairsComparison
     from facenet_validate.metrics.classic import ClassicEvaluation
+    from facenet_validate.metrics.paired import PairedComparison
     from facenet_validate.metrics.view2 import View2
 
 HARDEST = 10
@@ -62,6 +63,18 @@ def _classic_values(classic: ClassicEvaluation) -> dict[str, Any]:
         "val_far": classic.far,
         "thresholds": classic.fold_thresholds.tolist(),
         "fold_accuracies": classic.fold_accuracies.tolist(),
+    }
+
+
+def paired_values(paired: PairedComparison) -> dict[str, Any]:
+    """Return a paired comparison as JSON has it."""
+    return {
+        "lost": paired.lost,
+        "won": paired.won,
+        "pairs": paired.pairs,
+        "drop": paired.drop,
+        "upper_95": paired.upper,
+        "mcnemar_p_value": paired.p_value,
     }
 
 

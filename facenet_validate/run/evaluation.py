@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.gates.verdicts import Observed
+from facenet_validate.gates.verdicts import GateResult, Observed
 from facenet_validate.metrics.all_pairs import compare_all_pairs
 from facenet_validate.metrics.comparison import bounded_over_people, compare_views
 from facenet_validate.metrics.paired import non_inferiority
@@ -21,6 +21,7 @@ from facenet_validate.metrics.verification import evaluate, pair_distances
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 from facenet_validate.reporting.verification import (
     all_pairs_values,
+    paired_values,
     pairs_worth_seeing,
     view2_values,
 )
@@ -274,12 +275,7 @@ class EngineComparison:
         values: dict[str, Any] = {
             "compared_with": self.beside,
             "gate": gate,
-            "lost": paired.lost,
-            "won": paired.won,
-            "pairs": paired.pairs,
-            "drop": paired.drop,
-            "upper_95": paired.upper,
-            "mcnemar_p_value": paired.p_value,
+            **paired_values(paired),
             "alpha": self._rules.paired_alpha,
             "minimum_detectable_drop": detectable,
             "text": text,
@@ -305,12 +301,14 @@ class EngineComparison:
                     "cosine_p1": parity.cosine_p1,
                     "cosine_mean": parity.cosine_mean,
                 }
-        if delta is None:
-            counted = f"{paired.lost} lost, {paired.won} won of {paired.pairs} pairs"
-            return Judged((gates.without_limit(gate, counted),), values)
-        alpha = self._rules.paired_alpha
-        result = non_inferiority(paired, gate=gate, delta=delta, alpha=alpha)
-        return Judged((replace(result, detail=f"{result.detail}; {text}"),), values)
+
+        def judge(delta: float) -> GateResult:
+            alpha = self._rules.paired_alpha
+            result = non_inferiority(paired, gate=gate, delta=delta, alpha=alpha)
+            return replace(result, detail=f"{result.detail}; {text}")
+
+        counted = f"{paired.lost} lost, {paired.won} won of {paired.pairs} pairs"
+        return Judged((gates.within_limit(gate, judge, counted),), values)
 
     def stored_templates(self, gates: Gates) -> Judged:
         """Judge pairs whose one face is a template that the other engine made.

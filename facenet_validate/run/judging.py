@@ -95,6 +95,23 @@ class Gates:
             gate, detail if value is None else f"measured {value:.6g} {detail}"
         )
 
+    def within_limit(
+        self, gate: str, judge: Callable[[float], GateResult], measured: str
+    ) -> GateResult:
+        """Judge by the limit of ``gates.toml``; not evaluated where there is none.
+
+        Parameters
+        ----------
+        gate : str
+            Its name.
+        judge : callable
+            Takes the limit and returns the result.
+        measured : str
+            What was measured, for the reader of a gate without a limit.
+        """
+        limit = self.limits.get(gate)
+        return self.without_limit(gate, measured) if limit is None else judge(limit)
+
     def without_limit(self, gate: str, measured: str) -> GateResult:
         """Return a gate that is not evaluated because ``gates.toml`` has no limit for it."""
         subject = self.subject

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +37,7 @@ from facenet_validate.reporting.replacement import (
     identification_values,
     rates_values,
 )
+from facenet_validate.reporting.verification import paired_values
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import ComparisonRules
 
@@ -95,10 +97,8 @@ def stored_templates(
     if old_size != new_size:
         words = f"enrol again: templates of {old_size} values, embeddings of {new_size}"
         values: dict[str, Any] = {"compared_with": beside, "gate": gate, "text": words}
-        if gate not in gates.limits:
-            return Judged((gates.without_limit(gate, words),), values)
-        failed = GateResult(gate, Verdict.FAIL, None, gates.limits[gate], detail=words)
-        return Judged((failed,), values)
+        failed = partial(GateResult, gate, Verdict.FAIL, None, detail=words)
+        return Judged((gates.within_limit(gate, failed, words),), values)
     found = mixed_templates(old, old_embeddings, new_embeddings)
     if people is not None:
         found = found.bounded_over_people(old, people)
@@ -107,31 +107,22 @@ def stored_templates(
         "gate": gate,
         "alpha": alpha,
         "directions": {
-            name: {
-                "lost": one.paired.lost,
-                "won": one.paired.won,
-                "pairs": one.paired.pairs,
-                "drop": one.paired.drop,
-                "upper_95": one.paired.upper,
-                "mcnemar_p_value": one.paired.p_value,
-            }
-            for name, one in (
-                ("stored_left", found.stored_left),
-                ("stored_right", found.stored_right),
-            )
+            "stored_left": paired_values(found.stored_left.paired),
+            "stored_right": paired_values(found.stored_right.paired),
         },
     }
-    delta = gates.limits.get(gate)
-    if delta is None:
-        counts = found.judge(gate=gate, delta=0.5, alpha=alpha).detail
-        return Judged((gates.without_limit(gate, counts),), values)
-    result = found.judge(gate=gate, delta=delta, alpha=alpha)
-    words = {
+    result = gates.within_limit(
+        gate, lambda delta: found.judge(gate=gate, delta=delta, alpha=alpha), found.text
+    )
+    told = {
         Verdict.PASS: f"{whose} may stay",
         Verdict.FAIL: f"enrol again: {whose} do not fit this engine",
-    }.get(result.verdict, f"not shown that {whose} may stay")
-    result = replace(result, detail=f"{words}; {result.detail}")
-    return Judged((result,), values | {"text": words})
+        Verdict.INCONCLUSIVE: f"not shown that {whose} may stay",
+    }.get(result.verdict)
+    if told is None:
+        return Judged((result,), values)
+    result = replace(result, detail=f"{told}; {result.detail}")
+    return Judged((result,), values | {"text": told})
 
 
 def groups_of(
@@ -156,12 +147,12 @@ def groups_of(
         return Judged((), {})
     correct = frozen_decisions(old, new_embeddings).correct
     found = compare_groups(dataset.groups, dataset.group_of, dataset.same, old.correct, correct)
-    values = {"alpha": alpha, "groups": groups_values(found)}
-    if _GROUP not in gates.limits:
-        return Judged((gates.without_limit(_GROUP, f"{len(found)} groups"),), values)
-    return Judged(
-        (judge_groups(found, gate=_GROUP, delta=gates.limits[_GROUP], alpha=alpha),), values
+    result = gates.within_limit(
+        _GROUP,
+        lambda delta: judge_groups(found, gate=_GROUP, delta=delta, alpha=alpha),
+        f"{len(found)} groups",
     )
+    return Judged((result,), {"alpha": alpha, "groups": groups_values(found)})
 
 
 def operating_point(
@@ -234,10 +225,12 @@ def _fnmr_result(
 ) -> GateResult:
     paired = compare_decisions(before, after)
     text = f"FNMR {rates['engine'].fnmr:.5f}, FP32 {rates['reference'].fnmr:.5f}"
-    if _FNMR not in gates.limits:
-        return gates.without_limit(_FNMR, text)
-    result = non_inferiority(paired, gate=_FNMR, delta=gates.limits[_FNMR], alpha=alpha)
-    return replace(result, detail=f"{text}; of genuine pairs {result.detail}")
+
+    def judge(delta: float) -> GateResult:
+        result = non_inferiority(paired, gate=_FNMR, delta=delta, alpha=alpha)
+        return replace(result, detail=f"{text}; of genuine pairs {result.detail}")
+
+    return gates.within_limit(_FNMR, judge, text)
 
 
 def _fmr_result(
@@ -246,11 +239,13 @@ def _fmr_result(
     text = f"FMR {rates['engine'].fmr:.3g}, FP32 {rates['reference'].fmr:.3g}"
     text += f" of {rates['engine'].impostor} impostor pairs"
     text += ", all pairs" if all_pairs else ""
-    if _FMR not in gates.limits:
-        return gates.without_limit(_FMR, text)
-    rise = fmr_rise(rates["reference"], rates["engine"])
-    result = judge_fmr_rise(rise, gate=_FMR, limit=gates.limits[_FMR], alpha=alpha)
-    return replace(result, detail=f"{text}; {result.detail}")
+
+    def judge(limit: float) -> GateResult:
+        rise = fmr_rise(rates["reference"], rates["engine"])
+        result = judge_fmr_rise(rise, gate=_FMR, limit=limit, alpha=alpha)
+        return replace(result, detail=f"{text}; {result.detail}")
+
+    return gates.within_limit(_FMR, judge, text)
 
 
 def thresholds_on(dataset: VerificationSet, reference: Floats) -> dict[str, float | None]:
@@ -295,10 +290,11 @@ def identification(
     values = identification_values(found, mixed)
 
     def result(gate: str, loss: LossByPerson, text: str) -> GateResult:
-        if gate not in gates.limits:
-            return gates.without_limit(gate, text)
-        one = judge_loss(loss, gate=gate, delta=gates.limits[gate], alpha=alpha)
-        return replace(one, detail=f"{text}; {one.detail}")
+        def judge(delta: float) -> GateResult:
+            one = judge_loss(loss, gate=gate, delta=delta, alpha=alpha)
+            return replace(one, detail=f"{text}; {one.detail}")
+
+        return gates.within_limit(gate, judge, text)
 
     rank1 = result(
         _RANK1, found.rank1_loss, f"rank 1 {found.rank1:.5f}, FP32 {found.reference_rank1:.5f}"
