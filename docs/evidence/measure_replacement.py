@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -224,12 +225,14 @@ def group_rows(judge: Judge, engines: Sequence[Embeddings], trials: int) -> Iter
     """Yield a row a damage in one of ten groups: how often it fails by name, and the total.
 
     Pairs of a trial are drawn from View 2's with replacement. The engine is a re-quantised one. In
-    the damaged group each right decision is wrong with the given probability.
+    the damaged group each right decision is wrong with the given probability. A run judges one
+    precision, or FP16 and INT8, which then share the run's 1 %.
     """
     decided = [frozen_decisions(judge.view, engine).correct for engine in engines]
     reference, same = judge.view.correct, judge.dataset.same
-    alpha = 0.01 / (PRECISIONS * (1 + DIRECTIONS) + PRECISIONS * GROUPS)
-    for pairs, damage in ((12_000, 0.0), (6_000, 0.0), (12_000, 0.02), (6_000, 0.03)):
+    cases = product((1, PRECISIONS), ((12_000, 0.0), (6_000, 0.0), (12_000, 0.02), (6_000, 0.03)))
+    for precisions, (pairs, damage) in cases:
+        alpha = 0.01 / (precisions * (1 + DIRECTIONS + GROUPS))
         named, any_other, total = 0, 0, 0
         for seed in np.random.SeedSequence(20180408).spawn(trials):
             random = np.random.default_rng(seed)
@@ -254,7 +257,8 @@ def group_rows(judge: Judge, engines: Sequence[Embeddings], trials: int) -> Iter
         what = f"{damage:.0%} in one" if damage else "none"
         shares = [f"{100 * count / trials:.1f}" for count in (named, any_other, total)]
         shares[0] = shares[0] if damage else "-"
-        row = [what, f"{GROUPS} of {pairs // GROUPS:,}", str(trials), *shares]
+        of_pairs = f"{GROUPS} of {pairs // GROUPS:,}"
+        row = [what, of_pairs, str(precisions), str(trials), *shares]
         say(" | ".join(row))
         yield row
 
@@ -293,6 +297,7 @@ def main() -> None:
     head = [
         "damage",
         "groups",
+        "precisions",
         "trials",
         "it fails, %",
         "another group fails, %",
