@@ -68,6 +68,24 @@ class RefusingWithoutASize(Faulty):
         return self.engine.run(batch)
 
 
+class OfSevens(Faulty):
+    """Runs batches of seven by another kernel."""
+
+    def run(self, batch: Batch) -> Rows:
+        rows = self.engine.run(batch)
+        return np.roll(rows, 1, axis=1) if len(batch) == 7 else rows
+
+
+class ByPlace(Faulty):
+    """Runs the second half of 32 faces by another kernel."""
+
+    def run(self, batch: Batch) -> Rows:
+        rows = self.engine.run(batch).copy()
+        if len(batch) == 32:
+            rows[16:] = np.roll(rows[16:], 1, axis=1)
+        return rows
+
+
 class Deduplicating(Faulty):
     """Embeds equal images of a batch once, and gives the others the row before theirs."""
 
@@ -123,6 +141,8 @@ def _failing(verdicts: dict[str, str]) -> list[str]:
     [
         (Truncating, "contract.batch_sizes"),
         (RefusingWithoutASize, "contract.batch_sizes"),
+        (OfSevens, "contract.batch_invariance"),
+        (ByPlace, "contract.order_invariance"),
         (Deduplicating, "contract.equal_rows"),
         (Remembering, "contract.repeatability"),
         (OfAnotherLoad, "contract.reload"),
