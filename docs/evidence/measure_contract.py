@@ -19,7 +19,8 @@ from measure_gates import say, write_table  # beside this script
 from measure_orl import Bench
 from numpy.typing import NDArray
 
-from facenet_validate.base.vocabulary import PRECISIONS, TARGETS
+from facenet_validate.base.vocabulary import PRECISIONS
+from facenet_validate.datasets.calibration import drawn_faces
 from facenet_validate.engines.artefacts import Artefact, build_artefact
 from facenet_validate.engines.backend import Backend, BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.backends import choose_backend
@@ -31,7 +32,7 @@ from facenet_validate.metrics.parity import distance_kept, largest_distance, row
 
 TABLE = Path(__file__).with_name("contract.md")
 THREADS = (2, 1, 4)
-FACES, OF, DRAWS = 16, 120, 2000
+FACES, OF, DRAWS = 16, 60, 2000
 
 
 class Loader:
@@ -40,31 +41,26 @@ class Loader:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
 
-    def each(self) -> Iterator[tuple[str, Backend, Artefact, str]]:
-        """Yield a title, the backend, the artefact and its target."""
+    def each(self) -> Iterator[tuple[str, Backend, Artefact]]:
+        """Yield a title, the backend and the artefact, calibrated as a run calibrates it."""
         bench = self._bench
-        calibration = bench.draw(0)
-        names = [kind.name for kind in (OnnxRuntime, OpenVino) if kind.installed_version()]
-        for name in names:
-            backend = choose_backend(name, "this script", _no_gpu())
+        calibration = drawn_faces(bench.cache).faces
+        for kind in (OnnxRuntime, OpenVino):
+            if not kind.installed_version():
+                continue
+            backend = choose_backend(kind.name, "this script", _no_gpu())
             for precision in PRECISIONS:
-                for target in TARGETS if precision == "int8" else (bench.target,):
-                    if (target, name) in {("tensorrt", "openvino")} or (
-                        target == "cpu-vnni" != bench.target
-                    ):
-                        continue  # its kernels are no engine's of that recipe
-                    graph = build_artefact(
-                        precision, bench.model, target, lambda: calibration, bench.cache
-                    )
-                    of = f", `{target}`" if precision == "int8" else ""
-                    yield f"{name}, {precision.upper()}{of}", backend, graph, target
+                graph = build_artefact(
+                    precision, bench.model, bench.target, lambda: calibration, bench.cache
+                )
+                yield f"{kind.name}, {precision.upper()}", backend, graph
 
-    def load(self, backend: Backend, graph: Artefact, target: Any, threads: int) -> Engine:
+    def load(self, backend: Backend, graph: Artefact, threads: int) -> Engine:
         """Return an engine; the caller closes it."""
         bench = self._bench
         cpu = Cpu(bench.cpu.name, bench.cpu.details(), threads)
         request = BuildRequest((FACES,))
-        context = EngineContext(bench.model, target, bench.cache, request, cpu, _no_device)
+        context = EngineContext(bench.model, bench.target, bench.cache, request, cpu, _no_device)
         return backend.load(graph, context)
 
 
@@ -80,15 +76,15 @@ def _no_device() -> NoReturn:
 
 def repeats(loader: Loader, batch: NDArray[np.float32]) -> Iterator[list[str]]:
     """Yield a row an engine: L2 distances between runs, loads, threads, places and sizes."""
-    for title, backend, graph, target in loader.each():
+    for title, backend, graph in loader.each():
         first, moved = None, []
         for threads in THREADS:
-            with loader.load(backend, graph, target, threads) as engine:
+            with loader.load(backend, graph, threads) as engine:
                 found = engine.run(batch)
                 again = [largest_distance(found, engine.run(batch)) for _ in range(3)]
                 turned = largest_distance(found, engine.run(batch[::-1].copy())[::-1])
                 single = np.concatenate([engine.run(face[np.newaxis]) for face in batch])
-            with loader.load(backend, graph, target, threads) as engine:
+            with loader.load(backend, graph, threads) as engine:
                 anew = largest_distance(found, engine.run(batch))
             first = found if first is None else first
             moved.append(
@@ -129,8 +125,8 @@ def collapses(loader: Loader, bench: Bench) -> Iterator[list[str]]:
         faces = every.part(np.linspace(0, len(every.names) - 1, OF).astype(int).tolist())
         called = {"orl": "ORL", "synthetic": "drawn"}[name]
         reference = None
-        for title, backend, graph, target in loader.each():
-            with loader.load(backend, graph, target, bench.cpu.cores) as engine:
+        for title, backend, graph in loader.each():
+            with loader.load(backend, graph, bench.cpu.cores) as engine:
                 rows = embed(engine, faces, 64).astype(np.float64)
             if reference is None:
                 reference = rows
@@ -154,7 +150,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="cache folder")
     bench = Bench(parser.parse_args().work)
     loader = Loader(bench)
-    batch = bench.faces(bench.load("orl")).spread(FACES)
+    batch = bench.faces(bench.load("orl")).spread(FACES // 2)
     head = ["engine", "again", "another load", "other places", "alone", "other threads"]
     write_table(TABLE, "repeats", head, [*repeats(loader, batch)])
     head = ["faces and engine", "mean row cosine", "least kept", "median", "most"]
