@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from facenet_validate.base.errors import FacenetValidateError
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.verification_set import VerificationSet
+    from facenet_validate.engines.batches import batch_sizes, wrong_inputs
     from facenet_validate.engines.contract import (
         batch_notes,
         colour_agreement,
+        equal_rows,
+        faces_apart,
+        plain_pictures,
         signature_differences,
     )
     from facenet_validate.engines.protocol import Engine, EngineInfo
@@ -44,10 +48,15 @@ _PLACES = {
     "Verdict": "gates.verdicts",
     "VerificationSet": "datasets.verification_set",
     "batch_notes": "engines.contract",
+    "batch_sizes": "engines.batches",
     "colour_agreement": "engines.contract",
     "compare_embeddings": "metrics.parity",
+    "equal_rows": "engines.contract",
+    "faces_apart": "engines.contract",
     "largest_distance": "metrics.parity",
+    "plain_pictures": "engines.contract",
     "signature_differences": "engines.contract",
+    "wrong_inputs": "engines.batches",
 }
 
 __all__ = [
@@ -67,10 +76,15 @@ __all__ = [
     "Verdict",
     "VerificationSet",
     "batch_notes",
+    "batch_sizes",
     "colour_agreement",
     "compare_embeddings",
+    "equal_rows",
+    "faces_apart",
     "largest_distance",
+    "plain_pictures",
     "signature_differences",
+    "wrong_inputs",
 ]
 
 

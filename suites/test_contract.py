@@ -13,12 +13,17 @@ from facenet_validate import (
     Gates,
     Observed,
     batch_notes,
+    batch_sizes,
     colour_agreement,
+    equal_rows,
+    faces_apart,
     largest_distance,
+    plain_pictures,
     signature_differences,
+    wrong_inputs,
 )
 
-FACES = 33
+FACES = 32
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +54,10 @@ def test_signature(
 
 
 @pytest.mark.facenet_judges(
-    "contract.half_headroom", "contract.non_finite", "contract.norm_error_max"
+    "contract.half_headroom",
+    "contract.non_finite",
+    "contract.norm_error_max",
+    "contract.black_image",
 )
 def test_finite_and_unit_norm(
     facenet_engine: Engine, facenet_build: Build, facenet_gates: Gates, batch: NDArray[np.float32]
@@ -67,22 +75,17 @@ def test_finite_and_unit_norm(
         *room,
         Observed("contract.non_finite", non_finite, f"of {len(batch)} rows"),
         Observed("contract.norm_error_max", error, f"over {len(batch)} rows"),
+        plain_pictures(facenet_engine),
     )
 
 
-@pytest.mark.facenet_judges("contract.batch_invariance")
+@pytest.mark.facenet_judges("contract.batch_sizes", "contract.batch_invariance")
 def test_batch_size_invariance(
-    facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
+    facenet_engine: Engine, facenet_gates: Gates, facenet_faces: AlignedFaces
 ) -> None:
     """A face has the same embedding alone, in a small batch and in a large one."""
-    together, moved = facenet_engine.run(batch), []
-    for size in (1, 7):
-        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
-        apart = np.concatenate([facenet_engine.run(part) for part in parts])
-        moved.append(largest_distance(together, apart))
-    sizes = f"{len(batch)} faces in batches of {len(batch)}, 7 (the last partial) and 1"
-    told = "; ".join([sizes, *batch_notes(facenet_engine)])
-    facenet_gates.check(Observed("contract.batch_invariance", float(np.max(moved)), told))
+    faces = facenet_faces.spread(FACES + 1, int(facenet_engine.input.shape[-1]))
+    facenet_gates.check(*batch_sizes(facenet_engine, faces))
 
 
 @pytest.mark.facenet_judges("contract.order_invariance")
@@ -93,3 +96,40 @@ def test_order_invariance(
     order = np.random.default_rng(0).permutation(len(batch))
     moved = largest_distance(facenet_engine.run(batch)[order], facenet_engine.run(batch[order]))
     facenet_gates.check(Observed("contract.order_invariance", moved, f"{FACES} faces, permuted"))
+
+
+@pytest.mark.facenet_judges("contract.equal_rows", "contract.collapse")
+def test_equal_faces_and_others(
+    facenet_engine: Engine,
+    facenet_reference_engine: Engine,
+    facenet_gates: Gates,
+    batch: NDArray[np.float32],
+) -> None:
+    """Equal images of a batch get equal embeddings, and different people different ones."""
+    facenet_gates.check(
+        equal_rows(facenet_engine, batch),
+        faces_apart(facenet_engine, facenet_reference_engine, batch[::2]),
+    )
+
+
+@pytest.mark.facenet_judges("contract.repeatability", "contract.reload")
+def test_repeatability(
+    facenet_engine: Engine, facenet_build: Build, facenet_gates: Gates, batch: NDArray[np.float32]
+) -> None:
+    """A batch gives the same embeddings again, and from another load of the engine."""
+    faces = batch[1::2]
+    first, again = facenet_engine.run(faces), facenet_engine.run(faces)
+    with facenet_build.load() as another:
+        anew = another.run(faces)
+    facenet_gates.check(
+        Observed("contract.repeatability", largest_distance(first, again), f"{len(faces)} faces"),
+        Observed("contract.reload", largest_distance(first, anew), f"{len(faces)} faces"),
+    )
+
+
+@pytest.mark.facenet_judges("contract.input_refused")
+def test_wrong_input(
+    facenet_engine: Engine, facenet_gates: Gates, batch: NDArray[np.float32]
+) -> None:
+    """What is no float32 batch of faces in planes is refused by name, and nothing is cast."""
+    facenet_gates.check(wrong_inputs(facenet_engine, batch))

@@ -32,7 +32,7 @@ MADE_BY_EXAMPLES = {
     "facenet_validate/datasets/jsonl_pairs.py",
     "facenet_validate/engines/opencv/backend.py",
     "facenet_validate/engines/opencv/engine.py",
-    "tests/test_repeatability_gate.py",
+    "tests/test_memory_order_gate.py",
 }
 """Files that a reader of CONTRIBUTING.md makes."""
 

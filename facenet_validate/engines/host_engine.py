@@ -47,7 +47,7 @@ class HostEngine(Closing):
         Raises
         ------
         EngineError
-            If the engine was closed or the run fails.
+            If the engine was closed, the batch has another dtype or shape, or the run fails.
         """
 
     def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

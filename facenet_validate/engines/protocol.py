@@ -203,6 +203,9 @@ class EngineInfo:
     fixed_batches : tuple of int
         Batch sizes of which one runs, whatever is given: other batches are padded or cut. Empty
         where every batch runs as it is.
+    largest_batch : int or None
+        Most faces that run at once, as a plan's profiles have it; None where there is no such
+        number. `Engine.run` cuts larger batches into pieces, or refuses them by name.
     """
 
     precision: Precision
@@ -215,6 +218,7 @@ class EngineInfo:
     artefact: str
     recipe_only: bool
     fixed_batches: tuple[int, ...] = ()
+    largest_batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -249,7 +253,15 @@ class Engine(Protocol):
         ...
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return embeddings ``(N, D)`` of a batch ``(N, 3, 160, 160)``, work synchronised."""
+        """Return embeddings ``(N, D)`` of a batch ``(N, 3, H, H)`` float32, work synchronised.
+
+        Raises
+        ------
+        EngineError
+            If the batch has another dtype or shape: it names what was found and what was expected,
+            and nothing is cast. If the batch is larger than the engine takes: it names the batch's
+            size and the largest one. If the engine was closed, or the run fails.
+        """
         ...
 
     def run_many(self, batches: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

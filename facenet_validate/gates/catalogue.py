@@ -98,8 +98,27 @@ CATALOGUE: tuple[Gate, ...] = (
     ),
     Gate("contract.non_finite", "rows with NaN or infinity", "ceiling"),
     Gate("contract.norm_error_max", "largest |‖e‖ − 1|", "ceiling"),
+    Gate("contract.black_image", "largest |‖e‖ − 1| of black and other plain pictures", "ceiling"),
+    Gate(
+        "contract.batch_sizes",
+        "sizes of a batch that are not answered, or refused without the largest size",
+        "ceiling",
+    ),
     Gate("contract.batch_invariance", "largest L2 distance between batch sizes", "ceiling"),
     Gate("contract.order_invariance", "largest L2 distance between orders in a batch", "ceiling"),
+    Gate("contract.equal_rows", "largest L2 distance between equal images of a batch", "ceiling"),
+    Gate(
+        "contract.collapse",
+        "smallest distance between faces apart, in relation to the reference's",
+        "floor",
+    ),
+    Gate("contract.repeatability", "largest L2 distance between two runs of a batch", "ceiling"),
+    Gate("contract.reload", "largest L2 distance between two loads of the engine", "ceiling"),
+    Gate(
+        "contract.input_refused",
+        "wrong inputs that are taken, or refused without a name",
+        "ceiling",
+    ),
     Gate(
         "contract.precision_share",
         "share of multiply-adds in its precision, by the loaded engine",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
 
 from facenet_validate.metrics.arrays import Floats, Integers, check_distances, check_length
 from facenet_validate.metrics.verification import decisions
@@ -200,3 +201,46 @@ def largest_distance(a: Floats, b: Floats) -> float:
     5.0
     """
     return float(np.linalg.norm(np.asarray(a, np.float64) - b, axis=1).max())
+
+
+def distance_kept(reference: Floats, engine: Floats) -> float:
+    """Return the smallest part that an engine keeps of the distance between two faces.
+
+    Distances are those of directions, ``|a/|a| − b/|b||``. Pairs at or above the reference's median
+    distance count: the reference holds them apart, so that they show other people or photos that
+    differ as much. An engine that gives every face one embedding keeps 0, and so does one that
+    gives two of these faces the same.
+
+    Parameters
+    ----------
+    reference, engine : (N, D) float array
+        Embeddings of the same images in the same order, at least two.
+
+    Returns
+    -------
+    float
+        About 1 for an engine that agrees; NaN if a row of the engine has no direction.
+
+    Raises
+    ------
+    ValueError
+        If the reference tells no faces apart: that is no fault of the engine.
+
+    Examples
+    --------
+    >>> reference = np.array([[1.0, 0], [0, 1], [-1, 0]])
+    >>> distance_kept(reference, reference[:, ::-1])
+    1.0
+    >>> distance_kept(reference, np.array([[1.0, 0], [0, 1], [0, 1]]))
+    0.0
+    """
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        apart, kept = (
+            pdist(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+            for rows in (reference.astype(np.float64), engine.astype(np.float64))
+        )
+    middle = np.median(apart)
+    if not middle > 0:
+        raise ValueError(f"the reference's median distance between faces is {middle}")
+    held = apart >= middle
+    return float((kept[held] / apart[held]).min())

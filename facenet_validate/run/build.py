@@ -75,6 +75,10 @@ class Build:
         """What was built."""
         return self._engines.facts(self._precision)
 
+    def load(self) -> Engine:
+        """Load the engine anew, beside the one that the run has; the caller closes it."""
+        return self._engines.load(self._precision)
+
     def values(self) -> dict[str, Any]:
         """Return the facts as ``results.json`` has them."""
         build = self.facts

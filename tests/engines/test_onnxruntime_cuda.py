@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
 from facenet_validate.engines.protocol import EngineInfo
-from tests.models.small_facenet import SIZE, small_facenet
+from tests.models.exported.exporter_styles import fixed_batch
+from tests.models.small_engines import with_sides
+from tests.models.small_facenet import EMBEDDING, SIZE, small_facenet
 
 INFO = EngineInfo(
     precision="fp32",
@@ -114,13 +116,19 @@ def test_a_closed_engine_says_so(path: Path, batch: NDArray[np.float32]) -> None
         engine.work(batch, "device")
 
 
-def test_a_run_that_fails_is_named(path: Path) -> None:
-    wrong = np.zeros((1, 4, SIZE, SIZE), np.float32)
-    with on_cpu(path) as engine:
+def test_a_run_that_fails_is_named(tmp_path: Path, batch: NDArray[np.float32]) -> None:
+    three = fixed_batch(3)(small_facenet())
+    onnx.save(with_sides(three, ["N", 3, SIZE, SIZE], ["N", EMBEDDING]), tmp_path / "three.onnx")
+    with on_cpu(tmp_path / "three.onnx") as engine:
         with pytest.raises(EngineError, match="a run on CPUExecutionProvider failed"):
-            engine.run(wrong)
+            engine.run(batch)
         with pytest.raises(EngineError, match="a run on CPUExecutionProvider failed"):
-            engine.work(wrong, "device")
+            engine.work(batch, "device")
+
+
+def test_a_wrong_batch_is_no_work(path: Path, batch: NDArray[np.float32]) -> None:
+    with on_cpu(path) as engine, pytest.raises(EngineError, match=r"float64 .*; expected float32"):
+        engine.work(batch.astype(np.float64), "device")  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.blocks import calibrated, check_scope
 from facenet_validate.engines.host_engine import HostEngine
+from facenet_validate.engines.inputs import check_batch
 from facenet_validate.engines.onnxruntime.sessions import cuda_session, session_tensor
 from facenet_validate.engines.protocol import DEVICE_SCOPES, EngineInfo, Scope, Work
 
@@ -63,9 +64,10 @@ class OnnxRuntimeCudaEngine(HostEngine):
         Raises
         ------
         EngineError
-            If the engine was closed or the run fails.
+            If the engine was closed, the batch has another dtype or shape, or the run fails.
         """
         session = self._open()
+        check_batch(batch, self.input, self.info.artefact)
         try:
             (embeddings,) = session.run([self.output.name], {self.input.name: batch})
         except Exception as error:  # ONNX Runtime raises its own classes, one for each cause

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.engines.host_engine import HostEngine
+from facenet_validate.engines.inputs import check_batch
 from facenet_validate.engines.onnxruntime.profiling import profiled_layers
 from facenet_validate.engines.onnxruntime.sessions import opened, session_options, session_tensor
 from facenet_validate.engines.protocol import EngineInfo, LayerTimes
@@ -86,9 +87,10 @@ class OnnxRuntimeEngine(HostEngine):
         Raises
         ------
         EngineError
-            If the engine was closed or the run fails.
+            If the engine was closed, the batch has another dtype or shape, or the run fails.
         """
         self._check_open()
+        check_batch(batch, self.input, self.info.artefact)
         try:
             (embeddings,) = self._session.run([self.output.name], {self.input.name: batch})
         except Exception as error:

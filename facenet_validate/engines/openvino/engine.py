@@ -15,6 +15,7 @@ from facenet_validate.base.vocabulary import Precision
 from facenet_validate.engines.artefacts import Artefact
 from facenet_validate.engines.backend import Cpu
 from facenet_validate.engines.host_engine import HostEngine
+from facenet_validate.engines.inputs import check_batch
 from facenet_validate.engines.protocol import ComputedPrecision, EngineInfo, TensorInfo
 from facenet_validate.models.network import multiply_adds
 from facenet_validate.models.prepared import PreparedModel, load_onnx
@@ -77,6 +78,7 @@ class OpenVinoEngine(HostEngine):
         """Return embeddings ``(N, D)`` of standardized faces ``(N, 3, H, W)``."""
         if self._model is None:
             raise EngineError(f"engine {self.info.artefact} was closed; build it again to run it.")
+        check_batch(batch, self.input, self.info.artefact)  # OpenVINO would cast it
         # OpenVINO answers an empty batch with the last embeddings, or refuses all later batches.
         if not len(batch):
             raise EngineError(f"engine {self.info.artefact}: an empty batch; expected faces.")

@@ -17,6 +17,7 @@ from facenet_validate.base.closing import Closing
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.blocks import calibrated, check_scope
 from facenet_validate.engines.device.interface import Device, Graph
+from facenet_validate.engines.inputs import check_batch
 from facenet_validate.engines.protocol import (
     DEVICE_SCOPES,
     BatchTimes,
@@ -102,7 +103,11 @@ class TensorRtEngine(Closing):
             weights = max(0, device.memory_used() - before)
             self._contract = read_contract(self._plan.engine, library.module, info.artefact)
             self.input, self.output = self._contract.input, self._contract.output
-            self.info = replace(info, fixed_batches=self._contract.fixed_batches)
+            self.info = replace(
+                info,
+                fixed_batches=self._contract.fixed_batches,
+                largest_batch=self._contract.maximum,
+            )
             activation_bytes = self._plan.activation_bytes
             activations = kept(stack, device.allocate(activation_bytes))
             self._pipeline = Pipeline(device, self._contract, stack)
@@ -262,18 +267,9 @@ class TensorRtEngine(Closing):
                 "buffers; take all its embeddings or close it first."
             )
 
-    def _check(self, batch: NDArray[np.float32]) -> None:
-        image = self._contract.image
-        if batch.dtype != np.float32 or batch.shape[1:] != image:
-            wanted = ", ".join(str(length) for length in ("N", *image))
-            raise EngineError(
-                f"engine {self.info.artefact}: a batch is {batch.dtype} {batch.shape}; expected "
-                f"float32 ({wanted})."
-            )
-
     def _whole(self, batch: NDArray[np.float32]) -> Piece:
         """Return the one piece that is exactly the batch."""
-        self._check(batch)
+        check_batch(batch, self.input, self.info.artefact)
         pieces = self._contract.pieces(len(batch))
         if len(pieces) != 1 or pieces[0].size != len(batch):
             ranges = ", ".join(f"{one.minimum} to {one.maximum}" for one in self._contract.ranges)
@@ -288,7 +284,7 @@ class TensorRtEngine(Closing):
     ) -> Iterator[tuple[_Batch, Piece]]:
         """Yield the pieces of each batch, which is noted as under way when it is read."""
         for number, images in enumerate(batches, start=1):
-            self._check(images)
+            check_batch(images, self.input, self.info.artefact)
             pieces = self._contract.pieces(len(images))
             target = np.empty((len(images), self._contract.width), np.float32)
             called = f"batch {number} of a run, of size {len(images)}"
