@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         signature_differences,
     )
     from facenet_validate.engines.protocol import Engine, EngineInfo
+    from facenet_validate.engines.sharing import two_threads
     from facenet_validate.gates.verdicts import GateResult, Observed, Verdict
     from facenet_validate.metrics.parity import compare_embeddings, largest_distance
     from facenet_validate.run.build import Build
@@ -48,6 +49,7 @@ _PLACES = {
     "compare_embeddings": "metrics.parity",
     "largest_distance": "metrics.parity",
     "signature_differences": "engines.contract",
+    "two_threads": "engines.sharing",
 }
 
 __all__ = [
@@ -71,6 +73,7 @@ __all__ = [
     "compare_embeddings",
     "largest_distance",
     "signature_differences",
+    "two_threads",
 ]
 
 

@@ -192,11 +192,15 @@ def compare_pairs(
 
 
 def largest_distance(a: Floats, b: Floats) -> float:
-    """Return the largest L2 distance between rows of two ``(N, D)`` arrays; NaN where a value is.
+    """Return the largest L2 distance between rows of two ``(N, D)`` arrays.
+
+    It is NaN where a value is NaN or the shapes differ, so that no limit holds.
 
     Examples
     --------
     >>> largest_distance(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[3.0, 4.0], [1.0, 1.0]]))
     5.0
     """
+    if np.shape(a) != np.shape(b):
+        return float("nan")
     return float(np.linalg.norm(np.asarray(a, np.float64) - b, axis=1).max())

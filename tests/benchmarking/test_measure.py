@@ -16,6 +16,7 @@ from facenet_validate.benchmarking.self_check import self_check
 from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.protocol import Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
+from tests.moved_clock import RIGHT
 
 
 class Clock:
@@ -34,7 +35,7 @@ class Clock:
         def block(count: int) -> None:
             self.now += (seconds() if callable(seconds) else seconds) * count / whole
 
-        return Work(block, whole, batch, "device")
+        return Work(block, whole, batch, "device", RIGHT)
 
 
 class FakeWatch:
@@ -264,7 +265,7 @@ def test_blocks_are_fitted_to_what_an_engine_takes_once_it_is_warm(clock: Clock)
         def block(count: int) -> None:
             clock.now += count * factor * (0.005 if clock.now < 0.4 else 0.002)
 
-        return calibrated(Work(block, 1, 64, "device"), clock)
+        return calibrated(Work(block, 1, 64, "device", RIGHT), clock)
 
     a, b = of(1.0), of(2.0)
     assert (a.count, b.count) == (16, 8)
