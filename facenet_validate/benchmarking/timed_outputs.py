@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.engines.protocol import Work
-from facenet_validate.metrics.parity import largest_distance
+from facenet_validate.metrics.parity import largest_change
 
 
 class TimedOutputs:
@@ -37,7 +37,7 @@ class TimedOutputs:
         self._spoilt = False
         self.looks += 1
         left = self._outputs.left()
-        distances = [largest_distance(found, self._expected) for found in left]
+        distances = [largest_change(self._expected, found) for found in left]
         self.moved = float(np.max([self.moved, *(distances or [np.nan])]))
 
     def spoil(self) -> None:

@@ -17,8 +17,14 @@ BLOCK_SECONDS = 0.05
 """How long a timed block lasts at least, so that its one synchronisation does not show."""
 
 
+MOST_RUNS = 1_000_000
+"""Runs of a batch that a block has at most: only work that computes nothing is as fast."""
+
+
 def repetitions(block: Callable[[int], None], clock: Callable[[], float]) -> int:
     """Return how many repetitions make a block of 50 to 100 ms; 1 where one lasts longer.
+
+    There are no more than `MOST_RUNS`.
 
     Parameters
     ----------
@@ -33,9 +39,9 @@ def repetitions(block: Callable[[int], None], clock: Callable[[], float]) -> int
     while True:
         begin = clock()
         block(count)
-        if clock() - begin >= BLOCK_SECONDS:
+        if clock() - begin >= BLOCK_SECONDS or count == MOST_RUNS:
             return count
-        count *= 2
+        count = min(2 * count, MOST_RUNS)
 
 
 def calibrated(work: Work, clock: Callable[[], float]) -> Work:

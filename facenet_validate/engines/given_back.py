@@ -9,6 +9,8 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import reduce
+from operator import and_
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +60,21 @@ def given_back(
         How many kinds of things were not given back: file handles, mapped files, threads, objects
         of the runtime, device memory; and whether ``run`` after ``close`` gives no clear error.
     """
-    left: Counter[str] | None = None
+    lefts: list[Counter[str]] = []
     refusals = set()
-    counted = _counted(device_memory)
+    counted: Counter[str] = Counter()
     for number in range(LOADS):
         engine = load()
         held = _runtime_objects(engine)
         engine.run(batch)
         engine.close()
-        found, counted = _left(counted, held, device_memory)
-        refusals.add(_after_close(engine, batch))
-        del engine
         if number:
-            left = found if left is None else left & found
-    assert left is not None
+            found, counted = _left(counted, held, device_memory)
+            lefts.append(found)
+        else:
+            counted = _settled(device_memory)
+        refusals.add(_after_close(engine, batch))
+    left = reduce(and_, lefts)
     told = [f"{count} {kind}" for kind, count in left.items()] + sorted(refusals - {""})
     detail = f"loaded and closed {LOADS} times"
     if told:
@@ -93,17 +96,29 @@ def _counted(device_memory: Callable[[], int | None]) -> Counter[str]:
     return found
 
 
-def _runtime_objects(engine: Engine) -> list[weakref.ref[Any]]:
+def _runtime_objects(engine: object) -> list[weakref.ref[Any]]:
     """Return weak references to what a runtime's library made for the engine, as sessions."""
     found = []
     for value in vars(engine).values():
-        if type(value).__module__.partition(".")[0] in _NOT_A_RUNTIME:
-            continue
-        try:
-            found.append(weakref.ref(value))
-        except TypeError:  # some classes of C++ cannot be referred to weakly
-            continue
+        if hasattr(value, "run") and hasattr(value, "close"):  # an engine that another one wraps
+            found += _runtime_objects(value)
+        elif type(value).__module__.partition(".")[0] not in _NOT_A_RUNTIME:
+            with suppress(TypeError):  # some classes of C++ cannot be referred to weakly
+                found.append(weakref.ref(value))
     return found
+
+
+def _settled(device_memory: Callable[[], int | None]) -> Counter[str]:
+    """Return what this process holds, once that does not change: threads need time to end."""
+    gc.collect()
+    end = time.monotonic() + _PATIENCE
+    counted = _counted(device_memory)
+    while time.monotonic() < end:
+        time.sleep(_PAUSE)
+        before, counted = counted, _counted(device_memory)
+        if counted == before:
+            break
+    return counted
 
 
 def _left(
@@ -111,7 +126,8 @@ def _left(
     held: list[weakref.ref[Any]],
     device_memory: Callable[[], int | None],
 ) -> tuple[Counter[str], Counter[str]]:
-    """Return what is held more than before, and all that is held; threads have time to end."""
+    """Return what is held more than before, and all that is held."""
+    gc.collect()
     end = time.monotonic() + _PATIENCE
     while True:
         counted = _counted(device_memory)
@@ -119,7 +135,6 @@ def _left(
         found.update(f"{type(one).__name__} object" for ref in held if (one := ref()) is not None)
         if not found or time.monotonic() > end:
             return found, counted
-        gc.collect()
         time.sleep(_PAUSE)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.gates.verdicts import Observed
-from facenet_validate.metrics.parity import largest_distance
+from facenet_validate.metrics.parity import largest_change
 
 ROUNDS = 3
 """How often two threads run at once."""
@@ -64,7 +64,7 @@ def two_threads(engine: Engine, batch: NDArray[np.float32]) -> Observed:
     """
     one, other = _alone(engine, np.array_split(batch, 2))
     seen = _at_once(one, other)
-    afterwards = largest_distance(one.alone, engine.run(one.batch))
+    afterwards = largest_change(one.alone, engine.run(one.batch))
     moved = float(np.max([afterwards, *(each.moved for each in seen)]))
     told = [f"{len(batch)} faces in two threads, {ROUNDS} times", *(e.said for e in seen if e.said)]
     return Observed("contract.two_threads", moved, "; ".join(told))
@@ -102,7 +102,7 @@ def two_engines(
     try:
         with load() as again:
             moved, said = _beside(first, [_alone(again, parts), _alone(reference, parts)])
-        moved += [largest_distance(turn.alone, engine.run(turn.batch)) for turn in first]
+        moved += [largest_change(turn.alone, engine.run(turn.batch)) for turn in first]
     except EngineError as error:
         moved, said = [np.nan], [str(error)]
     told = ["beside another load and the reference, in turns and in threads", *said]
@@ -110,17 +110,18 @@ def two_engines(
 
 
 def _alone(engine: Engine, parts: Sequence[NDArray[np.float32]]) -> list[_Turn]:
-    return [_Turn(engine, part, engine.run(part)) for part in parts]
+    # Copies: an engine that reuses its memory would change them.
+    return [_Turn(engine, part, engine.run(part).copy()) for part in parts]
 
 
 def _beside(first: list[_Turn], others: list[list[_Turn]]) -> tuple[list[float], list[str]]:
     """Run engines in turns and in threads; return how far embeddings moved, and what was said."""
     every = [first, *others]
     runs = (turns[0].engine.run_many([turn.batch for turn in turns]) for turns in every)
-    # Kept until the end: an engine that reuses its memory would change what it has given.
+    # No copies, and compared at the end: what was given must stay as it was.
     rounds = list(zip(*runs, strict=True))
     moved = [
-        largest_distance(turn.alone, found)
+        largest_change(turn.alone, found)
         for turns, given in zip(every, zip(*rounds, strict=True), strict=True)
         for turn, found in zip(turns, given, strict=True)
     ]
@@ -136,8 +137,9 @@ def _at_once(here: _Turn, there: _Turn) -> tuple[_Seen, _Seen]:
         other = pool.submit(_runs, there, together, "the other thread")
         try:
             mine = _runs(here, together, "this thread")
-        finally:
+        except BaseException:
             together.abort()  # so that the other thread does not wait for one that is gone
+            raise
         return mine, other.result()
 
 
@@ -151,7 +153,7 @@ def _runs(turn: _Turn, together: Barrier, where: str) -> _Seen:
         except Exception as error:  # a library's own error is what must not come through
             refused = isinstance(error, EngineError) and "thread" in str(error)
             said[f"{where} {'was refused' if refused else 'failed'}: {error}"] = refused
-    moved = [largest_distance(turn.alone, one) for one in found]
+    moved = [largest_change(turn.alone, one) for one in found]
     if not all(said.values()):
         moved.append(np.nan)
     return _Seen(float(np.max(moved, initial=0.0)), "; ".join(said))

@@ -192,15 +192,34 @@ def compare_pairs(
 
 
 def largest_distance(a: Floats, b: Floats) -> float:
-    """Return the largest L2 distance between rows of two ``(N, D)`` arrays.
-
-    It is NaN where a value is NaN or the shapes differ, so that no limit holds.
+    """Return the largest L2 distance between rows of two ``(N, D)`` arrays; NaN where a value is.
 
     Examples
     --------
     >>> largest_distance(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([[3.0, 4.0], [1.0, 1.0]]))
     5.0
     """
-    if np.shape(a) != np.shape(b):
-        return float("nan")
     return float(np.linalg.norm(np.asarray(a, np.float64) - b, axis=1).max())
+
+
+def largest_change(expected: Floats, found: Floats) -> float:
+    """Return the largest L2 distance of rows to those that were expected of the same images.
+
+    Parameters
+    ----------
+    expected, found : (N, D) float array
+        Embeddings of the same images in the same order.
+
+    Returns
+    -------
+    float
+        NaN where a value is, or where there are more or fewer rows: so no limit holds.
+
+    Examples
+    --------
+    >>> largest_change(np.zeros((2, 2)), np.array([[3.0, 4.0], [0.0, 0.0]]))
+    5.0
+    >>> largest_change(np.zeros((2, 2)), np.zeros((1, 2)))
+    nan
+    """
+    return largest_distance(expected, found) if expected.shape == found.shape else float("nan")

@@ -16,7 +16,7 @@ from facenet_validate.engines.given_back import given_back
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.engines.sharing import two_engines
 from facenet_validate.gates.verdicts import Observed
-from facenet_validate.metrics.parity import largest_distance
+from facenet_validate.metrics.parity import largest_change
 from facenet_validate.models.prepared import load_onnx
 from facenet_validate.models.quantization.half_range import HalfRange, half_range
 from facenet_validate.run.engines import Engines
@@ -214,8 +214,8 @@ class Build:
                 digests.add(rebuilt.info.digest)
                 made |= built
         # numpy's maximum, for it keeps a NaN.
-        spread = float(np.max([largest_distance(a, b) for a, b in combinations(found, 2)]))
-        distances = [largest_distance(found[0], other) for other in found[1:]]
+        spread = float(np.max([largest_change(a, b) for a, b in combinations(found, 2)]))
+        distances = [largest_change(found[0], other) for other in found[1:]]
         values = {"builds": len(found), "files": len(digests), "distances": distances}
         detail = f"{len(batch)} faces by {len(found)} builds, {len(digests)} different"
         if not made:
