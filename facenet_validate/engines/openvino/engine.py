@@ -49,7 +49,7 @@ class OpenVinoEngine(HostEngine):
             "ENABLE_CPU_PINNING": "NO",  # as with ONNX Runtime, they are bound to none
         }
         self._model: Any = _compiled(str(artefact.path), settings)
-        # Calls share one request: a thread would write its faces over those of another.
+        # All calls share one request, which is busy while a call of another thread runs.
         self._one_call = Lock()
         self.input = _tensor(self._model.input(), "input")
         self.output = _tensor(self._model.output(), "embeddings")
