@@ -58,7 +58,8 @@ class TimesNothing(Faulty):
     """Its blocks return at once; what they left before stays where it is."""
 
     def work(self, batch: Rows, scope: Scope) -> Work:
-        return replace(self.engine.work(batch, scope), block=lambda count: None)
+        work: Work = self.engine.work(batch, scope)
+        return replace(work, block=lambda count: None)
 
 
 class TimesAnotherBatch(Faulty):
