@@ -115,10 +115,6 @@ class TensorRt(GpuBackend):
             raise
         return engine
 
-    def device_memory(self, context: EngineContext) -> int | None:
-        """Return the bytes of the GPU that are in use, by any process."""
-        return context.device().memory_used()
-
     def artefact_lines(self, precision: str, path: str) -> list[str]:
         """Return where the plan lies, for those who want to deploy it."""
         return [f"plan {precision}: {path}"]
