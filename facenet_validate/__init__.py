@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         signature_differences,
     )
     from facenet_validate.engines.protocol import Engine, EngineInfo
+    from facenet_validate.engines.sharing import two_threads
     from facenet_validate.gates.verdicts import GateResult, Observed, Verdict
     from facenet_validate.metrics.parity import compare_embeddings, largest_distance
     from facenet_validate.run.build import Build
@@ -56,6 +57,7 @@ _PLACES = {
     "largest_distance": "metrics.parity",
     "plain_pictures": "engines.contract",
     "signature_differences": "engines.contract",
+    "two_threads": "engines.sharing",
     "wrong_inputs": "engines.batches",
 }
 
@@ -84,6 +86,7 @@ __all__ = [
     "largest_distance",
     "plain_pictures",
     "signature_differences",
+    "two_threads",
     "wrong_inputs",
 ]
 

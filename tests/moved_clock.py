@@ -26,9 +26,14 @@ from numpy.typing import NDArray
 
 from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
-from facenet_validate.engines.protocol import BatchTimes, Engine, Scope, Work
+from facenet_validate.engines.protocol import BatchTimes, Engine, Outputs, Scope, Work
 
 CONFTEST = "from tests.moved_clock import _facenet_surroundings, machine"
+
+_EMBEDDINGS = np.eye(2, dtype=np.float32)
+
+RIGHT = Outputs(untimed=lambda: _EMBEDDINGS, spoil=lambda: None, left=lambda: (_EMBEDDINGS,))
+"""Of blocks that compute nothing and whose embeddings count as right."""
 
 
 class Machine:
@@ -64,7 +69,7 @@ class Machine:
             self.blocks += tested
             self.now += count * seconds * spell * float(np.exp(self.random.normal(0.0, 0.002)))
 
-        return calibrated(Work(block, 1, len(batch), scope), self.clock)
+        return calibrated(Work(block, 1, len(batch), scope, RIGHT), self.clock)
 
     def batch_times(self, engine: Engine, batch: NDArray[np.float32], count: int) -> BatchTimes:
         seconds = np.full(count, self._seconds(engine, batch))

@@ -46,6 +46,7 @@ _NEEDS = {
     "below fp32": "FP16 or INT8",
     "against": "`--facenet-against`",
     "self_check": "`--facenet-self-check`",
+    "rebuilds": "`--facenet-rebuilds`",
     "threshold": "`--facenet-threshold`",
     "groups": "a set that names groups",
 }

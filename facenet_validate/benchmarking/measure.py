@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.progress import Report, silent
 from facenet_validate.benchmarking.paired_ratio import ALPHA, LOOKS, PairedRatio, paired_ratio
+from facenet_validate.benchmarking.timed_outputs import TimedOutputs
 from facenet_validate.benchmarking.timing import MEASURED_AGAIN, Clock, QuadTimer, warm_up
 from facenet_validate.engines.blocks import calibrated
 from facenet_validate.engines.protocol import Scope, Work
@@ -137,6 +138,7 @@ class Measurement:
         self._watch = watch
         self._report = report
         self._alpha = alpha
+        self._outputs = [TimedOutputs(one) for one in (work, other) if one is not None]
         self._benchmark: Any = None
         self._unsettled = False
         self._timer = self._quad_timer()
@@ -175,6 +177,17 @@ class Measurement:
             if not undecided or self.disturbance:
                 break
         return verdict if verdict is None else self.unless_disturbed(verdict)
+
+    @property
+    def outputs_moved(self) -> tuple[float, int]:
+        """Largest L2 distance of timed blocks' embeddings to untimed ones, and in how many looks.
+
+        Of both engines; NaN where blocks left no embeddings.
+        """
+        for outputs in self._outputs:
+            outputs.look()
+        moved = [outputs.moved for outputs in self._outputs]
+        return float(np.max(moved)), min(outputs.looks for outputs in self._outputs)
 
     def again(self) -> int:
         """Take as many more quads as the first look has, and return how many there were before.
@@ -224,7 +237,13 @@ class Measurement:
 
     def _quad_timer(self) -> QuadTimer:
         other = None if self._other is None else self._other.run
-        return QuadTimer(self._work.run, other, self._watch.disturbance, self._watch.clock)
+        watch = self._watch
+        return QuadTimer(self._work.run, other, watch.disturbance, watch.clock, self._between_quads)
+
+    def _between_quads(self) -> None:
+        for outputs in self._outputs:
+            outputs.look()
+            outputs.spoil()
 
     def _take(self, quads: int) -> None:
         self._timer.complete(quads, self._report)

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from facenet_validate.base.progress import Report
 from facenet_validate.benchmarking.measure import Measurement, Watch
 from facenet_validate.benchmarking.paired_ratio import slow_down
@@ -26,11 +28,14 @@ class SelfCheck:
         Quads each took.
     disturbed : int
         Comparisons that stayed disturbed; they are not among `results`.
+    outputs_moved : tuple of (float, int)
+        As of `Measurement`, over all comparisons.
     """
 
     results: tuple[GateResult, ...]
     quads: tuple[int, ...]
     disturbed: int
+    outputs_moved: tuple[float, int]
 
     def count(self, verdict: Verdict) -> int:
         """Return how many comparisons have this verdict."""
@@ -116,7 +121,7 @@ def self_check(
     alpha : float
         Error probability of each comparison.
     """
-    results, quads, disturbed = [], [], 0
+    results, quads, disturbed, moved, looks = [], [], 0, 0.0, 0
     for number in range(comparisons):
         report(number, comparisons)
         with load() as one, load() as other:
@@ -125,6 +130,8 @@ def self_check(
             result = measurement.until_decided(
                 lambda ratio: slow_down(ratio, gate="performance.self_check", limit=limit)
             )
+            farthest, looked = measurement.outputs_moved
+        moved, looks = float(np.maximum(moved, farthest)), looks + looked
         ratio = measurement.ratio()
         assert result is not None
         assert ratio is not None
@@ -134,4 +141,4 @@ def self_check(
         results.append(result)
         quads.append(ratio.quads)
     report(comparisons, comparisons)
-    return SelfCheck(tuple(results), tuple(quads), disturbed)
+    return SelfCheck(tuple(results), tuple(quads), disturbed, (moved, looks))

@@ -140,6 +140,8 @@ class QuadTimer:
         disturbed even then, it is kept, and `disturbance` says by what.
     clock : callable
         Seconds; `time.perf_counter` by default.
+    between : callable
+        Called before each quad; neither timed nor watched.
 
     Attributes
     ----------
@@ -155,11 +157,13 @@ class QuadTimer:
         b: Block | None,
         disturbed: Callable[[float, float], str] = lambda _begin, _end: "",
         clock: Clock = perf_counter,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
         self._a = a
         self._b = b
         self._disturbed = disturbed
         self._clock = clock
+        self._between = between
         self._quads: list[list[float]] = []
         self._open: list[float] = []
         self._begin = 0.0
@@ -184,6 +188,7 @@ class QuadTimer:
             msg = "before_round was called twice without run_a between"
             raise RuntimeError(msg)
         if not self._open:
+            self._between()
             self._begin = self._clock()
         elif self._b is not None:
             self._open += [time_block(self._b, self._clock), time_block(self._b, self._clock)]

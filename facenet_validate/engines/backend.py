@@ -349,6 +349,11 @@ class Backend(ABC):
             If the backend does not take it.
         """
 
+    def device_memory(self, context: EngineContext) -> int | None:
+        """Return the bytes in use of the device's memory; None where engines use the host's."""
+        del context
+        return None
+
     # For reports and timing.
 
     def device_name(self, cpu_name: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facenet_validate.base.vocabulary import Precision, Target
+from facenet_validate.cache import Cache
 from facenet_validate.engines.artefacts import Artefact, build_artefact
 from facenet_validate.engines.backend import Backend, EngineContext, Stage, silent
 from facenet_validate.engines.build_facts import BuildFacts
@@ -72,6 +73,14 @@ class EngineFactory:
             If the backend does not take it.
         """
         return self.backend.load(artefact, self.context)
+
+    def device_memory(self) -> int | None:
+        """Return the bytes in use of the device's memory; None where engines use the host's."""
+        return self.backend.device_memory(self.context)
+
+    def with_cache(self, cache: Cache) -> EngineFactory:
+        """Return a factory of the same engines that keeps what it builds elsewhere."""
+        return replace(self, context=replace(self.context, cache=cache))
 
     def for_comparison(self, path: Path, target: Target | None) -> EngineFactory:
         """Return a factory of the engine to compare with. Its embeddings may have another size.

@@ -63,6 +63,12 @@ class GpuBackend(Backend):
         identity = self.identity()
         return cpu_name if identity is None else identity.name
 
+    def device_memory(self, context: EngineContext) -> int | None:
+        """Return the bytes of the GPU that are in use, by any process."""
+        from facenet_validate.engines.device.driver import memory_used
+
+        return context.device().memory_used() if self.through_bindings else memory_used()
+
     def watched_gpu(self) -> GpuAddress | None:
         """Return where the GPU is; None where there is no GPU."""
         from facenet_validate.engines.device.driver import gpu_address

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.closing import Closing
-from facenet_validate.engines.blocks import calibrated, check_scope
+from facenet_validate.engines.blocks import HostBlock, calibrated, check_scope
 from facenet_validate.engines.protocol import (
     HOST_SCOPES,
     BatchTimes,
@@ -65,9 +64,8 @@ class HostEngine(Closing):
             If another scope than ``end-to-end`` is asked for.
         """
         check_scope(self.info, scope, self.scopes, " on a CPU")
-        return calibrated(
-            Work(partial(self._repeat, batch), 1, len(batch), scope), time.perf_counter
-        )
+        block = HostBlock(self, batch)
+        return calibrated(Work(block, 1, len(batch), scope, block.outputs()), time.perf_counter)
 
     def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
         """Time single runs of a batch by the host's clock.
@@ -95,7 +93,3 @@ class HostEngine(Closing):
         """Return that layers are not timed on this backend."""
         del batch, count
         return LayerTimes(untold=f"layers are not timed on {self.info.backend}")
-
-    def _repeat(self, batch: NDArray[np.float32], count: int) -> None:
-        for _ in range(count):
-            self.run(batch)

@@ -28,6 +28,26 @@ HOST_BOUND = 0.8
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """Embeddings of a batch, as blocks leave them and as ``run`` gives them.
+
+    Attributes
+    ----------
+    untimed : callable
+        Returns the embeddings (N, D) that ``run`` gives. It may upset what a block holds on the
+        device, so it is called before blocks are timed.
+    spoil : callable
+        Makes the embeddings that the last block left unusable: they become NaN, or nothing.
+    left : callable
+        Returns the embeddings (N, D) of each buffer that a block wrote to; none where none did.
+    """
+
+    untimed: Callable[[], NDArray[np.float32]]
+    spoil: Callable[[], None]
+    left: Callable[[], tuple[NDArray[np.float32], ...]]
+
+
+@dataclass(frozen=True)
 class Work:
     """Runs of a batch, timed in blocks.
 
@@ -41,12 +61,15 @@ class Work:
         Images in a batch.
     scope : {"device", "end-to-end"}
         What a block spans.
+    outputs : Outputs
+        What the blocks computed; asked for between blocks, never in one.
     """
 
     block: Callable[[int], None]
     count: int
     batch: int
     scope: Scope
+    outputs: Outputs
 
     @property
     def images(self) -> int:
@@ -254,6 +277,9 @@ class Engine(Protocol):
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return embeddings ``(N, D)`` of a batch ``(N, 3, H, H)`` float32, work synchronised.
+
+        Two threads may call it at once. An engine for one thread alone refuses the others: its
+        `EngineError` has the word *thread*.
 
         Raises
         ------

@@ -12,7 +12,9 @@ from typing import Literal
 
 Bound = Literal["floor", "ceiling"]
 Scope = Literal["engine", "set", "batch"]
-Need = Literal["fp16", "int8", "below fp32", "against", "self_check", "threshold", "groups"]
+Need = Literal[
+    "fp16", "int8", "below fp32", "against", "self_check", "rebuilds", "threshold", "groups"
+]
 Family = Literal["", "paired", "operating", "identification", "speed"]
 
 FAMILY_ALPHA = 0.01
@@ -42,7 +44,8 @@ class Gate:
         that compares with something else does not judge the gate. Empty where nothing is compared.
     needs : tuple of str
         What must be there: the precision ``fp16`` or ``int8``, one ``below fp32``, an engine
-        ``against``, a ``self_check``, a deployed ``threshold``, a set with ``groups``.
+        ``against``, a ``self_check``, ``rebuilds``, a deployed ``threshold``, a set with
+        ``groups``.
     family : str
         Gates of a family share the run's probability of a false alarm, 1 %.
     optional : bool
@@ -73,7 +76,8 @@ class Gate:
         precision : str
             The engine's.
         has : set of str
-            Which of ``against``, ``self_check``, ``threshold`` and ``groups`` there are.
+            Which of ``against``, ``self_check``, ``rebuilds``, ``threshold`` and ``groups`` there
+            are.
         first_set : bool
             Whether the data set is the run's first, by which every suite judges.
         """
@@ -131,6 +135,23 @@ CATALOGUE: tuple[Gate, ...] = (
         "floor",
         needs=("fp16",),
         optional=True,
+    ),
+    Gate(
+        "contract.two_threads",
+        "largest L2 distance between two threads at once and one; a refusal is 0",
+        "ceiling",
+    ),
+    Gate(
+        "contract.two_engines",
+        "largest L2 distance between engines at once and each alone",
+        "ceiling",
+    ),
+    Gate("contract.given_back", "kinds of what an engine holds after it is closed", "ceiling"),
+    Gate(
+        "contract.rebuild_spread",
+        "largest L2 distance between builds of a recipe",
+        "ceiling",
+        needs=("rebuilds",),
     ),
     Gate("parity.cosine_min", "smallest row cosine to the reference", "floor"),
     Gate("parity.cosine_p1", "1st percentile of row cosines", "floor"),
@@ -286,6 +307,13 @@ CATALOGUE: tuple[Gate, ...] = (
         above=1.0,
         per="batch",
         needs=("self_check",),
+    ),
+    Gate(
+        "performance.timed_outputs",
+        "largest L2 distance between embeddings of timed blocks and untimed ones",
+        "ceiling",
+        per="batch",
+        optional=True,
     ),
 )
 """Every gate, in the order of reports."""

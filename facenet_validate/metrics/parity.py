@@ -244,3 +244,26 @@ def distance_kept(reference: Floats, engine: Floats) -> float:
         raise ValueError(f"the reference's median distance between faces is {middle}")
     held = apart >= middle
     return float((kept[held] / apart[held]).min())
+
+
+def largest_change(expected: Floats, found: Floats) -> float:
+    """Return the largest L2 distance of rows to those that were expected of the same images.
+
+    Parameters
+    ----------
+    expected, found : (N, D) float array
+        Embeddings of the same images in the same order.
+
+    Returns
+    -------
+    float
+        NaN where a value is, or where there are more or fewer rows: so no limit holds.
+
+    Examples
+    --------
+    >>> largest_change(np.zeros((2, 2)), np.array([[3.0, 4.0], [0.0, 0.0]]))
+    5.0
+    >>> largest_change(np.zeros((2, 2)), np.zeros((1, 2)))
+    nan
+    """
+    return largest_distance(expected, found) if expected.shape == found.shape else float("nan")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.vocabulary import PRECISIONS, Precision
 from facenet_validate.engines.build_facts import BuildFacts
+from facenet_validate.engines.given_back import given_back
 from facenet_validate.engines.protocol import Engine
+from facenet_validate.engines.sharing import two_engines
 from facenet_validate.gates.verdicts import Observed
+from facenet_validate.metrics.parity import largest_change
 from facenet_validate.models.prepared import load_onnx
 from facenet_validate.models.quantization.half_range import HalfRange, half_range
 from facenet_validate.run.engines import Engines
@@ -159,6 +163,68 @@ class Build:
         shares = dict(computed.shares)
         share, detail = told_share(shares, engine.info.precision, computed.source)
         return Observed(gate, share, detail), shares
+
+    def load(self) -> Engine:
+        """Load the engine anew; the caller closes it."""
+        return self._engines.load(self._precision)
+
+    def two_engines(self, engine: Engine, batch: NDArray[np.float32]) -> Observed:
+        """Return whether engines that run at once disturb each other, for ``contract.two_engines``.
+
+        Parameters
+        ----------
+        engine : Engine
+            The engine under test; beside it run another load of it, and the FP32 reference.
+        batch : ndarray of shape (N, 3, H, H)
+            Standardized faces.
+        """
+        return two_engines(engine, self.load, self._engines.reference, batch)
+
+    def given_back(self, batch: NDArray[np.float32]) -> Observed:
+        """Return what the engine holds after it was closed, for ``contract.given_back``.
+
+        Parameters
+        ----------
+        batch : ndarray of shape (N, 3, H, H)
+            Standardized faces.
+        """
+        return given_back(self.load, batch, self._engines.device_memory)
+
+    def rebuild_spread(
+        self, engine: Engine, batch: NDArray[np.float32]
+    ) -> tuple[Observed, dict[str, Any]]:
+        """Build the engine as often as ``--facenet-rebuilds`` says, and compare the builds.
+
+        Parameters
+        ----------
+        engine : Engine
+            The engine under test, which is one of the builds.
+        batch : ndarray of shape (N, 3, H, H)
+            Standardized faces.
+
+        Returns
+        -------
+        Observed
+            The largest L2 distance between the embeddings of any two builds, for
+            ``contract.rebuild_spread``.
+        dict
+            How many builds there were, how many of them differ in their bytes, and each one's
+            distance to the engine under test.
+        """
+        found, digests, made = [engine.run(batch)], {engine.info.digest}, False
+        for _ in range(self._engines.rebuilds):
+            with self._engines.rebuilt(self._precision) as (rebuilt, built):
+                found.append(rebuilt.run(batch))
+                digests.add(rebuilt.info.digest)
+                made |= built
+        # numpy's maximum, for it keeps a NaN.
+        spread = float(np.max([largest_change(a, b) for a, b in combinations(found, 2)]))
+        distances = [largest_change(found[0], other) for other in found[1:]]
+        values = {"builds": len(found), "files": len(digests), "distances": distances}
+        detail = f"{len(batch)} faces by {len(found)} builds, {len(digests)} different"
+        if not made:
+            detail = f"{len(batch)} faces by {len(found)} loads; nothing is built of the graph here"
+        return Observed("contract.rebuild_spread", spread, detail), values
 
     def half_range(self, batch: NDArray[np.float32]) -> HalfRange:
         """Return how the FP32 model's activations on a batch lie in the range of FP16.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache, cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast
 
 from facenet_validate.base.vocabulary import Precision
@@ -79,6 +82,31 @@ class Engines:
     def load(self, precision: Precision) -> Engine:
         """Load the engine under test anew; the caller closes it."""
         return self._factory.engine(self.artefact(precision))
+
+    @contextmanager
+    def rebuilt(self, precision: Precision) -> Iterator[tuple[Engine, bool]]:
+        """Build the engine under test anew, from the model on, in a cache that is removed again.
+
+        Yields
+        ------
+        tuple of (Engine, bool)
+            The engine, and whether anything was built for it: the prepared model and a supplied
+            engine are loaded as they are.
+        """
+        with TemporaryDirectory(prefix="facenet-rebuild-") as folder:
+            factory = self._factory.with_cache(Cache(Path(folder)))
+            artefact = factory.artefact(precision, self._run.progress.stage)
+            with factory.engine(artefact) as engine:
+                yield engine, artefact.path.is_relative_to(folder)
+
+    @property
+    def rebuilds(self) -> int:
+        """How often ``--facenet-rebuilds`` has every engine built anew."""
+        return self._run.settings.rebuilds
+
+    def device_memory(self) -> int | None:
+        """Return the bytes in use of the device's memory; None where engines use the host's."""
+        return self._factory.device_memory()
 
     @cache  # noqa: B019 (as long as the run)
     def beside(self, precision: Precision) -> Engine:

@@ -187,6 +187,11 @@ OPTIONS: tuple[Option, ...] = (
         "N",
         "also compare every engine's speed with itself, N times: how often it would fail falsely",
     ),
+    _option(
+        "facenet_rebuilds",
+        "N",
+        "also build every engine N times anew, beside the cache: how far builds differ",
+    ),
     _option("facenet_cache", "DIR", "where engines, faces and embeddings are kept"),
     _option("facenet_rebuild", None, "build everything anew, whatever the cache holds"),
     _option("facenet_baselines", "DIR", "gates.toml and stored sessions (default: ROOT/baselines)"),

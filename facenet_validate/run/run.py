@@ -202,10 +202,11 @@ class Run:
 
     @property
     def has(self) -> frozenset[str]:
-        """What gates may need of a run: ``against``, ``self_check`` and ``threshold``, if there."""
+        """What gates may need of a run, as ``against``, of what there is."""
         there = {
             "against": self.against is not None,
             "self_check": bool(self.settings.self_check),
+            "rebuilds": bool(self.settings.rebuilds),
             "threshold": self.settings.threshold is not None,
         }
         return frozenset(name for name, is_there in there.items() if is_there)

@@ -73,6 +73,7 @@ class Settings:
     profile: Profile
     scope: Scope | Literal["auto"]
     self_check: int
+    rebuilds: int
     cache: Path
     rebuild: bool
     baselines: Path
@@ -186,6 +187,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
             'Scope | Literal["auto"]', reader.choice("facenet_scope", SCOPES, "auto") or "auto"
         ),
         self_check=reader.number("facenet_self_check", 1, 1000) or 0,
+        rebuilds=reader.number("facenet_rebuilds", 1, 100) or 0,
         cache=reader.path("facenet_cache") or default_cache(),
         rebuild=reader.switch("facenet_rebuild"),
         baselines=reader.path("facenet_baselines") or root / "baselines",

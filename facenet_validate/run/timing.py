@@ -54,6 +54,7 @@ _PAIRED: Mapping[TimedBeside, str] = {
 }
 _STORED = {"performance.stored": LATENCY, "performance.stored_ratio": RELATIVE_LATENCY}
 _SELF_CHECK = "performance.self_check"
+_OUTPUTS = "performance.timed_outputs"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Timing:
         for gate, limit in gates.limits.items():
             row = catalogue.row(gate)
             # By its mark a test may judge gates of both engines, and is timed beside one.
-            if row.family == "speed" and row.beside == self.beside:
+            if gate == _OUTPUTS or (row.family == "speed" and row.beside == self.beside):
                 limits[gate] = limit
         if reason := self._why_not(beside=True):
             absent = tuple(not_evaluated(gate, reason, limit) for gate, limit in limits.items())
@@ -173,7 +174,8 @@ class Timing:
         if limit is None:
             return Speed((gates.without_limit(_SELF_CHECK, "not measured"),))
         if reason := self._why_not():
-            return Speed((not_evaluated(_SELF_CHECK, reason, limit),))
+            judged = (_SELF_CHECK, *(gate for gate in gates.limits if gate == _OUTPUTS))
+            return Speed(tuple(not_evaluated(one, reason, gates.limits[one]) for one in judged))
         batch, scope = self._bench.batch(), scope_of(self._run, self._bench.engine)
 
         @contextmanager
@@ -192,7 +194,8 @@ class Timing:
                 limit=limit,
                 alpha=self._run.speed_alpha,
             )
-        return Speed((found.gate(_SELF_CHECK, limit),), {"self-check": found.values()})
+        results = (found.gate(_SELF_CHECK, limit), _outputs(found.outputs_moved, len(batch)))
+        return Speed(results, {"self-check": found.values()})
 
     def _why_not(self, *, beside: bool = False) -> str:
         """Return why the engine cannot be timed; empty if it can."""
@@ -207,6 +210,12 @@ class Timing:
         if beside and self.beside != "fp32" and (reason := _stands_in(self._bench.other())):
             return f"{_NAMES[self.beside]}: {reason}"
         return ""
+
+
+def _outputs(found: tuple[float, int], batch: int) -> Observed:
+    """Return how far timed blocks' embeddings are from untimed ones."""
+    moved, looks = found
+    return Observed(_OUTPUTS, moved, f"{batch} faces of the timed blocks, looked at {looks} times")
 
 
 def _unlimited(beside: TimedBeside) -> str:
@@ -294,7 +303,8 @@ class _Session:
         if not results:
             unlimited = _unlimited(self._beside)
             results = (gates.without_limit(unlimited, f"{timed.fps:.1f} images/s"),)
-        return Speed(results, found, table)
+        outputs = _outputs(measurement.outputs_moved, len(self._batch))
+        return Speed((*results, outputs), found, table)
 
     def _judge(self, ratio: PairedRatio) -> GateResult | None:
         """Return the verdict on a ratio of speeds; None asks for no more than the first look."""

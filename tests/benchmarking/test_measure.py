@@ -3,19 +3,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from facenet_validate.base.progress import silent
 from facenet_validate.benchmarking.measure import Measurement
 from facenet_validate.benchmarking.paired_ratio import PairedRatio, slow_down
 from facenet_validate.benchmarking.self_check import self_check
 from facenet_validate.engines.blocks import calibrated
-from facenet_validate.engines.protocol import Work
+from facenet_validate.engines.protocol import Outputs, Work
 from facenet_validate.gates.verdicts import GateResult, Verdict
+from tests.moved_clock import RIGHT
 
 
 class Clock:
@@ -34,7 +37,7 @@ class Clock:
         def block(count: int) -> None:
             self.now += (seconds() if callable(seconds) else seconds) * count / whole
 
-        return Work(block, whole, batch, "device")
+        return Work(block, whole, batch, "device", RIGHT)
 
 
 class FakeWatch:
@@ -264,7 +267,7 @@ def test_blocks_are_fitted_to_what_an_engine_takes_once_it_is_warm(clock: Clock)
         def block(count: int) -> None:
             clock.now += count * factor * (0.005 if clock.now < 0.4 else 0.002)
 
-        return calibrated(Work(block, 1, 64, "device"), clock)
+        return calibrated(Work(block, 1, 64, "device", RIGHT), clock)
 
     a, b = of(1.0), of(2.0)
     assert (a.count, b.count) == (16, 8)
@@ -294,3 +297,79 @@ def test_block_times_that_do_not_settle_are_told(
     measurement.warm_up()
     measurement.through(Benchmark(clock))
     assert measurement.timed().unsettled
+
+
+class Left:
+    """What blocks leave, and how often somebody looked or spoilt it."""
+
+    def __init__(self, right: bool = True) -> None:
+        self.now = np.zeros((2, 3), np.float32)
+        self.right = right
+        self.calls = ""
+
+    def block(self, work: Work) -> Work:
+        def block(count: int) -> None:
+            work.block(count)
+            self.calls += "."
+            if self.right:
+                self.now = np.ones((2, 3), np.float32)
+
+        return replace(work, block=block, outputs=Outputs(self.untimed, self.spoil, self.left))
+
+    def untimed(self) -> NDArray[np.float32]:
+        self.calls += "untimed"
+        return np.ones((2, 3), np.float32)
+
+    def spoil(self) -> None:
+        self.calls += "spoil"
+        self.now = np.full((2, 3), np.nan, np.float32)
+
+    def left(self) -> tuple[NDArray[np.float32], ...]:
+        self.calls += "left"
+        return (self.now,)
+
+
+def test_embeddings_are_looked_at_after_each_quad_and_overwritten_before(clock: Clock) -> None:
+    one, other = Left(), Left()
+    measurement = Measurement(
+        one.block(clock.work(1.0)), other.block(clock.work(1.0)), FakeWatch(clock)
+    )
+    assert one.calls == other.calls == "untimed"
+    measurement.through(Benchmark(clock))
+    assert one.calls == "untimed" + "left".join(["spoil.."] * 12)
+    assert measurement.outputs_moved == (0.0, 12)
+    assert one.calls == other.calls == "untimed" + "spoil..left" * 12
+    assert measurement.outputs_moved == (0.0, 12)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_blocks_that_compute_nothing_are_told_of_either_engine(clock: Clock, beside: bool) -> None:
+    one, other = (Left(right).block(clock.work(1.0)) for right in (beside, not beside))
+    measurement = Measurement(one, other, FakeWatch(clock))
+    measurement.through(Benchmark(clock))
+    moved, looks = measurement.outputs_moved
+    assert (np.isnan(moved), looks) == (True, 12)
+
+
+def test_one_quad_that_computed_something_else_is_told(clock: Clock) -> None:
+    left = Left()
+    measurement = Measurement(left.block(clock.work(1.0)), None, FakeWatch(clock))
+    measurement.through(Benchmark(clock))
+    left.right, left.now = False, np.zeros((2, 3), np.float32)
+    moved, looks = measurement.outputs_moved
+    assert moved == pytest.approx(3**0.5)
+    assert looks == 12
+
+
+def test_blocks_that_leave_no_embeddings_are_told(clock: Clock) -> None:
+    none = replace(RIGHT, left=tuple)
+    measurement = Measurement(replace(clock.work(1.0), outputs=none), None, FakeWatch(clock))
+    measurement.through(Benchmark(clock))
+    assert np.isnan(measurement.outputs_moved[0])
+
+
+def test_an_engine_beside_itself_tells_of_its_blocks_too(clock: Clock) -> None:
+    load = in_turn(clock.work(1.0), Left(right=False).block(clock.work(1.0)))
+    found = self_check(2, load, FakeWatch(clock), silent, limit=1.03, alpha=0.01)
+    moved, looks = found.outputs_moved
+    assert (np.isnan(moved), looks) == (True, 24)

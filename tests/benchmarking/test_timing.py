@@ -70,6 +70,27 @@ def test_rounds_alternate_as_abba_and_every_block_is_recorded(clock: Any) -> Non
     assert timer.a_blocks(since=1) == (1.25, 2.0)
 
 
+def test_what_comes_between_quads_is_neither_timed_nor_watched(clock: Any) -> None:
+    engines, spans = Engines(clock), list[tuple[float, float]]()
+
+    def disturbed(begin: float, end: float) -> str:
+        spans.append((begin, end))
+        return ""
+
+    def between() -> None:
+        engines.calls += "|"
+        clock.now += 100.0
+
+    timer = QuadTimer(engines.a, engines.b, disturbed, clock, between)
+    for _ in range(timer.rounds(1)):
+        timer.before_round()
+        timer.run_a()
+    timer.complete(2)
+    assert engines.calls == "|ABBA|ABBA"
+    assert [end - begin for begin, end in spans] == [3.5, 8.5]
+    assert timer.quads().max() < 100
+
+
 def test_an_engine_alone_is_timed_in_fours(clock: Any) -> None:
     engines = Engines(clock)
     timer = QuadTimer(engines.a, None, clock=clock)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.onnxruntime.cuda_engine import OnnxRuntimeCudaEngine
-from facenet_validate.engines.protocol import EngineInfo
+from facenet_validate.engines.protocol import EngineInfo, Scope
 from tests.models.exported.exporter_styles import fixed_batch
 from tests.models.small_engines import with_sides
 from tests.models.small_facenet import EMBEDDING, SIZE, small_facenet
@@ -84,6 +84,22 @@ def test_bound_memory_holds_what_a_run_gives(
         bound.update_inplace(np.zeros_like(bound.numpy()))
         work.run()
         np.testing.assert_allclose(bound.numpy(), plain(path, batch), atol=1e-6)
+
+
+@pytest.mark.parametrize("scope", ["device", "end-to-end"])
+def test_a_block_hands_out_what_it_computed(
+    path: Path, batch: NDArray[np.float32], scope: Scope
+) -> None:
+    with on_cpu(path) as engine:
+        work = engine.work(batch, scope)
+        work.run()
+        for found in (*work.outputs.left(), work.outputs.untimed()):
+            np.testing.assert_array_equal(found, engine.run(batch))
+        work.outputs.spoil()
+        assert all(np.isnan(left).all() for left in work.outputs.left())
+        work.run()
+        (left,) = work.outputs.left()
+        np.testing.assert_array_equal(left, engine.run(batch))
 
 
 def test_an_end_to_end_block_runs_as_often_as_it_says(

@@ -120,6 +120,23 @@ class _Asked:
         self._call("cuDeviceTotalMem_v2", ctypes.byref(number), self._device)
         return number.value
 
+    def memory_used(self) -> int:
+        """Return how much of its memory is in use, by any process.
+
+        The driver tells it in a context: the primary one, in which the CUDA runtime works too.
+        """
+        context, free, total = _Handle(), ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(context), self._device)
+        try:
+            self._call("cuCtxPushCurrent_v2", context)
+            try:
+                self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+            finally:
+                self._call("cuCtxPopCurrent_v2", ctypes.byref(context))
+        finally:
+            self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+        return total.value - free.value
+
     def uuid(self) -> str:
         """Return its UUID; empty on a driver older than CUDA 11.4, which has not this call."""
         if not hasattr(self._library, "cuDeviceGetUuid_v2"):
@@ -163,6 +180,17 @@ def gpu_address(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> G
     """
     device = _Asked(ordinal, load)
     return GpuAddress(device.text("cuDeviceGetPCIBusId"), device.uuid())
+
+
+def memory_used(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> int:
+    """Return the bytes of a CUDA device that are in use, by any process.
+
+    Raises
+    ------
+    EngineError
+        If there is no such device, or it does not answer.
+    """
+    return _Asked(ordinal, load).memory_used()
 
 
 def compute_capability(ordinal: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> str:

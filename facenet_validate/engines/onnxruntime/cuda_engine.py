@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
-from facenet_validate.engines.blocks import calibrated, check_scope
+from facenet_validate.engines.blocks import HostBlock, calibrated, check_scope
 from facenet_validate.engines.host_engine import HostEngine
 from facenet_validate.engines.inputs import check_batch
 from facenet_validate.engines.onnxruntime.sessions import cuda_session, session_tensor
-from facenet_validate.engines.protocol import DEVICE_SCOPES, EngineInfo, Scope, Work
+from facenet_validate.engines.protocol import DEVICE_SCOPES, EngineInfo, Outputs, Scope, Work
 
 
 class OnnxRuntimeCudaEngine(HostEngine):
@@ -86,8 +85,12 @@ class OnnxRuntimeCudaEngine(HostEngine):
             If the scope is unknown, the engine was closed or the run fails.
         """
         check_scope(self.info, scope, self.scopes)
-        block = self._resident(batch) if scope == "device" else partial(self._repeat, batch)
-        return calibrated(Work(block, 1, len(batch), scope), time.perf_counter)
+        if scope == "device":
+            work = self._resident(batch)
+        else:
+            block = HostBlock(self, batch)
+            work = Work(block, 1, len(batch), scope, block.outputs())
+        return calibrated(work, time.perf_counter)
 
     def close(self) -> None:
         """Release the session and what it holds of the device."""
@@ -103,8 +106,8 @@ class OnnxRuntimeCudaEngine(HostEngine):
             f"engine {self.info.artefact}: a run on {self._provider} failed: {error}"
         )
 
-    def _resident(self, batch: NDArray[np.float32]) -> Callable[[int], None]:
-        """Return a block over a batch that lies on the device."""
+    def _resident(self, batch: NDArray[np.float32]) -> Work:
+        """Return blocks over a batch that lies on the device, as its embeddings do."""
         session = self._open()
         try:
             images = ort.OrtValue.ortvalue_from_numpy(batch, *self._place)
@@ -130,4 +133,10 @@ class OnnxRuntimeCudaEngine(HostEngine):
             except Exception as error:
                 raise self._failed(error) from None
 
-        return block
+        spoilt = np.full((len(batch), width), np.nan, np.float32)
+        outputs = Outputs(
+            untimed=partial(self.run, batch),
+            spoil=lambda: embeddings.update_inplace(spoilt),
+            left=lambda: (embeddings.numpy(),),
+        )
+        return Work(block, 1, len(batch), "device", outputs)

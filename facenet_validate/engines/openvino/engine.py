@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from importlib import import_module
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class OpenVinoEngine(HostEngine):
             "ENABLE_CPU_PINNING": "NO",  # as with ONNX Runtime, they are bound to none
         }
         self._model: Any = _compiled(str(artefact.path), settings)
+        # All calls share one request, which is busy while a call of another thread runs.
+        self._one_call = Lock()
         self.input = _tensor(self._model.input(), "input")
         self.output = _tensor(self._model.output(), "embeddings")
         self._layers = _multiplying_layers(self._model)
@@ -83,7 +86,8 @@ class OpenVinoEngine(HostEngine):
         if not len(batch):
             raise EngineError(f"engine {self.info.artefact}: an empty batch; expected faces.")
         try:
-            return np.asarray(self._model(batch)[0])
+            with self._one_call:
+                return np.asarray(self._model(batch)[0])
         except RuntimeError as error:
             raise EngineError(f"engine {self.info.artefact}: a run failed: {_why(error)}") from None
 

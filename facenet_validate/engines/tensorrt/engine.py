@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from facenet_validate.engines.protocol import (
     ComputedPrecision,
     EngineInfo,
     LayerTimes,
+    Outputs,
     Scope,
     Work,
 )
@@ -93,8 +95,10 @@ class TensorRtEngine(Closing):
         kernels: KernelStore | None = None,
     ) -> None:
         self._device = device
+        self._thread = get_ident()
         self._clock = clock
         self._busy = False
+        self._copied: tuple[Slot, ...] = ()  # slots that the last end-to-end block used
         self._resident: NDArray[np.float32] | None = None
         with ExitStack() as stack:
             before = device.memory_used()
@@ -186,8 +190,14 @@ class TensorRtEngine(Closing):
         check_scope(self.info, scope, self.scopes)
         piece = self._whole(batch)
         block = self._resident_block if scope == "device" else self._copying_block
+        outputs = Outputs(
+            untimed=partial(self.run, batch),
+            spoil=partial(self._spoil, piece),
+            left=partial(self._left, piece, scope),
+        )
         return calibrated(
-            Work(partial(self._named_block, block, batch, piece), 1, len(batch), scope), self._clock
+            Work(partial(self._named_block, block, batch, piece), 1, len(batch), scope, outputs),
+            self._clock,
         )
 
     def batch_times(self, batch: NDArray[np.float32], count: int) -> BatchTimes:
@@ -260,6 +270,11 @@ class TensorRtEngine(Closing):
         self._faults.raise_first()
 
     def _claim(self) -> None:
+        if get_ident() != self._thread:
+            raise EngineError(
+                f"engine {self.info.artefact} runs in the thread that loaded it, where its device "
+                "was opened, and this is another thread; run it there."
+            )
         self._check_open()
         if self._busy:
             raise EngineError(
@@ -336,9 +351,31 @@ class TensorRtEngine(Closing):
             graph.launch(stream)
         stream.synchronize()
 
+    def _spoil(self, piece: Piece) -> None:
+        """Have NaN in the place of all embeddings, on the device and on the host."""
+        self._claim()
+        stream = self._pipeline.compute
+        with self._faults.named("overwriting embeddings"):
+            for slot in self._pipeline.slots:
+                slot.found.array[:] = np.nan
+                stream.copy_in(slot.embeddings, slot.found, piece.size)
+            stream.synchronize()
+
+    def _left(self, piece: Piece, scope: Scope) -> tuple[NDArray[np.float32], ...]:
+        """Return the embeddings of each slot that the last block used, copied to the host."""
+        self._claim()
+        slots, stream = self._copied, self._pipeline.compute
+        if scope == "device":
+            slots = self._pipeline.slots[:1]
+            with self._faults.named("copying embeddings"):
+                stream.copy_out(slots[0].found, slots[0].embeddings, piece.rows)
+                stream.synchronize()
+        return tuple(slot.found.array[: piece.rows].copy() for slot in slots)
+
     def _copying_block(self, batch: NDArray[np.float32], piece: Piece, count: int) -> None:
         self._hold(batch, piece)
         graphs = {slot: (self._graphs.get(slot, piece), piece) for slot in self._pipeline.slots}
+        self._copied = self._pipeline.slots[:count]
         for _ in self._pipeline.through(
             range(count), lambda slot, _turn: graphs[slot], lambda _turn: nullcontext()
         ):

@@ -20,7 +20,11 @@ FUNCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cuDeviceGetUuid_v2": ("cuDeviceGetUuid", (OUT, "device")),
     "cuDeviceGetAttribute": ("cuDeviceGetAttribute", (OUT, "attribute", "device")),
     "cuDeviceTotalMem_v2": ("cuDeviceTotalMem", (OUT, "device")),
+    "cuDevicePrimaryCtxRetain": ("cuDevicePrimaryCtxRetain", (OUT, "device")),
+    "cuDevicePrimaryCtxRelease_v2": ("cuDevicePrimaryCtxRelease", ("device",)),
+    "cuCtxPushCurrent_v2": ("cuCtxPushCurrent", ("context",)),
     "cuCtxPopCurrent_v2": ("cuCtxPopCurrent", (OUT,)),
+    "cuMemGetInfo_v2": ("cuMemGetInfo", (OUT, OUT)),
     "cuStreamBeginCapture_v2": ("cuStreamBeginCapture", ("stream", "mode")),
     "cuStreamEndCapture": ("cuStreamEndCapture", ("stream", OUT)),
     "cuGraphInstantiateWithFlags": ("cuGraphInstantiate", (OUT, "graph", "flags")),
@@ -69,12 +73,13 @@ class Libcuda:
         if name in self._fails:
             return self._fails[name]
         function, parameters = FUNCTIONS[name]
-        given = dict(zip(parameters, arguments, strict=True))
-        target = given.pop(OUT, None)
+        given = list(zip(parameters, arguments, strict=True))
         status, values = self.driver.call(
-            function, *(getattr(one, "value", one) for key, one in given.items() if key)
+            function,
+            *(getattr(one, "value", one) for key, one in given if key and key != OUT),
         )
-        for value in values if target is not None else ():
+        targets = [one for key, one in given if key == OUT]
+        for target, value in zip(targets, values if targets else (), strict=False):
             _write(target, value)
         return status
 

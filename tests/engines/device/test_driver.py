@@ -15,6 +15,7 @@ from facenet_validate.engines.device.driver import (
     driver_version,
     gpu_address,
     gpu_identity,
+    memory_used,
     why_no_device,
 )
 from facenet_validate.engines.device.interface import GpuAddress, GpuIdentity
@@ -165,3 +166,19 @@ def test_the_drivers_version_is_the_kernels(tmp_path: Path, told: str, version: 
     assert driver_version(tmp_path / "absent") == ""
     (tmp_path / "version").write_text(told)
     assert driver_version(tmp_path / "version") == version
+
+
+def test_the_driver_tells_how_much_memory_is_in_use_and_keeps_nothing() -> None:
+    library = Libcuda()
+    assert memory_used(load=lambda _: library) == 2**20
+    assert not +library.driver.live
+
+
+@pytest.mark.parametrize(
+    "call", ["cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2", "cuMemGetInfo_v2"]
+)
+def test_a_device_that_does_not_tell_its_memory_is_an_error(call: str) -> None:
+    library = Libcuda(**{call: 999})
+    with pytest.raises(EngineError, match=f"CUDA device 0: {call} gave status 999"):
+        memory_used(load=lambda _: library)
+    assert not +library.driver.live

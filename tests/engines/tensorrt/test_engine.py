@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import EngineError
 from facenet_validate.engines.contract import batch_notes, signature_differences
-from facenet_validate.engines.protocol import EngineInfo, TensorInfo
+from facenet_validate.engines.protocol import EngineInfo, Scope, TensorInfo
+from facenet_validate.engines.sharing import two_engines, two_threads
 from facenet_validate.engines.tensorrt.engine import TensorRtEngine
 from facenet_validate.engines.tensorrt.library import Library, find_library
 from facenet_validate.engines.tensorrt.packages import PlanBackend
 from facenet_validate.engines.tensorrt.profiling import _profiler
-from tests.engines.device.fake_device import FakeDevice, Misuse
+from tests.engines.device.fake_device import FakeDevice, FakeGraph, Misuse
 from tests.engines.device.fake_runtime import (
     IMAGE,
     DataType,
@@ -607,6 +609,77 @@ def test_a_device_block_lasts_long_and_synchronises_once() -> None:
         assert device.log.count("launch") == 32
         assert device.log.count("synchronize") == 1
         assert "copy_in" not in device.log
+
+
+@pytest.mark.parametrize(("scope", "slots"), [("device", 1), ("end-to-end", 2)])
+def test_a_block_hands_out_what_it_computed(scope: Scope, slots: int) -> None:
+    plan, faces = one_profile(seconds=2e-3), batch_of(4)
+    with plan.device, open_engine(plan) as engine:
+        work = engine.work(faces, scope)
+        np.testing.assert_array_equal(work.outputs.untimed(), expected(faces))
+        work.outputs.spoil()
+        for left in work.outputs.left():
+            assert np.isnan(left).all()
+        work.run()
+        found = work.outputs.left()
+        assert len(found) == slots
+        for left in found:
+            np.testing.assert_array_equal(left, expected(faces))
+        work.block(1)
+        assert len(work.outputs.left()) == 1  # the other buffer holds no result of this block
+
+
+@pytest.mark.parametrize("scope", ["device", "end-to-end"])
+def test_a_block_whose_graphs_compute_nothing_leaves_what_was_spoilt(
+    scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, faces = one_profile(seconds=2e-3), batch_of(4)
+    with plan.device, open_engine(plan) as engine:
+        work = engine.work(faces, scope)
+        work.run()
+        monkeypatch.setattr(FakeGraph, "launch", lambda *_: None)
+        work.outputs.spoil()
+        work.run()
+        for left in work.outputs.left():
+            assert np.isnan(left).all()
+
+
+def test_looking_at_embeddings_between_blocks_changes_nothing_in_them() -> None:
+    plan, faces = one_profile(seconds=2e-3), batch_of(4)
+    with plan.device as device, open_engine(plan) as engine:
+        work = engine.work(faces, "device")
+        work.run()
+        work.outputs.left()
+        work.outputs.spoil()
+        device.log.clear()
+        work.run()
+        assert "copy_in" not in device.log  # the faces are still on the device
+        assert device.log.count("synchronize") == 1
+
+
+def test_another_thread_is_refused_and_this_one_goes_on() -> None:
+    plan, faces = one_profile(), batch_of(4)
+    with plan.device as device, open_engine(plan) as engine, ThreadPoolExecutor(1) as pool:
+        device.log.clear()
+        for call in (
+            lambda: engine.run(faces),
+            lambda: list(engine.run_many([faces])),
+            lambda: engine.work(faces, "device"),
+        ):
+            with pytest.raises(EngineError, match=r"fake\.plan runs in the thread that loaded it"):
+                pool.submit(call).result()
+        assert device.log == []
+        found = two_threads(engine, faces)
+        assert (found.value, found.gate) == (0.0, "contract.two_threads")
+        assert "the other thread was refused" in found.detail
+        np.testing.assert_array_equal(engine.run(faces), expected(faces))
+
+
+def test_two_engines_of_one_device_are_under_way_at_once() -> None:
+    plan, faces = one_profile(), batch_of(4)
+    with plan.device, open_engine(plan) as engine, open_engine(plan) as reference:
+        found = two_engines(engine, lambda: open_engine(plan), reference, faces)
+    assert found.value == 0.0
 
 
 def test_an_end_to_end_block_copies_each_batch() -> None:
