@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from facenet_validate.run.build import Build
     from facenet_validate.run.evaluation import EngineComparison, EngineVerification
     from facenet_validate.run.judging import Gates
+    from facenet_validate.run.robustness import Robustness
     from facenet_validate.run.run import Run
     from facenet_validate.run.timing import Speed, Timing
 
@@ -38,6 +39,7 @@ _PLACES = {
     "GateResult": "gates.verdicts",
     "Gates": "run.judging",
     "Observed": "gates.verdicts",
+    "Robustness": "run.robustness",
     "Run": "run.run",
     "Speed": "run.timing",
     "Timing": "run.timing",
@@ -61,6 +63,7 @@ __all__ = [
     "GateResult",
     "Gates",
     "Observed",
+    "Robustness",
     "Run",
     "Speed",
     "Timing",

@@ -48,6 +48,8 @@ _NEEDS = {
     "self_check": "`--facenet-self-check`",
     "threshold": "`--facenet-threshold`",
     "groups": "a set that names groups",
+    "robustness": "not `--facenet-robustness off`",
+    "full robustness": "`--facenet-robustness full`",
 }
 _PER = {"engine": "engine", "set": "engine and set", "batch": "engine and batch size"}
 _BESIDE = {
