@@ -29,7 +29,7 @@ _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def _values(face: NDArray[Any]) -> Face:
-    return np.clip(np.rint(face), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(face), 0, 255), np.uint8)
 
 
 def _sign(random: Random) -> int:

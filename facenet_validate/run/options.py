@@ -150,6 +150,11 @@ OPTIONS: tuple[Option, ...] = (
         "corrupted photos: four kinds of corruption (default), all eleven on more photos, or none",
     ),
     _option(
+        "facenet_picture",
+        "PATH",
+        "the one picture that the robustness suite tries its invariants on (default: any)",
+    ),
+    _option(
         "facenet_against",
         "PATH",
         "compare with this engine too: its decisions and its speed",

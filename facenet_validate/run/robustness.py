@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,13 +15,14 @@ from facenet_validate.datasets.corrupted import CorruptedFaces, CorruptedPairs, 
 from facenet_validate.datasets.corruptions import KINDS, QUICK_KINDS
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
-from facenet_validate.gates.verdicts import GateResult, not_evaluated
+from facenet_validate.gates.verdicts import GateResult, Observed, not_evaluated
 from facenet_validate.metrics.arrays import Booleans, Floats
 from facenet_validate.metrics.comparison import frozen_decisions
 from facenet_validate.metrics.fragility import Fragility, compare_corrupted
 from facenet_validate.metrics.paired import non_inferiority
 from facenet_validate.metrics.view2 import View2
 from facenet_validate.reporting.robustness import corruption_values, write_curves
+from facenet_validate.run.any_picture import Invariants, noise_accepted, odd_pictures
 from facenet_validate.run.data import Data
 from facenet_validate.run.embedding import Embedder
 from facenet_validate.run.judging import Gates
@@ -34,7 +35,39 @@ An FP32 engine of the pretrained model embeds 70 photos a second there, an INT8 
 (docs/evidence/robustness.md).
 """
 
+EXAMPLES = {"quick": 25, "full": 250}
+"""Pictures of any kind that the invariants are tried on."""
+
 _LOOKED_AT = 8
+_FACES = 16
+
+
+@dataclass(frozen=True)
+class RobustnessRules:
+    """How much a run tries, and what its gates may spend.
+
+    Attributes
+    ----------
+    extent : {"quick", "full"}
+        How many kinds of corruption there are, and how many pictures of each.
+    alpha : float
+        Error probability of the gate of each kind.
+    report : Path or None
+        The report's folder, for pictures.
+    cache : Path
+        Where a picture that breaks an invariant is saved without a report.
+    replayed : Path or None
+        The picture of ``--facenet-picture``.
+    derandomize : bool
+        Whether the pictures of any kind are the same in every run.
+    """
+
+    extent: Literal["quick", "full"]
+    alpha: float
+    report: Path | None
+    cache: Path
+    replayed: Path | None
+    derandomize: bool
 
 
 class Robustness:
@@ -46,12 +79,8 @@ class Robustness:
         The engine under test, and what it is compared with.
     data, embedder : Data, Embedder
         The faces, and what embeds them.
-    extent : {"quick", "full"}
-        How many kinds of corruption, and how many pictures of each.
-    alpha : float
-        Error probability of the gate of each kind.
-    report : Path or None
-        The report's folder, for pictures.
+    rules : RobustnessRules
+        How much is tried, and what may be spent.
     """
 
     def __init__(
@@ -60,17 +89,13 @@ class Robustness:
         reference: Engine,
         data: Data,
         embedder: Embedder,
-        extent: Literal["quick", "full"],
-        alpha: float,
-        report: Path | None,
+        rules: RobustnessRules,
     ) -> None:
         self._engine = engine
         self._reference = reference
         self._data = data
         self._embedder = embedder
-        self._extent = extent
-        self._alpha = alpha
-        self._report = report
+        self._rules = rules
 
     @property
     def dataset(self) -> VerificationSet:
@@ -79,17 +104,44 @@ class Robustness:
 
     @cached_property
     def _chosen(self) -> CorruptedPairs:
-        pictures = PICTURES[self._extent]
+        pictures = PICTURES[self._rules.extent]
         return corrupted_pairs(self.dataset.pairs, len(self.dataset.names), pictures)
 
     @cached_property
     def _pictures(self) -> CorruptedFaces:
         """The corrupted photos, of the kinds that change photos of this set."""
-        kinds = QUICK_KINDS if self._extent == "quick" else KINDS
+        kinds = QUICK_KINDS if self._rules.extent == "quick" else KINDS
         chosen = self._chosen
         every = CorruptedFaces(self._data.faces, kinds, chosen.photos, chosen.severities)
         changing = tuple(kind for kind in kinds if every.changes(kind, _LOOKED_AT))
         return replace(every, kinds=changing)
+
+    @cached_property
+    def invariants(self) -> Invariants:
+        """What every embedding is, whatever the picture."""
+        rules = self._rules
+        return Invariants(
+            self._engine,
+            rules.report or rules.cache,
+            rules.replayed,
+            examples=EXAMPLES[rules.extent],
+            derandomize=rules.derandomize,
+        )
+
+    def odd_pictures(self) -> tuple[Observed, Observed]:
+        """Return what black, white, noise and denormal pictures give, and which noise is accepted.
+
+        Returns
+        -------
+        tuple of Observed
+            Of ``robustness.odd_pictures`` and ``robustness.noise_accepted``.
+        """
+        faces = self._data.faces
+        rows = np.linspace(0, len(faces.names) - 1, _FACES).astype(np.intp)
+        view = self._embedder.view(self._reference, self.dataset.name)
+        return odd_pictures(self._engine), noise_accepted(
+            self._engine, self._reference, view.rule, faces.load(rows)
+        )
 
     def corruptions(self, gates: Gates) -> Judged:
         """Judge the pairs that the engine loses when one photo of each is corrupted.
@@ -134,15 +186,15 @@ class Robustness:
             clean_reference=float(view.correct.mean()),
             clean_engine=float(frozen_decisions(view, clean).correct.mean()),
         )
-        values |= {"extent": self._extent, "alpha": self._alpha}
-        if self._report is not None:
+        values |= {"extent": self._rules.extent, "alpha": self._rules.alpha}
+        if self._rules.report is not None:
             precision = self._engine.info.precision
-            values["picture"] = write_curves(values, f"{precision} on {name}", self._report)
+            values["picture"] = write_curves(values, f"{precision} on {name}", self._rules.report)
         return Judged(tuple(results), values)
 
     @property
     def _unchanging(self) -> tuple[str, ...]:
-        kinds = QUICK_KINDS if self._extent == "quick" else KINDS
+        kinds = QUICK_KINDS if self._rules.extent == "quick" else KINDS
         return tuple(kind for kind in kinds if kind not in self._pictures.kinds)
 
     def _decided(self, view: View2, clean: Floats, corrupted: Floats) -> Booleans:
@@ -187,7 +239,7 @@ class Robustness:
             text += f"; {broken} embeddings are not finite"
 
         def judge(delta: float) -> GateResult:
-            result = non_inferiority(paired, gate=gate, delta=delta, alpha=self._alpha)
+            result = non_inferiority(paired, gate=gate, delta=delta, alpha=self._rules.alpha)
             return replace(result, detail=text)
 
         return gates.within_limit(gate, judge, text)

@@ -74,6 +74,7 @@ class Settings:
     threshold: Threshold | None
     all_pairs: bool
     robustness: Literal["quick", "full"] | None
+    picture: Path | None
     require: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     workspace: int | None
@@ -186,6 +187,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         threshold=reader.threshold("facenet_threshold", "facenet_metric"),
         all_pairs=reader.switch("facenet_all_pairs"),
         robustness=reader.robustness("facenet_robustness"),
+        picture=reader.path("facenet_picture"),
         require=tuple(dict.fromkeys(reader.listed("facenet_require"))),
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
         workspace=reader.number("facenet_workspace", 1, 1_000_000),
