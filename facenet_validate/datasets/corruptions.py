@@ -25,11 +25,17 @@ Random = np.random.Generator
 
 _SEED = 20180408
 _SIDE = 160
-_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+_EVERY = np.arange(256.0)
 
 
 def _values(face: NDArray[Any]) -> Face:
+    """Return values as pixels: rounded, between 0 and 255."""
     return np.asarray(np.clip(np.rint(face), 0, 255), np.uint8)
+
+
+def _mapped(face: Face, values: NDArray[Any]) -> Face:
+    """Return a face with each of the 256 values replaced by another."""
+    return np.asarray(cv2.LUT(face, _values(values)), np.uint8)
 
 
 def _sign(random: Random) -> int:
@@ -37,24 +43,25 @@ def _sign(random: Random) -> int:
 
 
 def _brightness(face: Face, severity: int, random: Random) -> Face:
-    return _values(face + _sign(random) * (16.0, 32.0, 48.0, 64.0, 80.0)[severity - 1])
+    return _mapped(face, _EVERY + _sign(random) * (16.0, 32.0, 48.0, 64.0, 80.0)[severity - 1])
 
 
 def _contrast(face: Face, severity: int, random: Random) -> Face:
     del random
     mean = face.mean()
-    return _values(mean + (0.75, 0.6, 0.45, 0.3, 0.2)[severity - 1] * (face - mean))
+    return _mapped(face, mean + (0.75, 0.6, 0.45, 0.3, 0.2)[severity - 1] * (_EVERY - mean))
 
 
 def _gamma(face: Face, severity: int, random: Random) -> Face:
     power = (1.25, 1.5, 2.0, 2.5, 3.0)[severity - 1] ** _sign(random)
-    return _values(255 * (face / 255) ** power)
+    return _mapped(face, 255 * (_EVERY / 255) ** power)
 
 
 def _blur(face: Face, severity: int, random: Random) -> Face:
     del random
     sigma = (1.0, 1.75, 2.5, 3.5, 5.0)[severity - 1] * len(face) / _SIDE
-    return _values(cv2.GaussianBlur(face, (0, 0), sigma, borderType=cv2.BORDER_REFLECT))
+    blurred = cv2.GaussianBlur(face, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, np.uint8)
 
 
 def _jpeg(face: Face, severity: int, random: Random) -> Face:
@@ -64,7 +71,7 @@ def _jpeg(face: Face, severity: int, random: Random) -> Face:
     _, encoded = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, quality))
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert decoded is not None  # it was encoded here
-    return _values(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB))
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _noise(face: Face, severity: int, random: Random) -> Face:
@@ -85,8 +92,9 @@ def _shift(face: Face, severity: int, random: Random) -> Face:
 
 
 def _moved(face: Face, matrix: NDArray[Any]) -> Face:
-    height, width, _ = face.shape
-    return _values(cv2.warpAffine(face, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE))
+    side = len(face)
+    moved = cv2.warpAffine(face, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)
 
 
 def _occlusion(face: Face, severity: int, random: Random) -> Face:
@@ -100,15 +108,17 @@ def _occlusion(face: Face, severity: int, random: Random) -> Face:
 
 def _grey(face: Face, severity: int, random: Random) -> Face:
     del random
-    share = 0.2 * severity
-    return _values((1 - share) * face + share * (face @ _GREY)[..., None])
+    share, luma = 0.2 * severity, cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)[..., None]
+    return _values((1 - share) * face + share * luma)
 
 
 def _low_resolution(face: Face, severity: int, random: Random) -> Face:
     del random
-    side = round((80, 56, 40, 28, 20)[severity - 1] * len(face) / _SIDE)
+    whole = len(face)
+    side = max(1, round((80, 56, 40, 28, 20)[severity - 1] * whole / _SIDE))
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
-    return _values(cv2.resize(small, face.shape[:2], interpolation=cv2.INTER_LINEAR))
+    large = cv2.resize(small, (whole, whole), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.uint8)
 
 
 _CORRUPTIONS: dict[str, Callable[[Face, int, Random], Face]] = {
