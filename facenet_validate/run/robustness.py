@@ -16,13 +16,12 @@ from facenet_validate.datasets.corruptions import KINDS, QUICK_KINDS
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.gates.verdicts import GateResult, Observed, not_evaluated
-from facenet_validate.metrics.arrays import Booleans, Floats
 from facenet_validate.metrics.comparison import frozen_decisions
-from facenet_validate.metrics.fragility import Fragility, compare_corrupted
+from facenet_validate.metrics.fragility import Fragility
 from facenet_validate.metrics.paired import non_inferiority
-from facenet_validate.metrics.view2 import View2
 from facenet_validate.reporting.robustness import corruption_values, write_curves
 from facenet_validate.run.any_picture import Invariants, noise_accepted, odd_pictures
+from facenet_validate.run.corrupted import compared, decided, without_embedding
 from facenet_validate.run.data import Data
 from facenet_validate.run.embedding import Embedder
 from facenet_validate.run.judging import Gates
@@ -170,9 +169,11 @@ class Robustness:
         found, results = {}, []
         for kind in self._pictures.kinds:
             rows = self._pictures.rows(kind)
-            found[kind] = self._compared(
-                self._decided(view, reference, before[rows]),
-                self._decided(view, clean, after[rows]),
+            found[kind] = compared(
+                self._chosen,
+                self.dataset.identities,
+                decided(self._chosen, view.rule, reference, before[rows]),
+                decided(self._chosen, view.rule, clean, after[rows]),
             )
             results.append(self._judged(kind, found[kind], after[rows], gates))
         results += [
@@ -197,27 +198,6 @@ class Robustness:
         kinds = QUICK_KINDS if self._rules.extent == "quick" else KINDS
         return tuple(kind for kind in kinds if kind not in self._pictures.kinds)
 
-    def _decided(self, view: View2, clean: Floats, corrupted: Floats) -> Booleans:
-        """Return which pairs are decided rightly; those of a picture without embedding are not."""
-        broken = _broken(corrupted)
-        # What is put in a broken row's place is not looked at.
-        whole = np.where(broken[:, None], clean[self._chosen.photos], corrupted)
-        pairs = self._chosen.pairs
-        distances = view.rule.distances(np.concatenate([clean, whole]), pairs)
-        return view.rule.correct(distances, pairs) & ~broken[self._chosen.picture]
-
-    def _compared(self, before: Booleans, after: Booleans) -> Fragility:
-        chosen, people = self._chosen, self.dataset.identities
-        shown = people[chosen.photos]
-        return compare_corrupted(
-            before,
-            after,
-            chosen.severities[chosen.picture],
-            shown[chosen.picture],
-            chosen.pairs,
-            np.concatenate([people, shown]),
-        )
-
     def _judged(
         self, kind: str, found: Fragility, rows: NDArray[np.floating], gates: Gates
     ) -> GateResult:
@@ -235,7 +215,7 @@ class Robustness:
             f"corrupted photos, p {paired.p_value:.2g}; accuracy {right[0]:.5f}, FP32 "
             f"{right[1]:.5f}"
         )
-        if broken := int(_broken(rows).sum()):
+        if broken := int(without_embedding(rows).sum()):
             text += f"; {broken} embeddings are not finite"
 
         def judge(delta: float) -> GateResult:
@@ -243,8 +223,3 @@ class Robustness:
             return replace(result, detail=text)
 
         return gates.within_limit(gate, judge, text)
-
-
-def _broken(embeddings: Floats) -> Booleans:
-    """Return which rows, (N,), hold NaN or infinity."""
-    return np.asarray(~np.isfinite(embeddings).all(axis=1), np.bool_)
