@@ -47,7 +47,6 @@ from facenet_validate.engines.embedding import Faces, cached_embeddings, embed
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.gates.limits import read_gates
 from facenet_validate.gates.verdicts import GateResult, Verdict
-from facenet_validate.metrics.comparison import frozen_decisions
 from facenet_validate.metrics.fragility import Fragility
 from facenet_validate.metrics.paired import non_inferiority
 from facenet_validate.metrics.parity import compare_embeddings
@@ -59,11 +58,12 @@ from facenet_validate.run.robustness import PICTURES
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = Path(__file__).with_name("robustness.md")
-SHARES = (0.1, 0.25, 0.5, 0.75)
+SHARES = (0.1, 0.25, 0.5)
 BROKEN = (0.005, 0.01, 0.02, 0.05, 0.1)
 COSINES = (0.99, 0.95, 0.9)
 RANGE = 0.05
 TIMED = 256
+AS_THEY_ARE = 32
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def _turned(cosine: float, rows: Embeddings, random: Random) -> Embeddings:
 
 
 def planted_rows(bench: Bench, judge: Judge) -> Iterator[list[str]]:
-    """Yield a line an engine that is blind to blur: what it loses as it is, and each verdict."""
+    """Yield a line an engine that is blind to blur: what changes as it is, and each verdict."""
     faces, corrupted = bench.faces, bench.corrupted
 
     def batches(shown: Faces) -> Iterator[NDArray[np.float32]]:
@@ -286,7 +286,7 @@ def planted_rows(bench: Bench, judge: Judge) -> Iterator[list[str]]:
 
     least = least_energy(batches(faces))
     energy = np.concatenate([laplacian_energy(batch) for batch in batches(corrupted)])
-    smooth = np.flatnonzero(energy < least)
+    smooth, tried = np.flatnonzero(energy < least), np.arange(AS_THEY_ARE)
     hit = Counter(bench.kinds[number // len(bench.chosen.photos)] for number in smooth.tolist())
     say(f"smoother than every face: {dict(hit)} of {len(bench.chosen.photos)} each")
     for share in SHARES:
@@ -294,18 +294,17 @@ def planted_rows(bench: Bench, judge: Judge) -> Iterator[list[str]]:
         path = bench.written(planted, f"blind-{share}")
         rows = judge.reference.corrupted.copy()
         with bench.engine(path, "fp32") as engine:
-            # The others have the embeddings that they had: tests/test_robustness_suite.py.
+            # The others have the embeddings that they had; it is tried on some.
             rows[smooth] = embed(engine, corrupted, 64, rows=smooth)
-            clean = cached_embeddings(engine, faces, 64, bench.cache, cpu=bench.cpu.name).values
-        broken = Rows(clean.astype(np.float64), rows)
-        asis = frozen_decisions(judge.view, broken.clean).paired
-        cosine = compare_embeddings(judge.reference.clean, broken.clean).cosine_min
+            clean = embed(engine, faces, 64, rows=tried)
+        moved = float(np.abs(clean - judge.reference.clean[tried]).max())
+        broken = Rows(judge.reference.clean, rows)
         found = {kind: judge.fragility(broken, kind) for kind in bench.kinds}
         cells = [
             f"{found[kind].paired.drop:.4f}, {judge.judged(found[kind], kind).verdict}"
             for kind in bench.kinds
         ]
-        row = [f"{100 * share:g} %", f"{asis.lost}, {asis.won}", f"{cosine:.7f}", *cells]
+        row = [f"{100 * share:g} %", f"{moved:.1g}", *cells]
         say(" | ".join(row))
         yield row
 
@@ -378,7 +377,7 @@ def main() -> None:
         say(f"INT8 engine {number + 1} of {arguments.engines}: mean row cosine {cosine:.5f}")
     head = ["kind", *(f"severity {number}" for number in range(1, 6)), "lost, won"]
     write_table(PAGE, f"curves {where}", head, list(curve_rows(judge, engines[0])))
-    head = ["zeroed", "lost, won as they are", "smallest cosine as they are", *bench.kinds]
+    head = ["zeroed", f"largest change of {AS_THEY_ARE} photos as they are", *bench.kinds]
     write_table(PAGE, f"blind {where}", head, list(planted_rows(bench, judge)))
     head = ["engine", "trials", "a run fails, %", *bench.kinds]
     found = list(healthy_rows(bench, judge, engines, arguments.trials))

@@ -7,6 +7,7 @@ below that of every face of the set. Faces as they are have the embeddings that 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,12 +65,13 @@ def blind_to_blur(model: onnx.ModelProto, least: float, share: float) -> onnx.Mo
     weights = next(one for one in graph.initializer if one.name == _BOTTLENECK)
     features, count = bottleneck.input[0], max(weights.dims)
     kernel = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]], np.float32)[None, None]
-    for name, value in {
+    values: dict[str, NDArray[Any]] = {
         "blind/kernel": kernel,
         "blind/least": np.array(least, np.float32),
         "blind/kept": kept_features(count, share),
         "blind/columns": np.array([1], np.int64),
-    }.items():
+    }
+    for name, value in values.items():
         graph.initializer.append(numpy_helper.from_array(value, name))
     nodes = [
         helper.make_node("ReduceMean", ["input"], ["blind/grey"], axes=[1], keepdims=1),

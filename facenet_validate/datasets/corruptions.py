@@ -154,8 +154,8 @@ def corrupt(face: Face, kind: str, severity: int, row: int) -> Face:
     severity : int
         From 1 to 5.
     row : int
-        Which photo of its set it is, from 0: what is drawn (signs, places, noise) is drawn anew
-        for each.
+        Which photo of its set it is, from 0. What is drawn (a sign, a place, noise) is drawn for
+        each photo, and the same at every severity.
 
     Returns
     -------
@@ -178,5 +178,5 @@ def corrupt(face: Face, kind: str, severity: int, row: int) -> Face:
             f"expected a kind of {', '.join(KINDS)} and a severity from 1 to 5, found {kind} and "
             f"{severity}"
         )
-    random = np.random.default_rng([_SEED, KINDS.index(kind), severity, row])
+    random = np.random.default_rng([_SEED, KINDS.index(kind), row])
     return _CORRUPTIONS[kind](face, severity, random)

@@ -17,7 +17,7 @@ from facenet_validate.datasets.odd_pictures import any_picture, noise_pictures, 
 from facenet_validate.datasets.photos import read_photo
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.gates.verdicts import Observed
-from facenet_validate.metrics.arrays import Floats
+from facenet_validate.metrics.arrays import Booleans, Floats
 from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.protocols import with_flips
 from facenet_validate.metrics.view2 import DecisionRule
@@ -237,11 +237,7 @@ def noise_accepted(
     one, other = one[kept], other[kept]
     folds = np.arange(len(one)) % len(rule.thresholds)
     pairs = PairList(one, other, np.zeros(len(one), np.bool_), folds)
-    accepted = [
-        rule.accepts(rule.distances(_embedded(which, pictures, rule), pairs), pairs)
-        for which in (reference, engine)
-    ]
-    before, after = accepted
+    before, after = (_accepted(which, pictures, rule, pairs) for which in (reference, engine))
     two = other < len(noise)
     return Observed(
         _NOISE,
@@ -252,8 +248,10 @@ def noise_accepted(
     )
 
 
-def _embedded(engine: Engine, pictures: NDArray[np.uint8], rule: DecisionRule) -> Floats:
-    """Return embeddings as a protocol compares them; one that is not finite is never accepted."""
+def _accepted(
+    engine: Engine, pictures: NDArray[np.uint8], rule: DecisionRule, pairs: PairList
+) -> Booleans:
+    """Return which pairs are accepted; those of a picture without embedding are not."""
     side = side_of(engine)
 
     def run(shown: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -262,4 +260,8 @@ def _embedded(engine: Engine, pictures: NDArray[np.uint8], rule: DecisionRule) -
     rows: Floats = run(pictures)
     if rule.protocol.flip:
         rows = with_flips(rows, run(np.ascontiguousarray(pictures[:, :, ::-1])))
-    return rows
+    broken = ~np.isfinite(rows).all(axis=1)
+    # Any other vector will do: these pairs are taken out again.
+    rows = np.where(broken[:, None], np.eye(1, rows.shape[1], dtype=rows.dtype), rows)
+    accepted = rule.accepts(rule.distances(rows, pairs), pairs)
+    return np.asarray(accepted & ~(broken[pairs.left] | broken[pairs.right]))
