@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from facenet_validate.run.build import Build
     from facenet_validate.run.evaluation import EngineComparison, EngineVerification
     from facenet_validate.run.judging import Gates
+    from facenet_validate.run.robustness import Robustness
     from facenet_validate.run.run import Run
     from facenet_validate.run.timing import Speed, Timing
 
@@ -43,6 +44,7 @@ _PLACES = {
     "GateResult": "gates.verdicts",
     "Gates": "run.judging",
     "Observed": "gates.verdicts",
+    "Robustness": "run.robustness",
     "Run": "run.run",
     "Speed": "run.timing",
     "Timing": "run.timing",
@@ -72,6 +74,7 @@ __all__ = [
     "GateResult",
     "Gates",
     "Observed",
+    "Robustness",
     "Run",
     "Speed",
     "Timing",

@@ -49,6 +49,8 @@ _NEEDS = {
     "rebuilds": "`--facenet-rebuilds`",
     "threshold": "`--facenet-threshold`",
     "groups": "a set that names groups",
+    "robustness": "not `--facenet-robustness off`",
+    "full robustness": "`--facenet-robustness full`",
 }
 _PER = {"engine": "engine", "set": "engine and set", "batch": "engine and batch size"}
 _BESIDE = {

@@ -13,9 +13,18 @@ from typing import Literal
 Bound = Literal["floor", "ceiling"]
 Scope = Literal["engine", "set", "batch"]
 Need = Literal[
-    "fp16", "int8", "below fp32", "against", "self_check", "rebuilds", "threshold", "groups"
+    "fp16",
+    "int8",
+    "below fp32",
+    "against",
+    "self_check",
+    "rebuilds",
+    "threshold",
+    "groups",
+    "robustness",
+    "full robustness",
 ]
-Family = Literal["", "paired", "operating", "identification", "speed"]
+Family = Literal["", "paired", "operating", "identification", "robustness", "speed"]
 
 FAMILY_ALPHA = 0.01
 """Probability that any gate of a family fails an engine that lost nothing, in a run."""
@@ -45,7 +54,7 @@ class Gate:
     needs : tuple of str
         What must be there: the precision ``fp16`` or ``int8``, one ``below fp32``, an engine
         ``against``, a ``self_check``, ``rebuilds``, a deployed ``threshold``, a set with
-        ``groups``.
+        ``groups``, a run of ``robustness`` or of ``full robustness``.
     family : str
         Gates of a family share the run's probability of a false alarm, 1 %.
     optional : bool
@@ -76,13 +85,26 @@ class Gate:
         precision : str
             The engine's.
         has : set of str
-            Which of ``against``, ``self_check``, ``rebuilds``, ``threshold`` and ``groups`` there
-            are.
+            Which of ``against``, ``self_check``, ``rebuilds``, ``threshold``, ``groups``,
+            ``robustness`` and ``full robustness`` there are.
         first_set : bool
             Whether the data set is the run's first, by which every suite judges.
         """
         there = {*has, precision, *(() if precision == "fp32" else ("below fp32",))}
         return (first_set or self.per == "set") and there.issuperset(self.needs)
+
+
+def _corruption(kind: str, what: str, need: Need) -> Gate:
+    return Gate(
+        f"robustness.{kind}",
+        f"accuracy lost on {what}, at the reference's thresholds",
+        "ceiling",
+        above=0.0,
+        beside="reference",
+        needs=(need,),
+        family="robustness",
+        optional=True,
+    )
 
 
 CATALOGUE: tuple[Gate, ...] = (
@@ -246,6 +268,36 @@ CATALOGUE: tuple[Gate, ...] = (
         family="identification",
         optional=True,
     ),
+    Gate(
+        "robustness.invariants",
+        "invariants that some picture breaks: computed, finite, of length one, repeatable",
+        "ceiling",
+        needs=("robustness",),
+    ),
+    Gate(
+        "robustness.odd_pictures",
+        "embeddings of black, white, noise and denormal pictures not finite or not of length one",
+        "ceiling",
+        needs=("robustness",),
+    ),
+    Gate(
+        "robustness.noise_accepted",
+        "share of pairs with noise that are accepted and that the reference rejects",
+        "ceiling",
+        beside="reference",
+        needs=("robustness",),
+    ),
+    _corruption("brightness", "photos made darker or lighter", "robustness"),
+    _corruption("contrast", "photos of less contrast", "full robustness"),
+    _corruption("gamma", "photos of another gamma", "full robustness"),
+    _corruption("blur", "blurred photos", "robustness"),
+    _corruption("jpeg", "photos compressed by JPEG", "robustness"),
+    _corruption("noise", "photos with noise", "robustness"),
+    _corruption("rotation", "photos turned a little", "full robustness"),
+    _corruption("shift", "photos shifted a little", "full robustness"),
+    _corruption("occlusion", "photos partly covered", "full robustness"),
+    _corruption("grey", "photos without colour", "full robustness"),
+    _corruption("low_resolution", "photos of low resolution", "full robustness"),
     Gate(
         "performance.fp32_ratio",
         "speed in relation to FP32, paired",

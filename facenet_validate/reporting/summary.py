@@ -13,6 +13,7 @@ from facenet_validate.gates import catalogue
 from facenet_validate.reporting.replacement import replacement_lines
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
 from facenet_validate.reporting.results import SCHEMA, UNJUDGED, Ending, Results
+from facenet_validate.reporting.robustness import robustness_lines
 from facenet_validate.reporting.speed import speed_lines
 from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.reporting.verification import verification_lines
@@ -151,6 +152,7 @@ def _notes(report: RunReport, results: Results) -> list[str]:
         lines.append(f"embeddings, {name}: {origin}")
     lines += verification_lines(results.measurements)
     lines += replacement_lines(results.measurements)
+    lines += robustness_lines(results.measurements)
     lines += speed_lines(results.measurements)
     return lines + [f"baseline {one.about}: {one.text}" for one in report.baselines]
 

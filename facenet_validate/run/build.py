@@ -164,10 +164,6 @@ class Build:
         share, detail = told_share(shares, engine.info.precision, computed.source)
         return Observed(gate, share, detail), shares
 
-    def load(self) -> Engine:
-        """Load the engine anew; the caller closes it."""
-        return self._engines.load(self._precision)
-
     def two_engines(self, engine: Engine, batch: NDArray[np.float32]) -> Observed:
         """Return whether engines that run at once disturb each other, for ``contract.two_engines``.
 

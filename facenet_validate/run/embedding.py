@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces
-from facenet_validate.engines.embedding import Embeddings, Flipped, cached_embeddings
+from facenet_validate.engines.embedding import Embeddings, Faces, Flipped, cached_embeddings
 from facenet_validate.engines.protocol import Engine, EngineInfo
 from facenet_validate.metrics.checks import check_embeddings
 from facenet_validate.metrics.protocols import PROTOCOLS, with_flips
@@ -56,13 +56,22 @@ class Embedder:
             If a row is NaN, infinity or zeros, or different photos have equal rows.
         """
         faces = self._data.faces if faces is None else faces
+        others = "" if faces is self._data.faces else f", {len(faces.names)} other faces"
+        values, what = self._embedded(engine, faces, others, flipped=flipped)
+        check_embeddings(values, faces.names, what=what, pictures=faces.photo_digests)
+        return values
+
+    def _embedded(
+        self, engine: Engine, faces: Faces, others: str, *, flipped: bool
+    ) -> tuple[NDArray[np.float32], str]:
+        """Return embeddings, and whose and of what they are."""
         shown = Flipped(faces) if flipped else faces
         info = engine.info
         what = f"{info.precision} engine on {info.backend} ({info.digest[:12]})"
         if flipped:
             what += ", mirrored faces"
         if (info, shown.digest) not in self._known:
-            with self._run.progress.stage(f"embedding with the {what}") as report:
+            with self._run.progress.stage(f"embedding with the {what}{others}") as report:
                 found = self._known[info, shown.digest] = cached_embeddings(
                     engine,
                     shown,
@@ -71,11 +80,8 @@ class Embedder:
                     cpu=self._run.cpu_text,
                     progress=report,
                 )
-            others = "" if faces is self._data.faces else f", {len(faces.names)} other faces"
             self._run.report.embeddings[what + others] = found.origin
-        values = self._known[info, shown.digest].values
-        check_embeddings(values, faces.names, what=what, pictures=faces.photo_digests)
-        return values
+        return self._known[info, shown.digest].values, what
 
     def scored(self, engine: Engine, faces: AlignedFaces) -> NDArray[np.floating[Any]]:
         """Return embeddings as the run's protocol compares them.
@@ -88,6 +94,18 @@ class Embedder:
         if not self.protocol.flip:
             return straight
         return with_flips(straight, self.embeddings(engine, faces, flipped=True))
+
+    def scored_pictures(self, engine: Engine, pictures: Faces) -> NDArray[np.floating[Any]]:
+        """Return embeddings of pictures made from faces, as the run's protocol compares them.
+
+        They are not checked: a row may be NaN or that of another picture.
+        """
+        others = f", {len(pictures.names)} corrupted photos"
+        straight, _ = self._embedded(engine, pictures, others, flipped=False)
+        if not self.protocol.flip:
+            return straight
+        mirrored, _ = self._embedded(engine, pictures, others, flipped=True)
+        return with_flips(straight, mirrored)
 
     def view(self, engine: Engine, name: str) -> View2:
         """Return the View 2 evaluation of an engine on a verification set."""

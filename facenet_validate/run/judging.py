@@ -271,4 +271,6 @@ def skip_what_was_not_asked_for(item: pytest.Item, run: Run) -> None:
     for marker in item.iter_markers("facenet_needs"):
         for name in marker.args:
             if not getattr(run.settings, name):
-                pytest.skip(f"runs where --facenet-{name.replace('_', '-')} is given")
+                option = f"--facenet-{name.replace('_', '-')}"
+                asked = f"facenet_{name}" in run.settings.origins
+                pytest.skip(f"{option} off" if asked else f"runs where {option} is given")

@@ -13,6 +13,7 @@ from facenet_validate.models.quantization.recipes import AROUND, MINIMUM_CALIBRA
 PROTOCOLS = ("plain", "davidsandberg")
 SETS = ("orl", "synthetic")
 SCOPES = ("auto", "device", "end-to-end")
+ROBUSTNESS = ("quick", "full", "off")
 CALIBRATION_IMAGES = 512
 
 
@@ -143,6 +144,16 @@ OPTIONS: tuple[Option, ...] = (
         "similarity, of unit embeddings",
     ),
     _option("facenet_all_pairs", None, "also compare every pair of photos of the people in pairs"),
+    _option(
+        "facenet_robustness",
+        _choice(*ROBUSTNESS),
+        "corrupted photos: four kinds of corruption (default), all eleven on more photos, or none",
+    ),
+    _option(
+        "facenet_picture",
+        "PATH",
+        "the one picture that the robustness suite tries its invariants on (default: any)",
+    ),
     _option(
         "facenet_against",
         "PATH",

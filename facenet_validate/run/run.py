@@ -208,6 +208,8 @@ class Run:
             "self_check": bool(self.settings.self_check),
             "rebuilds": bool(self.settings.rebuilds),
             "threshold": self.settings.threshold is not None,
+            "robustness": self.settings.robustness is not None,
+            "full robustness": self.settings.robustness == "full",
         }
         return frozenset(name for name, is_there in there.items() if is_there)
 
@@ -234,12 +236,21 @@ class Run:
     @cached_property
     def speed_alpha(self) -> float:
         """What each speed gate may spend of its family's error probability."""
-        gates = sum(
-            catalogue.row(gate).family == "speed"
+        gates = self._judged_on_first_set("speed")
+        return catalogue.FAMILY_ALPHA / max(1, gates * len(self.settings.batch_sizes))
+
+    @cached_property
+    def robustness_alpha(self) -> float:
+        """What the gate of a kind of corruption may spend of its family's error probability."""
+        return catalogue.FAMILY_ALPHA / max(1, self._judged_on_first_set("robustness"))
+
+    def _judged_on_first_set(self, family: catalogue.Family) -> int:
+        """Return how many gates of a family have a limit on the first set, over precisions."""
+        return sum(
+            catalogue.row(gate).family == family
             for precision in self.settings.precisions
             for gate in self.limits(self.dataset_name, precision)
         )
-        return catalogue.FAMILY_ALPHA / max(1, gates * len(self.settings.batch_sizes))
 
     def limits(self, dataset: str, precision: str) -> dict[str, float]:
         """Return the limits of every gate that this run can judge on a verification set."""

@@ -19,7 +19,14 @@ from facenet_validate.base.wording import quoted
 from facenet_validate.engines.backend import PROFILES, Profile
 from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import AROUND, Around
-from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES, SETS
+from facenet_validate.run.options import (
+    CALIBRATION_IMAGES,
+    OPTIONS,
+    PROTOCOLS,
+    ROBUSTNESS,
+    SCOPES,
+    SETS,
+)
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
@@ -66,6 +73,8 @@ class Settings:
     protocol: str
     threshold: Threshold | None
     all_pairs: bool
+    robustness: Literal["quick", "full"] | None
+    picture: Path | None
     require: tuple[str, ...]
     batch_sizes: tuple[int, ...]
     workspace: int | None
@@ -178,6 +187,8 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         protocol=reader.choice("facenet_protocol", PROTOCOLS, "plain") or "plain",
         threshold=reader.threshold("facenet_threshold", "facenet_metric"),
         all_pairs=reader.switch("facenet_all_pairs"),
+        robustness=reader.robustness("facenet_robustness"),
+        picture=reader.path("facenet_picture"),
         require=tuple(dict.fromkeys(reader.listed("facenet_require"))),
         batch_sizes=reader.batch_sizes("facenet_batch_size", (64,)),
         workspace=reader.number("facenet_workspace", 1, 1_000_000),
@@ -312,6 +323,10 @@ class _Reader:
         if number is None or not low <= number <= high:
             raise self.wrong(name, expected, value)
         return Threshold(number, metric)
+
+    def robustness(self, name: str) -> Literal["quick", "full"] | None:
+        chosen = self.choice(name, ROBUSTNESS, "quick")
+        return None if chosen == "off" else cast('Literal["quick", "full"]', chosen)
 
     def listed(self, name: str) -> list[str]:
         return self.items(name, "names, comma-separated")
