@@ -17,6 +17,9 @@ from facenet_validate.models.passes import described
 FLOATS = 2.0**-10
 """Error of a stored weight, relative to it, that FP16 and the factors' fit may leave."""
 
+_NEAR = 1.1
+"""How far a layer's own factors may be from those of the graph."""
+
 STEPS = 4.0
 """How often the power of a layer's errors may be what rounding to its integers leaves."""
 
@@ -42,12 +45,21 @@ def unlike(sides: Sides) -> list[Operator]:
 
 
 def _error(sides: Sides, operator: Operator) -> float:
-    """Return the power of a layer's errors, as a multiple of what its type explains."""
+    """Return the power of a layer's errors, as a multiple of what its type explains.
+
+    Factors of rows and columns are fitted to the layer itself: those of the graph come from
+    rounded weights, and their errors add up.
+    """
     layer, (weight, _) = sides.weights[operator.name], wanted(sides, operator)
+    for others in ((1, 2), (0, 2), (1, 2)):
+        product = (layer.engine * weight).sum(axis=others, keepdims=True)
+        power = (weight**2).sum(axis=others, keepdims=True)
+        ratio = np.divide(product, power, out=np.ones_like(product), where=power > 0)
+        # A factor is positive and near one; weights that need another are others.
+        weight = weight * np.clip(ratio, 1 / _NEAR, _NEAR)
     error = float(((layer.engine - weight) ** 2).sum())
-    per_row = weight[0].size
     steps = np.broadcast_to(layer.step, (len(weight),))
-    rounding = float((steps**2).sum()) * per_row / 12
+    rounding = float((steps**2).sum()) * weight[0].size / 12
     floats = FLOATS**2 * float((weight**2).sum())
     return error / max(STEPS * rounding + floats, 1e-300)
 
