@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    InnerTensors,
     LayerTimes,
     Scope,
     TensorInfo,
@@ -93,3 +94,8 @@ class HostEngine(Closing):
         """Return that layers are not timed on this backend."""
         del batch, count
         return LayerTimes(untold=f"layers are not timed on {self.info.backend}")
+
+    def inner_tensors(self, names: Sequence[str]) -> InnerTensors:
+        """Return that this backend gives no tensors inside an engine."""
+        del names
+        return InnerTensors(untold=f"{self.info.backend} gives no tensors inside an engine")
