@@ -147,12 +147,12 @@ def planted_inputs() -> Iterator[Plant]:
     yield _fed("upside down", "top and bottom", lambda x: contract(x[:, ::-1]))
     for turns in (1, 2, 3):
         yield _fed("rotated", f"{90 * turns}°", lambda x, k=turns: contract(np.rot90(x, k, (1, 2))))
-    for margin in (4, 8, 16):
-        yield _fed("framing", f"{margin} pixels cropped", _each(_cropped(margin)))
-    yield _fed("framing", "6 pixels right, 4 down", _each(lambda x: np.roll(x, (4, 6), (0, 1))))
-    for side in (48, 80, 112):
-        yield _fed("resize", f"through {side}, nearest", _each(_through(side, cv2.INTER_NEAREST)))
-        yield _fed("resize", f"through {side}, area", _each(_through(side, cv2.INTER_AREA)))
+    for share in (0.025, 0.05, 0.1):
+        yield _fed("framing", f"{share:.1%} cropped at each side", _each(_cropped(share)))
+    yield _fed("framing", "4 % right, 3 % down", _each(_moved))
+    for share in (0.3, 0.5, 0.7):
+        for name, way in (("nearest", cv2.INTER_NEAREST), ("area", cv2.INTER_AREA)):
+            yield _fed("resize", f"through {share:.0%}, {name}", _each(_through(share, way)))
 
 
 def _whitened(images: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float32]:
@@ -161,17 +161,24 @@ def _whitened(images: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.
     return np.asarray((images - images.mean(axes, keepdims=True)) / deviation)
 
 
-def _cropped(margin: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def _moved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    side = len(image)
+    return np.asarray(np.roll(image, (round(0.03 * side), round(0.04 * side)), (0, 1)))
+
+
+def _cropped(share: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     def change(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        margin = round(share * len(image))
         inner = image[margin:-margin, margin:-margin]
         return np.asarray(cv2.resize(inner, image.shape[:2], interpolation=cv2.INTER_LINEAR))
 
     return change
 
 
-def _through(side: int, way: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def _through(share: float, way: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     def change(image: NDArray[np.float32]) -> NDArray[np.float32]:
         up = cv2.INTER_NEAREST if way == cv2.INTER_NEAREST else cv2.INTER_LINEAR
+        side = round(share * len(image))
         small = cv2.resize(image, (side, side), interpolation=way)
         return np.asarray(cv2.resize(small, image.shape[:2], interpolation=up))
 

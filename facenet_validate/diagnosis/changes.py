@@ -76,13 +76,15 @@ def in_8_bits(values: Batch) -> Batch:
 
 def affine(scales: Sequence[float], offsets: Sequence[float]) -> Change:
     """Return ``scale * v + offset``, for each colour plane by its own numbers."""
-    by, plus = (np.float32(numbers)[:, np.newaxis, np.newaxis] for numbers in (scales, offsets))
+    by, plus = (
+        np.array(numbers, np.float32)[:, np.newaxis, np.newaxis] for numbers in (scales, offsets)
+    )
     return lambda batch: _batch(batch * by + plus)
 
 
 def curve(values: Sequence[float]) -> Change:
     """Return values along a curve: straight between values at equal steps from black to white."""
-    black, white = standardized(np.float32([0, 255]))
+    black, white = standardized(np.array([0, 255], np.float32))
     places = np.linspace(black, white, len(values))
     return lambda batch: _batch(np.interp(batch, places, values))
 

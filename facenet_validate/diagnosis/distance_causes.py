@@ -34,8 +34,9 @@ def distance_findings(case: Case) -> Iterator[Finding | NotTried]:
         return
     rows, known = (unit(one) for one in comparable(case))
     ours, theirs = (_between(one) for one in (rows, known))
-    # Independent noise of this size would move a cosine between two rows by this variance.
-    moved = 2 * distance(rows, known) / rows.shape[1]
+    # Independent noise of this size would move a cosine between two rows by this variance. Faces
+    # that are all alike keep their cosines whatever happens: those must be the same ones, too.
+    moved = min(2 * distance(rows, known) / rows.shape[1], float(theirs.var()))
     removed = 1 - float(np.mean((ours - theirs) ** 2)) / moved if moved > 0 else 0.0
     likeness = float(np.corrcoef(ours, theirs)[0, 1])
     before = cosine(rows, known)
@@ -44,7 +45,7 @@ def distance_findings(case: Case) -> Iterator[Finding | NotTried]:
         removed,
         before,
         cosine(rows, _turned(known, rows)),
-        moved > 1e-9 and removed >= MOST,
+        distance(rows, known) > ARITHMETIC and removed >= MOST,
         f"the cosines between faces correlate by {likeness:.4f}",
     )
     if before > UNRELATED:

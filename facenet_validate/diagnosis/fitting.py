@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.diagnosis.families import CURVE, FAMILIES, Family, Numbers, along
 from facenet_validate.diagnosis.imitations import Faults, Stage
+from facenet_validate.diagnosis.rule import unit
 from facenet_validate.diagnosis.trial import Trial
 
 ROUNDS = 8
@@ -16,6 +17,9 @@ ROUNDS = 8
 
 WORTH = 0.05
 """Share of what is left that a step must remove, or be expected to remove."""
+
+SIMPLER = 1.5
+"""What one fault fewer may leave, beside what is left with it."""
 
 DAMPING = (1e-3, 1e-1, 1.0)
 """Tried in turn until a step helps."""
@@ -87,17 +91,30 @@ def fitted(trial: Trial, start: Start) -> Faults | None:
     return start.with_numbers(numbers) if improved else None
 
 
+def refitted(trial: Trial, faults: Faults) -> Faults:
+    """Return fewer faults that leave nearly as little: fitted ones, without those beside them."""
+    *others, last = faults
+    for one in others:
+        fewer = tuple(other for other in faults if other is not one)
+        family = next(family for family in FAMILIES if family.name == last.family)
+        start = Start(family, fewer[:-1], np.array(last.numbers))
+        again = fitted(trial, start) or fewer
+        if trial.left(again) <= SIMPLER * trial.left(faults):
+            return refitted(trial, again)
+    return faults
+
+
 def _linear(
     trial: Trial, start: Start, numbers: Numbers
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what is left of each value, and how it changes with each step: (M,) and (M, P)."""
-    steps = np.array(start.family.steps)
-    here = trial.few_answers(start.with_numbers(numbers))
+    steps, few = np.array(start.family.steps), trial.few
+    here = trial.directions(start.with_numbers(numbers), few)
     there = [
-        trial.few_answers(start.with_numbers(numbers + step * one)) - here
+        (trial.directions(start.with_numbers(numbers + step * one), few) - here).ravel()
         for step, one in zip(steps, np.eye(len(steps)), strict=True)
     ]
-    return trial.few_found - here, np.stack(there, axis=1)
+    return (unit(trial.case.found[few]) - here).ravel(), np.stack(there, axis=1)
 
 
 def _step(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
-from facenet_validate.diagnosis.fitting import fitted, starts
+from facenet_validate.diagnosis.fitting import fitted, refitted, starts
 from facenet_validate.diagnosis.imitations import EIGHT_BITS, Faults, Stage
 from facenet_validate.diagnosis.known_faults import known_faults
 from facenet_validate.diagnosis.trial import Trial
@@ -18,28 +18,55 @@ TOGETHER = 3
 WORTH = 0.1
 """Share of what is left that one more fault must remove."""
 
+CLOSER = 8
+"""Faults that are looked at on more faces."""
+
 
 def input_findings(case: Case) -> Iterator[Finding]:
-    """Imitate known faults, then add one to the best as long as that helps.
+    """Imitate known faults, then two at once, then those whose numbers are fitted.
 
-    Faults and numbers are chosen on a few faces. The best of each round is judged on other faces.
+    Faults and numbers are chosen on a few faces. The best of each step is judged on other faces.
     """
     trial = Trial(case)
     singles = _singles(case)
+    known = _nearest_first(trial, singles)
+    for faults in known[1:]:
+        yield replace(trial.finding(faults, rows=trial.first), named=False)
+    yield trial.finding(known[0])
     best: Faults = ()
-    for round_ in range(TOGETHER):
-        known = sorted(_more(best, singles), key=trial.left)
-        yield from _judged(trial, known, shown=not round_)
-        candidates = [best, *known[:1]]
-        for start in starts(min(candidates, key=trial.left)):
+    while len(known) and _helps(trial, known[0], best):
+        best = known[0]
+        known = _nearest_first(trial, list(_more(best, singles)))
+        if known and _helps(trial, known[0], best):
+            yield trial.finding(known[0])
+    for base in dict.fromkeys((best, ())):
+        yield from _fits(trial, base)
+
+
+def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:
+    """Fit the numbers of each family on top of some faults; then of another one on top of both."""
+    while len(best) < TOGETHER:
+        candidates = [best]
+        for start in starts(best):
             found = fitted(trial, start)
             if found is not None:
-                candidates.append(found)
-                yield trial.finding(found)
+                simple = refitted(trial, found)
+                candidates.append(simple)
+                yield trial.finding(simple)
         nearest = min(candidates, key=trial.left)
-        if trial.left(nearest) > (1 - WORTH) * trial.left(best):
+        if not _helps(trial, nearest, best) or len(nearest) <= len(best):
             return
         best = nearest
+
+
+def _helps(trial: Trial, faults: Faults, before: Faults) -> bool:
+    return trial.left(faults) <= (1 - WORTH) * trial.left(before)
+
+
+def _nearest_first(trial: Trial, choice: Sequence[Faults]) -> list[Faults]:
+    """Return faults in the order of what they leave: the best few by more faces than the others."""
+    ordered = sorted(choice, key=lambda faults: trial.left(faults, trial.first))
+    return sorted(ordered[:CLOSER], key=trial.left) + ordered[CLOSER:]
 
 
 def _singles(case: Case) -> list[Faults]:
@@ -52,15 +79,7 @@ def _singles(case: Case) -> list[Faults]:
 def _more(faults: Faults, singles: Sequence[Faults]) -> Iterator[Faults]:
     """Yield faults with one more, of a stage at which nothing happens yet."""
     stages = {one.stage for one in faults}
-    for more in singles:
-        if stages.isdisjoint(one.stage for one in more):
-            yield (*faults, *more)
-
-
-def _judged(trial: Trial, ordered: Sequence[Faults], *, shown: bool) -> Iterator[Finding]:
-    """Yield the best one judged, behind the others as they are seen on a few faces."""
-    if shown:
-        for faults in ordered[1:]:
-            yield replace(trial.finding(faults, rows=trial.few), named=False)
-    for faults in ordered[:1]:
-        yield trial.finding(faults)
+    if len(stages - {Stage.ROUNDING}) < TOGETHER:
+        for more in singles:
+            if stages.isdisjoint(one.stage for one in more):
+                yield (*faults, *more)

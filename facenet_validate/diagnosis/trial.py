@@ -13,13 +13,16 @@ from facenet_validate.base.errors import EngineError
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
 from facenet_validate.diagnosis.imitations import Faults, applied, cause_of, detail_of
-from facenet_validate.diagnosis.rule import comparable, judged, unit
+from facenet_validate.diagnosis.rule import comparable, distance, judged, unit
 
 FACES = 20
 """Faces of a trial: half of them to choose and to fit by, half to judge by."""
 
 FEW = 4
-"""Faces on which every fault is looked at first, and on which numbers are fitted."""
+"""Faces on which the better faults are chosen, and numbers are fitted."""
+
+FIRST = 2
+"""Some of them, on which every fault is looked at first."""
 
 Indices = NDArray[np.intp]
 
@@ -50,6 +53,11 @@ class Trial:
         """Rows to choose and to fit by."""
         return self._rows[::2][:: max(1, len(self._rows) // (2 * FEW))][:FEW]
 
+    @property
+    def first(self) -> Indices:
+        """Rows to look at every fault by."""
+        return self.few[:FIRST]
+
     @cached_property
     def judging(self) -> Indices:
         """Rows to judge by."""
@@ -63,19 +71,16 @@ class Trial:
             self._answers[key] = self.case.reference.run(changed)
         return self._answers[key]
 
-    @cached_property
-    def few_found(self) -> NDArray[np.float64]:
-        """The engine's embeddings of a few faces, one behind the other."""
-        return unit(self.case.found[self.few]).ravel()
+    def directions(self, faults: Faults, rows: Indices) -> NDArray[np.float64]:
+        """Return the reference's embeddings of changed faces, of length 1."""
+        return unit(self.answers(faults, rows))
 
-    def few_answers(self, faults: Faults) -> NDArray[np.float64]:
-        """Return the reference's embeddings of a few changed faces, one behind the other."""
-        return unit(self.answers(faults, self.few)).ravel()
-
-    def left(self, faults: Faults) -> float:
+    def left(self, faults: Faults, rows: Indices | None = None) -> float:
         """Return the share of the difference that faults leave on a few faces."""
-        before = float(np.sum((self.few_found - self.few_answers(())) ** 2))
-        after = float(np.sum((self.few_found - self.few_answers(faults)) ** 2))
+        rows = self.few if rows is None else rows
+        found = unit(self.case.found[rows])
+        before = distance(found, self.directions((), rows))
+        after = distance(found, self.directions(faults, rows))
         return after / before if before > 0 else np.inf
 
     def finding(self, faults: Faults, *, rows: Indices | None = None) -> Finding:
