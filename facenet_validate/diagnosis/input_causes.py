@@ -9,7 +9,7 @@ from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
 from facenet_validate.diagnosis.fitting import fitted, refitted, starts
 from facenet_validate.diagnosis.imitations import EIGHT_BITS, Faults, Stage
-from facenet_validate.diagnosis.known_faults import known_faults
+from facenet_validate.diagnosis.known_faults import SHARES, THROUGH, known_faults, resized
 from facenet_validate.diagnosis.trial import Trial
 
 TOGETHER = 3
@@ -40,7 +40,21 @@ def input_findings(case: Case) -> Iterator[Finding]:
         if known and _helps(trial, known[0], best):
             yield trial.finding(known[0])
     for base in dict.fromkeys((best, ())):
+        if (found := _sized(trial, base)) is not None:
+            yield trial.finding(found)
         yield from _fits(trial, base)
+
+
+def _sized(trial: Trial, base: Faults) -> Faults | None:
+    """Return faults with the side through which pictures were resized, where such a one helps."""
+    others = tuple(one for one in base if one.stage != Stage.GEOMETRY)
+    halves = min(((*others, resized(0.5, *way)) for way in THROUGH), key=trial.left)
+    if not _helps(trial, halves, others):
+        return None
+    known = _nearest_first(
+        trial, [(*others, resized(share, *way)) for way in THROUGH for share in SHARES]
+    )
+    return known[0]
 
 
 def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:
