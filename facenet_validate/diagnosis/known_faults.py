@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import permutations, product
 
 import cv2
+import numpy as np
 
 from facenet_validate.diagnosis import causes, changes
 from facenet_validate.diagnosis.families import (
