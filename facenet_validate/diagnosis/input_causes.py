@@ -18,6 +18,9 @@ TOGETHER = 3
 WORTH = 0.1
 """Share of what is left that one more fault must remove."""
 
+BEAM = 2
+"""Faults, or faults together, to which each other one is added."""
+
 CLOSER = 8
 """Faults that are looked at on more faces."""
 
@@ -34,11 +37,13 @@ def input_findings(case: Case) -> Iterator[Finding]:
         yield replace(trial.finding(faults, rows=trial.first), named=False)
     yield trial.finding(known[0])
     best: Faults = ()
-    while len(known) and _helps(trial, known[0], best):
-        best = known[0]
-        known = _nearest_first(trial, list(_more(best, singles)))
-        if known and _helps(trial, known[0], best):
-            yield trial.finding(known[0])
+    ahead = known[:BEAM]
+    while ahead and _helps(trial, ahead[0], best):
+        best = ahead[0]
+        more = dict.fromkeys(one for faults in ahead for one in _more(faults, singles))
+        ahead = _nearest_first(trial, list(more))[:BEAM]
+        if ahead and _helps(trial, ahead[0], best):
+            yield trial.finding(ahead[0])
     for base in dict.fromkeys((best, ())):
         if (found := _sized(trial, base)) is not None:
             yield trial.finding(found)
