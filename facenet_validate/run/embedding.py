@@ -77,6 +77,11 @@ class Embedder:
         check_embeddings(values, faces.names, what=what, pictures=faces.photo_digests)
         return values
 
+    def at_hand(self, engine: Engine) -> NDArray[np.float32] | None:
+        """Return embeddings ``(N, D)`` of the evaluation faces; None where none were computed."""
+        known = self._known.get((engine.info, self._data.faces.digest))
+        return None if known is None else known.values
+
     def scored(self, engine: Engine, faces: AlignedFaces) -> NDArray[np.floating[Any]]:
         """Return embeddings as the run's protocol compares them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from facenet_validate.base.vocabulary import Precision
@@ -66,6 +67,16 @@ class Engines:
     def facts(self, precision: Precision) -> BuildFacts:
         """Return what was built, as far as it can be told without running it."""
         return self._factory.facts(self.artefact(precision))
+
+    def graph(self, engine: Engine, precision: Precision) -> Path | None:
+        """Return the ONNX graph that an engine computes; None where it is not known.
+
+        It is not known of a plan that was built elsewhere, and of an engine that a project brings
+        itself.
+        """
+        artefact, supplied = self.artefact(precision), self._run.engine
+        is_plan = supplied is not None and supplied.backend is not None
+        return None if is_plan or engine.info.digest != artefact.digest else artefact.graph
 
     @cache  # noqa: B019 (as long as the run)
     def engine(self, precision: Precision) -> Engine:

@@ -1,0 +1,69 @@
+"""What the reports have of diagnoses: a line in the summary, pictures in the report's folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facenet_validate.reporting.picture_files import FOLDER, write_picture
+
+if TYPE_CHECKING:
+    from facenet_validate.diagnosis.case import Case
+    from facenet_validate.diagnosis.diagnosis import Diagnosis
+
+MEASUREMENT = "diagnosis"
+"""Its name among the measurements of ``results.json``."""
+
+MOST_FACES = 6
+
+
+def diagnosis_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each engine that was diagnosed."""
+    told = [
+        f"diagnosis, {one['precision']}: {one['text']}"
+        for one in measurements
+        if one["name"] == MEASUREMENT
+    ]
+    return list(dict.fromkeys(told))
+
+
+def diagnosis_pictures(case: Case, diagnosis: Diagnosis, report: Path | None) -> list[str]:
+    """Draw the faces that moved most into the report's folder.
+
+    Returns
+    -------
+    list of str
+        The pictures, relative to the report's folder; empty without one.
+
+    Raises
+    ------
+    SettingsError
+        If a picture cannot be written.
+    """
+    if report is None:
+        return []
+    pictures = {"worst-faces": _worst_faces(case, diagnosis)}
+    written = []
+    for name, content in pictures.items():
+        if content:
+            digest = hashlib.sha256(content).hexdigest()[:12]
+            write_picture(report / FOLDER / f"{name}-{digest}.png", content)
+            written.append(f"{FOLDER}/{name}-{digest}.png")
+    return written
+
+
+def _worst_faces(case: Case, diagnosis: Diagnosis) -> bytes:
+    """Return a strip of the faces that moved most, with their row cosines; empty without faces."""
+    from facenet_validate.metrics.parity import row_cosines
+    from facenet_validate.reporting.pictures import face_strip
+
+    rows = [case.names.index(name) for name in diagnosis.worst[:MOST_FACES]]
+    if not rows:
+        return b""
+    cosines = row_cosines(case.expected, case.found)
+    captions = [f"{cosines[row]:.4f} {case.names[row]}" for row in rows]
+    engine = case.engine.info
+    title = f"{engine.precision} on {engine.backend}: row cosine to the reference, worst first"
+    return face_strip([case.faces[row] for row in rows], captions, title)

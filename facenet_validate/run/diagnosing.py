@@ -1,0 +1,151 @@
+"""Finds out why an engine differs where a gate shows that it does: once for each engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from facenet_validate.gates import catalogue
+from facenet_validate.gates.verdicts import GateResult, Verdict
+from facenet_validate.run.run import Run
+
+if TYPE_CHECKING:
+    from facenet_validate.base.vocabulary import Precision
+    from facenet_validate.cache import Cache
+    from facenet_validate.datasets.faces import AlignedFaces
+    from facenet_validate.diagnosis.case import Case
+    from facenet_validate.engines.protocol import Engine
+    from facenet_validate.run.embedding import Embedder
+    from facenet_validate.run.engines import Engines
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a test tells of why its engine differs.
+
+    Attributes
+    ----------
+    words : str
+        The cause, the evidence and what to do; empty where there is nothing to tell.
+    numbers : str
+        What was tried and where the nodes part, or why nothing was found out.
+    values : mapping
+        The diagnosis as ``results.json`` has it; empty where an earlier test has recorded it.
+    """
+
+    words: str = ""
+    numbers: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Diagnosing:
+    """The diagnoses of one process, one for each engine under test.
+
+    Parameters
+    ----------
+    run : Run
+        Says when to diagnose, and where the report's pictures go.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._known: dict[str, Explanation] = {}
+
+    def explain(
+        self, results: Sequence[GateResult], precision: str, case: Callable[[], Case]
+    ) -> Explanation:
+        """Return why the engine of a precision differs, where its gates ask for it.
+
+        No verdict changes. What goes wrong here becomes a note beside the failure.
+
+        Parameters
+        ----------
+        results : sequence of GateResult
+            The test's.
+        precision : str
+            The engine's.
+        case : callable
+            Returns what the diagnosis stands on.
+
+        Returns
+        -------
+        Explanation
+            Empty where nothing asks for one. A diagnosis that is known is told again, without its
+            numbers and values.
+        """
+        if not self._asked(results):
+            return Explanation()
+        if precision not in self._known:
+            self._known[precision] = made = self._made(precision, case)
+            return made
+        return replace(self._known[precision], numbers="", values={})
+
+    def _asked(self, results: Sequence[GateResult]) -> bool:
+        """Say whether a gate of these failed by what was measured, or all are to be explained."""
+        mode = self._run.settings.diagnose
+        seen = [one for one in results if one.observed is not None]
+        due = [one for one in seen if catalogue.row(one.gate).diagnosed]
+        failed = any(one.verdict is Verdict.FAIL for one in due)
+        return mode != "off" and (failed or (mode == "full" and bool(due)))
+
+    def _made(self, precision: str, case: Callable[[], Case]) -> Explanation:
+        try:
+            from facenet_validate.diagnosis.diagnosing import diagnose
+            from facenet_validate.diagnosis.telling import numbers, values, words
+            from facenet_validate.reporting.diagnosis import diagnosis_pictures
+
+            stood_on, full = case(), self._run.settings.diagnose == "full"
+            with self._run.progress.stage(f"finding why {precision} differs, step") as report:
+                found = diagnose(stood_on, full=full, progress=report)
+            pictures = diagnosis_pictures(stood_on, found, self._run.settings.report)
+            told = numbers(found)
+            if pictures:
+                told += f"\npictures in the report's folder: {', '.join(pictures)}"
+            return Explanation(words(found), told, {**values(found), "pictures": pictures})
+        except Exception as error:  # whatever it is, the failure must be told
+            why = " ".join(str(error).split()) or type(error).__name__
+            note = f"why it differs could not be found out: {why}"
+            return Explanation("", note, {"text": note, "untold": why})
+
+
+def case_of(
+    engine: Engine,
+    reference: Engine,
+    engines: Engines,
+    precision: Precision,
+    faces: AlignedFaces,
+    embedder: Embedder,
+    cache: Cache,
+) -> Case:
+    """Return what a diagnosis of the engine under test stands on.
+
+    Parameters
+    ----------
+    engine, reference : Engine
+        The engine under test, and what it is compared with.
+    engines : Engines
+        Their model, and the graph.
+    precision : str
+        The engine's.
+    faces : AlignedFaces
+        The evaluation faces.
+    embedder : Embedder
+        Says which of them moved most, where it has embedded them already.
+    cache : Cache
+        Where other models may be.
+    """
+    from facenet_validate.diagnosis.case import Case
+    from facenet_validate.diagnosis.sampling import faces_to_try, rows_to_try
+
+    expected, found = embedder.at_hand(reference), embedder.at_hand(engine)
+    chosen, names = faces_to_try(faces, rows_to_try(len(faces.names), expected, found))
+    return Case(
+        engine=engine,
+        reference=reference,
+        model=engines.model,
+        faces=chosen,
+        names=names,
+        graph=engines.graph(engine, precision),
+        cache=cache,
+    )
