@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.photos import SIZE
 from facenet_validate.datasets.synthetic import proof_faces
+from facenet_validate.diagnosis.case import Case
 from facenet_validate.metrics.parity import row_cosines
 
 WORST, SPREAD = 16, 16
@@ -23,7 +26,7 @@ def rows_to_try(
     count : int
         Faces of the set.
     expected, found : ndarray of shape (count, D) or None
-        Embeddings by the reference and by the engine. Without them the rows are spread over the set.
+        Embeddings by the reference and by the engine. Without them rows are spread over the set.
 
     Returns
     -------
@@ -39,6 +42,15 @@ def rows_to_try(
         return order
     rest = np.linspace(WORST, count - 1, SPREAD).astype(np.intp)
     return np.concatenate([order[:WORST], order[rest]])
+
+
+def worst_first(case: Case) -> Case:
+    """Return a case with its faces in the order of their row cosines, the smallest first."""
+    if case.expected.shape != case.found.shape:
+        return case
+    order = np.argsort(row_cosines(case.expected, case.found), kind="stable")
+    names = tuple(case.names[row] for row in order)
+    return replace(case, faces=case.faces[order], names=names)
 
 
 def faces_to_try(

@@ -106,8 +106,7 @@ def _tried(diagnosis: Diagnosis) -> list[str]:
         f"{name:{widths[0]}}  {share:>{widths[1]}}  {cosine:{widths[2]}}  {detail}".rstrip()
         for name, share, cosine, detail in rows
     ]
-    lines = [textwrap.shorten(line, WIDTH, placeholder=" …") if len(line) > WIDTH else line
-             for line in lines]  # fmt: skip
+    lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 2].rstrip()} …" for line in lines]
     rest = len(diagnosis.tried) - len(shown)
     return [*lines, f"and {rest} more that explain less"] if rest else lines
 

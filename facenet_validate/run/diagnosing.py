@@ -39,6 +39,16 @@ class Explanation:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+Explainer = Callable[[Sequence[GateResult]], Explanation]
+"""Returns why the engine of a test differs, where these results of its gates ask for it."""
+
+
+def unexplained(results: Sequence[GateResult]) -> Explanation:
+    """Explain nothing."""
+    del results
+    return Explanation()
+
+
 class Diagnosing:
     """The diagnoses of one process, one for each engine under test.
 
@@ -136,16 +146,18 @@ def case_of(
         Where other models may be.
     """
     from facenet_validate.diagnosis.case import Case
-    from facenet_validate.diagnosis.sampling import faces_to_try, rows_to_try
+    from facenet_validate.diagnosis.sampling import faces_to_try, rows_to_try, worst_first
 
     expected, found = embedder.at_hand(reference), embedder.at_hand(engine)
     chosen, names = faces_to_try(faces, rows_to_try(len(faces.names), expected, found))
-    return Case(
-        engine=engine,
-        reference=reference,
-        model=engines.model,
-        faces=chosen,
-        names=names,
-        graph=engines.graph(engine, precision),
-        cache=cache,
+    return worst_first(
+        Case(
+            engine=engine,
+            reference=reference,
+            model=engines.model,
+            faces=chosen,
+            names=names,
+            graph=engines.graph(engine, precision),
+            cache=cache,
+        )
     )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.engines.artefacts import Artefact
+from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.build_facts import BuildFacts
+from facenet_validate.engines.device.interface import Device, GpuFacts
 from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
@@ -129,10 +135,46 @@ def other_engine(engines: Engines, beside: Literal["fp32", "fp16", "against"]) -
     return engines.against if beside == "against" else engines.beside(beside)
 
 
-def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:
-    """Return the canonical FP32 model made from the source model, proven on the set's faces."""
+def engine_factory(
+    run: Run,
+    data: Data,
+    model: PreparedModel,
+    cache: Cache,
+    *,
+    device: Callable[[], Device],
+    gpu_facts: Callable[[], GpuFacts | None],
+) -> EngineFactory:
+    """Return what builds and loads engines of a model on the run's backend.
+
+    Parameters
+    ----------
+    device : callable
+        Opens the GPU when it is first called.
+    gpu_facts : callable
+        Returns what is known of the GPU; None where engines need none.
+    """
+    settings, cpu = run.settings, run.cpu
+    context = EngineContext(
+        model=model,
+        target=run.target,
+        cache=cache,
+        request=BuildRequest(
+            settings.batch_sizes,
+            settings.workspace,
+            settings.optimization_level,
+            settings.profile,
+            settings.int8_around,
+        ),
+        cpu=Cpu(cpu.name, cpu.details(), run.threads),
+        device=device,
+        gpu_facts=gpu_facts,
+    )
+    return EngineFactory(run.backend, context, lambda: data.calibration, settings.engine)
+
+
+def prepared_model(run: Run, faces: NDArray[np.uint8], cache: Cache) -> PreparedModel:
+    """Return the canonical FP32 model made from the source model, proven on faces (F, S, S, 3)."""
     source = source_model(run.settings.model)
-    faces = data.proof_faces
     with run.progress.stage("preparing the model") as report:
         prepared = prepare(
             source,

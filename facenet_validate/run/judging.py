@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ from facenet_validate.gates.verdicts import (
 from facenet_validate.reporting.diagnosis import MEASUREMENT as DIAGNOSIS
 from facenet_validate.reporting.terminal import failure_table
 from facenet_validate.run.collecting import COMPARED, check_gate, judged_gates, parameters_of
-from facenet_validate.run.diagnosing import Explanation
+from facenet_validate.run.diagnosing import Explainer, unexplained
 from facenet_validate.run.outcomes import running_properties
 from facenet_validate.run.run import Run
 
@@ -50,8 +50,8 @@ class Gates:
         another test's where a fixture of a wider scope records after its own test has ended.
     marked : tuple of str
         The gates that the test is marked to judge; empty where it has no mark.
-    explain : callable
-        Returns why the engine differs, where these results ask for it.
+    explain : Explainer
+        Says why the engine differs.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Gates:
         inconclusive: str,
         running: Callable[[], tuple[list[tuple[str, Any]], int]] | None = None,
         marked: tuple[str, ...] = (),
-        explain: Callable[[Sequence[GateResult]], Explanation] = lambda results: Explanation(),
+        explain: Explainer = unexplained,
     ) -> None:
         self.limits = limits
         self.subject = subject
@@ -225,7 +225,7 @@ def gates_for(
     precision: str,
     *,
     recipe_only: bool,
-    explain: Callable[[Sequence[GateResult]], Explanation] = lambda results: Explanation(),
+    explain: Explainer = unexplained,
 ) -> Gates:
     """Return the limits in force for a test, and the recorder of its gates."""
     parameters = parameters_of(item)
