@@ -1,0 +1,93 @@
+"""Experiments, the rule over them all, and what is left: a diagnosis of one engine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from facenet_validate.base.progress import Report, silent
+from facenet_validate.diagnosis.case import Case
+from facenet_validate.diagnosis.diagnosis import Diagnosis, Finding, NotTried
+from facenet_validate.diagnosis.input_causes import input_findings
+from facenet_validate.diagnosis.output_causes import output_findings
+from facenet_validate.diagnosis.row_causes import row_findings, stale_findings
+from facenet_validate.diagnosis.rule import rounding_only
+
+Experiment = Callable[[Case], Iterable[Finding | NotTried]]
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    row_findings,
+    output_findings,
+    stale_findings,
+    input_findings,
+)
+"""From the simplest fault to those that fit most, and from cheap to costly."""
+
+MARGIN = 0.5
+"""A later experiment replaces the cause if it leaves no more than this share of what was left."""
+
+SECONDS = 40.0
+"""How long experiments may take where not all are asked for."""
+
+
+def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Diagnosis:
+    """Find out why an engine's embeddings differ from the reference's.
+
+    Parameters
+    ----------
+    case : Case
+        The engine, its reference, and a few dozen faces.
+    full : bool
+        Whether every experiment is made. Otherwise they end at the first cause that leaves no more
+        than rounding, and after `SECONDS`.
+    progress : callable
+        Called with (experiments done, experiments in all).
+    """
+    tried: list[Finding] = []
+    not_tried: list[NotTried] = []
+    deadline = math.inf if full else time.monotonic() + SECONDS
+    precision = case.engine.info.precision
+    for done, experiment in enumerate(EXPERIMENTS):
+        progress(done, len(EXPERIMENTS))
+        for one in _guarded(experiment, case):
+            if isinstance(one, NotTried):
+                not_tried.append(one)
+            else:
+                tried.append(one)
+            if time.monotonic() > deadline:
+                break
+        cause = simplest(tried)
+        if not full and cause is not None and rounding_only(cause.cosine_after, precision):
+            break
+    progress(len(EXPERIMENTS), len(EXPERIMENTS))
+    return Diagnosis(
+        cause=simplest(tried),
+        tried=tuple(sorted(tried, key=lambda one: -one.removed)),
+        not_tried=tuple(not_tried),
+        walk=None,
+        faces=len(case.faces),
+        worst=case.names,
+    )
+
+
+def simplest(tried: Sequence[Finding]) -> Finding | None:
+    """Return the cause: the first that explains the engine, unless a later one does far better.
+
+    Findings come in the order of how much they fit. A fit can follow a simpler fault too, so it
+    must leave half of what the simpler one leaves, or less.
+    """
+    best: Finding | None = None
+    for one in tried:
+        if one.named and (best is None or 1 - one.removed <= MARGIN * (1 - best.removed)):
+            best = one
+    return best
+
+
+def _guarded(experiment: Experiment, case: Case) -> Iterator[Finding | NotTried]:
+    """Yield what an experiment finds; an error of its own is an experiment not made."""
+    try:
+        yield from experiment(case)
+    except Exception as error:  # a diagnosis must not hide the failure it explains
+        name = experiment.__name__.removesuffix("_findings").replace("_", " ")
+        yield NotTried(name, f"{type(error).__name__}: {error}")
