@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    InnerTensors,
     LayerTimes,
     Scope,
     TensorInfo,
@@ -95,6 +96,11 @@ class HostEngine(Closing):
         """Return that layers are not timed on this backend."""
         del batch, count
         return LayerTimes(untold=f"layers are not timed on {self.info.backend}")
+
+    def inner_tensors(self, names: Sequence[str]) -> InnerTensors:
+        """Return that this backend gives no tensors inside an engine."""
+        del names
+        return InnerTensors(untold=f"{self.info.backend} gives no tensors inside an engine")
 
     def _repeat(self, batch: NDArray[np.float32], count: int) -> None:
         for _ in range(count):

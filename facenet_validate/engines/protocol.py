@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
@@ -176,6 +176,26 @@ class LayerTimes:
 
 
 @dataclass(frozen=True)
+class InnerTensors:
+    """What lies between the layers of an engine, as far as its backend gives it.
+
+    Attributes
+    ----------
+    source : str
+        How the tensors are taken, for people.
+    run : callable or None
+        Returns the embeddings of a batch ``(N, 3, H, W)``, and the tensors that were asked for, in
+        order, in float32. It holds what it needs until it is dropped.
+    untold : str
+        Why the backend gives none; empty if it gives them.
+    """
+
+    source: str = ""
+    run: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]] | None = None
+    untold: str = ""
+
+
+@dataclass(frozen=True)
 class EngineInfo:
     """What an engine is, for identities, cache keys and reports.
 
@@ -305,6 +325,21 @@ class Engine(Protocol):
         ------
         EngineError
             As ``run``.
+        """
+        ...
+
+    def inner_tensors(self, names: Sequence[str]) -> InnerTensors:
+        """Return how to run the engine for tensors inside it, as far as its backend gives them.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Tensors of the ONNX graph that the engine was made from.
+
+        Raises
+        ------
+        EngineError
+            If the engine was closed.
         """
         ...
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
@@ -15,7 +17,9 @@ from facenet_validate.base.vocabulary import Precision, Target
 from facenet_validate.engines.host_engine import HostEngine
 from facenet_validate.engines.onnxruntime.profiling import profiled_layers
 from facenet_validate.engines.onnxruntime.sessions import opened, session_options, session_tensor
-from facenet_validate.engines.protocol import EngineInfo, LayerTimes
+from facenet_validate.engines.protocol import EngineInfo, InnerTensors, LayerTimes
+from facenet_validate.models.passes import name_nodes
+from facenet_validate.models.prepared import load_onnx
 
 
 class OnnxRuntimeEngine(HostEngine):
@@ -111,6 +115,36 @@ class OnnxRuntimeEngine(HostEngine):
             raise EngineError(
                 f"engine {self.info.artefact}: its layers cannot be timed: {error}"
             ) from None
+
+    def inner_tensors(self, names: Sequence[str]) -> InnerTensors:
+        """Return a session of its own that also gives these tensors, set up as this one.
+
+        Raises
+        ------
+        EngineError
+            If the engine was closed, or ONNX Runtime does not give one of the tensors.
+        """
+        self._check_open()
+        model = load_onnx(self._path)
+        name_nodes(model)
+        # ONNX Runtime infers the types of outputs that state none.
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        options, _ = self._setting()
+        asked = [self.output.name, *names]
+        try:
+            session = ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise EngineError(
+                f"engine {self.info.artefact}: its inner tensors cannot be taken: {error}"
+            ) from None
+
+        def run(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+            found = session.run(asked, {self.input.name: batch})
+            return [np.asarray(values, np.float32) for values in found]
+
+        return InnerTensors("ONNX Runtime, by added outputs", run)
 
     def close(self) -> None:
         """Release the session and its threads."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from facenet_validate.engines.protocol import (
     BatchTimes,
     ComputedPrecision,
     EngineInfo,
+    InnerTensors,
     LayerTimes,
     Scope,
     Work,
@@ -231,6 +232,15 @@ class TensorRtEngine(Closing):
             self._hold(batch, piece)
             context = self._graphs.take_context(self._pipeline.slots[0], piece)
             return profiled_layers(self._plan, context, self._pipeline.compute, count)
+
+    def inner_tensors(self, names: Sequence[str]) -> InnerTensors:
+        """Return that a plan gives its output alone.
+
+        Debug tensors are marked before a plan is built, and ours have none marked. A plan that is
+        built anew with further outputs fuses other layers, so it would be another engine.
+        """
+        del names
+        return InnerTensors(untold="a plan gives no tensors that were not marked when it was built")
 
     def layers(self) -> list[CompiledLayer]:
         """Return the compiled layers, as the engine inspector lists them."""

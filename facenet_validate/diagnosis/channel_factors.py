@@ -1,0 +1,121 @@
+"""By how much an engine's channels are divided, where a recipe gave its channels like ranges.
+
+Equalization divides a channel where it is made, and multiplies the weights that read it, so the
+function stays (`facenet_validate.models.quantization.equalization`). Tensors of such an engine are
+compared with the model's after their channels are multiplied back. The factors come from the
+weights of both graphs alone, so that no fault of the engine's activations moves them.
+
+The weights of a layer give ``W_engine[o, i] = W[o, i] · g_in[i] / g_out[o]``. With ``g_in`` known,
+``g_out`` follows by least squares, row by row, from the image to the embedding. A layer whose
+weights are others gives none; its factors come from the layers that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facenet_validate.diagnosis.layer_weights import LayerWeights
+from facenet_validate.diagnosis.matching import Operator
+
+Factors = NDArray[np.float64]
+
+MISFIT = 0.05
+"""Largest share of a layer's weights, as power, that factors may leave unexplained. Rounding to 4
+bits by channel leaves about 0.01; other weights leave 0.5 to 1."""
+
+_IMAGE_CHANNELS = 3
+
+
+def channel_factors(
+    operators: Sequence[Operator], weights: Mapping[str, LayerWeights]
+) -> dict[str, Factors]:
+    """Return by how much each channel of the engine is divided.
+
+    Parameters
+    ----------
+    operators : sequence of Operator
+        In the model's order.
+    weights : mapping
+        Of every layer, by `Operator.name`.
+
+    Returns
+    -------
+    dict
+        `Operator.name` → factors of shape (C,); of shape (1,), a one, where nothing tells them. The
+        image has the empty name.
+    """
+    of: dict[str, Factors | None] = {"": np.ones(_IMAGE_CHANNELS)}
+    for operator in operators:
+        before = [of.get(edge.maker) for edge in operator.read]
+        if operator.name in weights:
+            of[operator.name] = _given(weights[operator.name], before[0])
+        elif operator.reference.op_type == "Concat":
+            known = [factors for factors in before if factors is not None]
+            of[operator.name] = np.concatenate(known) if len(known) == len(before) else None
+        else:
+            of[operator.name] = next((found for found in before if found is not None), None)
+    for operator in reversed(operators):
+        _fill(operator, weights, of)
+    return {name: np.ones(1) if found is None else found for name, found in of.items()}
+
+
+def _given(layer: LayerWeights, read: Factors | None) -> Factors | None:
+    """Return the factors of what a layer gives; None where its weights are others."""
+    if read is None:
+        return None
+    ours = layer.reference * _columns(read, layer)[None, :, None]
+    return _ratio(ours, layer.engine, axis=0)
+
+
+def _columns(factors: Factors, layer: LayerWeights) -> Factors:
+    """Return factors of a layer's columns: a flattened channel has a column for every place."""
+    return np.repeat(factors, layer.reference.shape[1] // len(factors))
+
+
+def _ratio(numerator: Factors, denominator: Factors, *, axis: int) -> Factors | None:
+    """Return the factors of best fit of two arrays along an axis; None where they do not fit."""
+    others = tuple(place for place in range(3) if place != axis)
+    product = (numerator * denominator).sum(axis=others)
+    power = (denominator**2).sum(axis=others)
+    whole = (numerator**2).sum(axis=others)
+    used = (power > 0) & (whole > 0)
+    if not used.any():
+        return None
+    misfit = 1 - np.sign(product[used]) * product[used] ** 2 / (power[used] * whole[used])
+    if not np.median(misfit) < MISFIT:
+        return None
+    factors = np.ones(len(power))
+    np.divide(product, power, out=factors, where=used & (product > 0))
+    return factors
+
+
+def _fill(
+    operator: Operator, weights: Mapping[str, LayerWeights], of: dict[str, Factors | None]
+) -> None:
+    """Give an operator's unknown operands their factors, from what it gives."""
+    given = of.get(operator.name)
+    before = [edge.maker for edge in operator.read]
+    if given is None or all(of.get(name) is not None for name in before):
+        return
+    if operator.name in weights:
+        layer = weights[operator.name]
+        made = _ratio(layer.engine * given[:, None, None], layer.reference, axis=1)
+        of[before[0]] = made
+    elif operator.reference.op_type != "Concat":
+        for name in before:
+            if of.get(name) is None:
+                of[name] = given
+    else:
+        unknown = [name for name in before if of.get(name) is None]
+        known = sum(len(found) for name in before if (found := of.get(name)) is not None)
+        if len(unknown) == 1:
+            start = 0
+            for name in before:
+                found = of.get(name)
+                if found is None:
+                    of[name] = given[start : start + len(given) - known]
+                    break
+                start += len(found)
