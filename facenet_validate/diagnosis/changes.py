@@ -127,7 +127,7 @@ def warped(matrix: NDArray[np.float64]) -> Change:
     def change(batch: Batch) -> Batch:
         side = batch.shape[-1]
         middle = np.full(2, (side - 1) / 2)
-        moved = matrix.copy()
+        moved = matrix.astype(np.float64)
         moved[:, 2] += middle - matrix[:, :2] @ middle
         return _each(
             batch,

@@ -29,7 +29,8 @@ def words(diagnosis: Diagnosis) -> str:
     """Return the cause, the evidence and what to do, a paragraph each, 80 columns wide."""
     if diagnosis.cause is None:
         told = [("cause", f"{one_line(diagnosis)}."), ("evidence", _no_evidence(diagnosis))]
-        return "\n".join(_paragraph(*row) for row in [*told, ("what to do", _advice(diagnosis))])
+        told.append(("what to do", _advice(diagnosis)))
+        return "\n".join(_hanging(f"{subject}: {text}") for subject, text in told)
     cause = diagnosis.cause
     told = [
         ("cause", f"{cause.cause.title}."),
@@ -38,7 +39,7 @@ def words(diagnosis: Diagnosis) -> str:
     ]
     if cause.cause.alike:
         told.append(("or", f"{'; '.join(cause.cause.alike)}. No embedding tells these apart."))
-    return "\n".join(_paragraph(*row) for row in told)
+    return "\n".join(_hanging(f"{subject}: {text}") for subject, text in told)
 
 
 def numbers(diagnosis: Diagnosis) -> str:
@@ -151,17 +152,6 @@ def _share(removed: float) -> str:
 
 def _cosine(cosine: float) -> str:
     return f"{cosine:.4f}"
-
-
-def _paragraph(subject: str, text: str) -> str:
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=f"{subject + ':':12}",
-        subsequent_indent=" " * 12,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _hanging(text: str) -> str:
