@@ -115,3 +115,4 @@ def test_full_names_no_cause_of_an_engine_that_passes(project: pytest.Pytester) 
     (told,) = _told(project)
     assert told["cause"] is None
     assert told["tried"]
+    result.stdout.fnmatch_lines(["diagnosis, fp32: no cause is named"])

@@ -193,7 +193,9 @@ def _text(case: Case, agreement: Agreement, found: Diagnosis | None) -> str:
     )
     if found is None:
         return f"the engine agrees with its model: there is nothing to explain\n\n{facts}"
-    return f"{words(found)}\n\n{numbers(found)}\n\n{facts}"
+    agrees = agreement.agrees and found.cause is None
+    told = "the engine agrees with its model: no cause is named" if agrees else words(found)
+    return f"{told}\n\n{numbers(found)}\n\n{facts}"
 
 
 def _document(case: Case, agreement: Agreement, found: Diagnosis | None) -> str:

@@ -21,12 +21,13 @@ MOST_FACES = 6
 
 def diagnosis_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for each engine that was diagnosed."""
-    told = [
-        f"diagnosis, {one['precision']}: {one['text']}"
-        for one in measurements
-        if one["name"] == MEASUREMENT
+    made = [one for one in measurements if one["name"] == MEASUREMENT]
+    lines = [
+        # Of an engine that passes, what is not known needs no explaining.
+        f"diagnosis, {one['precision']}: {one['text'] if one['explains'] else 'no cause is named'}"
+        for one in made
     ]
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(lines))
 
 
 def diagnosis_pictures(case: Case, diagnosis: Diagnosis, report: Path | None) -> list[str]:

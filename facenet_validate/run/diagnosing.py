@@ -87,17 +87,20 @@ class Diagnosing:
         if not self._asked(results):
             return Explanation()
         if precision not in self._known:
-            self._known[precision] = made = self._made(precision, case)
+            made = self._made(precision, case)
+            # Of an engine that passes only a cause that was named needs telling.
+            worth_telling = made.values.get("cause") or made.values.get("untold")
+            explains = bool(worth_telling) or any(map(_failed, results))
+            self._known[precision] = made = replace(
+                made, values={**made.values, "explains": explains}
+            )
             return made
         return replace(self._known[precision], numbers="", values={})
 
     def _asked(self, results: Sequence[GateResult]) -> bool:
         """Say whether a gate of these failed by what was measured, or all are to be explained."""
-        mode = self._run.settings.diagnose
-        seen = [one for one in results if one.observed is not None]
-        due = [one for one in seen if catalogue.row(one.gate).diagnosed]
-        failed = any(one.verdict is Verdict.FAIL for one in due)
-        return mode != "off" and (failed or (mode == "full" and bool(due)))
+        mode, due = self._run.settings.diagnose, [one for one in results if _tells(one)]
+        return mode != "off" and (any(map(_failed, due)) or (mode == "full" and bool(due)))
 
     def _made(self, precision: str, case: Callable[[], Case]) -> Explanation:
         try:
@@ -117,6 +120,15 @@ class Diagnosing:
             why = " ".join(str(error).split()) or type(error).__name__
             note = f"why it differs could not be found out: {why}"
             return Explanation("", note, {"text": note, "untold": why})
+
+
+def _tells(result: GateResult) -> bool:
+    """Say whether a gate was measured that shows whether the engine is its model."""
+    return result.observed is not None and catalogue.row(result.gate).diagnosed
+
+
+def _failed(result: GateResult) -> bool:
+    return _tells(result) and result.verdict is Verdict.FAIL
 
 
 def case_of(
