@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 
@@ -82,6 +83,30 @@ def test_the_text_of_every_failing_test_begins_with_the_cause(
     }
     (picture,) = told["pictures"]
     assert (project.path / "report" / picture).is_file()
+
+
+@pytest.fixture
+def halved(prepared_small: PreparedModel, tmp_path: Path) -> Path:
+    """The small network, whose embeddings are half as long as they should be."""
+    model = load_onnx(prepared_small.entry.path)
+    last = model.graph.node[-1]
+    last.output[0] = "whole"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0.5, np.float32), "half"))
+    model.graph.node.append(helper.make_node("Mul", ["whole", "half"], ["embeddings"]))
+    onnx.save(model, tmp_path / "halved.onnx")
+    return tmp_path / "halved.onnx"
+
+
+def test_embeddings_that_no_gate_can_judge_are_explained_too(
+    project: pytest.Pytester, halved: Path
+) -> None:
+    result = project.runpytest_inprocess(*PARITY, f"--facenet-engine={halved}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert _begin(result, "test_parity") == "cause: the embeddings are multiplied by a constant."
+    result.stdout.fnmatch_lines(["*embeddings are not L2-normalised: norm 0.5*", "tried on *"])
+    (told,) = _told(project)
+    assert told["cause"] == "output scaled"
+    assert _verdicts(project)["parity.cosine_min"] == "not run"
 
 
 def test_off_tells_no_cause(project: pytest.Pytester, exchanged: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facenet_validate.gates import catalogue
@@ -30,13 +30,14 @@ class Explanation:
         The cause, the evidence and what to do; empty where there is nothing to tell.
     numbers : str
         What was tried and where the nodes part, or why nothing was found out.
-    values : mapping
-        The diagnosis as ``results.json`` has it; empty where an earlier test has recorded it.
     """
 
     words: str = ""
     numbers: str = ""
-    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def around(self, *parts: str) -> str:
+        """Return a failure's text with the cause above it and the numbers below."""
+        return "\n\n".join(part for part in (self.words, *parts, self.numbers) if part)
 
 
 Explainer = Callable[[Sequence[GateResult]], Explanation]
@@ -56,11 +57,15 @@ class Diagnosing:
     ----------
     run : Run
         Says when to diagnose, and where the report's pictures go.
+    record : callable
+        Takes the values of a diagnosis for ``results.json``, with the test that runs now.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, record: Callable[[Mapping[str, Any]], None]) -> None:
         self._run = run
+        self._record = record
         self._known: dict[str, Explanation] = {}
+        self._errors: dict[tuple[str, str], str] = {}
 
     def explain(
         self, results: Sequence[GateResult], precision: str, case: Callable[[], Case]
@@ -82,27 +87,47 @@ class Diagnosing:
         -------
         Explanation
             Empty where nothing asks for one. A diagnosis that is known is told again, without its
-            numbers and values.
+            numbers.
         """
-        if not self._asked(results):
-            return Explanation()
-        if precision not in self._known:
-            made = self._made(precision, case)
-            # Of an engine that passes only a cause that was named needs telling.
-            worth_telling = made.values.get("cause") or made.values.get("untold")
-            explains = bool(worth_telling) or any(map(_failed, results))
-            self._known[precision] = made = replace(
-                made, values={**made.values, "explains": explains}
-            )
-            return made
-        return replace(self._known[precision], numbers="", values={})
-
-    def _asked(self, results: Sequence[GateResult]) -> bool:
-        """Say whether a gate of these failed by what was measured, or all are to be explained."""
         mode, due = self._run.settings.diagnose, [one for one in results if _tells(one)]
-        return mode != "off" and (any(map(_failed, due)) or (mode == "full" and bool(due)))
+        failed = any(one.verdict is Verdict.FAIL for one in due)
+        if mode == "off" or not (failed or (mode == "full" and due)):
+            return Explanation()
+        return self._told(precision, case, failed=failed)
 
-    def _made(self, precision: str, case: Callable[[], Case]) -> Explanation:
+    def explain_error(self, message: str, precision: str, case: Callable[[], Case]) -> str:
+        """Return an error's message with the cause above it, where the error is an engine's.
+
+        Parameters
+        ----------
+        message : str
+            What is wrong with the engine's embeddings, so that no gate can judge them.
+        precision : str
+            The engine's.
+        case : callable
+            Returns what the diagnosis stands on.
+        """
+        if self._run.settings.diagnose == "off":
+            return message
+        # The same each time: an error is told in full only once.
+        if (precision, message) not in self._errors:
+            told = self._told(precision, case, failed=True).around(message)
+            self._errors[precision, message] = told
+        return self._errors[precision, message]
+
+    def _told(self, precision: str, case: Callable[[], Case], *, failed: bool) -> Explanation:
+        if precision in self._known:
+            return replace(self._known[precision], numbers="")
+        made, values = self._made(precision, case)
+        # Of an engine that passes only a cause or a note is worth telling.
+        explains = failed or bool(values.get("cause") or values.get("untold"))
+        self._record({"precision": precision, **values, "explains": explains})
+        self._known[precision] = made
+        return made
+
+    def _made(
+        self, precision: str, case: Callable[[], Case]
+    ) -> tuple[Explanation, Mapping[str, Any]]:
         try:
             from facenet_validate.diagnosis.diagnosing import diagnose
             from facenet_validate.diagnosis.telling import numbers, values, words
@@ -115,20 +140,16 @@ class Diagnosing:
             told = numbers(found)
             if pictures:
                 told += f"\npictures in the report's folder: {', '.join(pictures)}"
-            return Explanation(words(found), told, {**values(found), "pictures": pictures})
+            return Explanation(words(found), told), {**values(found), "pictures": pictures}
         except Exception as error:  # whatever it is, the failure must be told
             why = " ".join(str(error).split()) or type(error).__name__
             note = f"why it differs could not be found out: {why}"
-            return Explanation("", note, {"text": note, "untold": why})
+            return Explanation("", note), {"text": note, "untold": why}
 
 
 def _tells(result: GateResult) -> bool:
     """Say whether a gate was measured that shows whether the engine is its model."""
     return result.observed is not None and catalogue.row(result.gate).diagnosed
-
-
-def _failed(result: GateResult) -> bool:
-    return _tells(result) and result.verdict is Verdict.FAIL
 
 
 def case_of(

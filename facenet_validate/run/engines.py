@@ -93,6 +93,12 @@ class Engines:
         engines[precision] = replace(engines[precision], notes=notes or None, **_loaded(engine))
         return engine
 
+    def is_under_test(self, engine: Engine) -> bool:
+        """Say whether an engine is judged, not one that it is compared with."""
+        others = [self.reference] if self._run.against is None else [self.reference, self.against]
+        judged = engine.info.precision in self._run.settings.precisions
+        return judged and all(engine is not other for other in others)
+
     def load(self, precision: Precision) -> Engine:
         """Load the engine under test anew; the caller closes it."""
         return self._factory.engine(self.artefact(precision))

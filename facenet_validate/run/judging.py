@@ -24,7 +24,6 @@ from facenet_validate.gates.verdicts import (
     not_evaluated,
     worst,
 )
-from facenet_validate.reporting.diagnosis import MEASUREMENT as DIAGNOSIS
 from facenet_validate.reporting.terminal import failure_table
 from facenet_validate.run.collecting import COMPARED, check_gate, judged_gates, parameters_of
 from facenet_validate.run.diagnosing import Explainer, unexplained
@@ -181,8 +180,6 @@ class Gates:
         ]
         properties.extend(recorded)
         told = self._explain(results)  # when all are recorded: no verdict waits for it
-        if told.values:
-            self.measure(DIAGNOSIS, told.values)
         verdict = worst(result.verdict for result in results)
         reasons = "; ".join(
             f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
@@ -193,8 +190,7 @@ class Gates:
                 f"{verdict}"
             )
             text = failure_table(gates_of(recorded), heading=heading)
-            parts = [part for part in (told.words, text, table, told.numbers) if part]
-            pytest.fail("\n\n".join(parts), pytrace=False)
+            pytest.fail(told.around(text, table), pytrace=False)
         if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
             pytest.skip(f"{verdict}: {reasons}")
 
@@ -223,9 +219,9 @@ def gates_for(
     item: pytest.Item,
     run: Run,
     precision: str,
+    explain: Explainer = unexplained,
     *,
     recipe_only: bool,
-    explain: Explainer = unexplained,
 ) -> Gates:
     """Return the limits in force for a test, and the recorder of its gates."""
     parameters = parameters_of(item)

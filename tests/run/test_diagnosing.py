@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,8 +17,9 @@ from facenet_validate.base.progress import Progress
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Cause, Diagnosis, Finding
 from facenet_validate.gates import catalogue
-from facenet_validate.gates.records import Subject, gates_of, measurements_of
+from facenet_validate.gates.records import Subject, gates_of
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
+from facenet_validate.reporting.diagnosis import diagnosis_lines
 from facenet_validate.run.diagnosing import Diagnosing, Explanation
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import Run
@@ -66,6 +69,36 @@ UNKNOWN = not_evaluated("parity.cosine_min", "nothing was measured")
 SLOW = _result("performance.against", Verdict.FAIL)
 
 
+@dataclass
+class Kept:
+    """A process's diagnoses, and what was recorded of them."""
+
+    diagnosing: Diagnosing
+    recorded: list[Mapping[str, Any]]
+
+    def explain(self, result: GateResult, precision: str = "int8") -> Explanation:
+        return self.diagnosing.explain([result], precision, _case)
+
+    def judge(self, case: Callable[[], Case], table: str = "") -> tuple[str, list[Any]]:
+        """Fail a gate; return the test's text and the records of its gates."""
+        properties: list[tuple[str, Any]] = []
+        gates = Gates(
+            {"parity.cosine_min": 0.98},
+            Subject("int8", "cpu", "lfw", recipe_only=False),
+            properties,
+            "warn",
+            explain=lambda results: self.diagnosing.explain(results, "int8", case),
+        )
+        with pytest.raises(pytest.fail.Exception) as failure:
+            gates.check(Observed("parity.cosine_min", 0.5), table=table)
+        return str(failure.value), gates_of(properties)
+
+
+def _kept(mode: str = "auto", report: Path | None = None) -> Kept:
+    recorded: list[Mapping[str, Any]] = []
+    return Kept(Diagnosing(_run(mode, report), recorded.append), recorded)
+
+
 @pytest.mark.parametrize(
     ("mode", "result", "made"),
     [
@@ -84,10 +117,11 @@ SLOW = _result("performance.against", Verdict.FAIL)
 def test_an_engine_is_diagnosed_where_a_gate_fails_and_in_full_always(
     mode: str, result: GateResult, made: list[bool], asked: list[bool]
 ) -> None:
-    told = Diagnosing(_run(mode)).explain([result], "int8", _case)
+    kept = _kept(mode)
+    told = kept.explain(result)
     assert asked == made
     assert told.words.startswith("cause: red and blue are exchanged.") == bool(made)
-    assert told.values.get("cause", "") == ("colour order" if made else "")
+    assert [one["cause"] for one in kept.recorded] == ["colour order"] * len(made)
 
 
 def test_what_shows_that_an_engine_is_not_its_model_is_diagnosed() -> None:
@@ -98,13 +132,13 @@ def test_what_shows_that_an_engine_is_not_its_model_is_diagnosed() -> None:
 
 
 def test_an_engine_is_diagnosed_once_and_its_cause_told_again(asked: list[bool]) -> None:
-    diagnosing = Diagnosing(_run("auto"))
-    first = diagnosing.explain([FAILED], "int8", _case)
-    again = diagnosing.explain([FAILED], "int8", _case)
-    diagnosing.explain([FAILED], "fp16", _case)
+    kept = _kept()
+    first, again = kept.explain(FAILED), kept.explain(FAILED)
+    kept.explain(FAILED, "fp16")
     assert asked == [False, False]
     assert again == Explanation(first.words)
-    assert (first.numbers != "", first.values != {}) == (True, True)
+    assert first.numbers
+    assert [one["precision"] for one in kept.recorded] == ["int8", "fp16"]
 
 
 def _broken() -> Case:
@@ -112,51 +146,66 @@ def _broken() -> Case:
 
 
 def test_what_goes_wrong_is_a_note_and_changes_no_verdict(asked: list[bool]) -> None:
-    diagnosing, properties = Diagnosing(_run("auto")), list[tuple[str, Any]]()
-    gates = Gates(
-        {"parity.cosine_min": 0.98},
-        Subject("int8", "cpu", "lfw", recipe_only=False),
-        properties,
-        "warn",
-        explain=lambda results: diagnosing.explain(results, "int8", _broken),
-    )
-    with pytest.raises(pytest.fail.Exception) as failure:
-        gates.check(Observed("parity.cosine_min", 0.5))
+    kept = _kept()
+    text, gates = kept.judge(_broken)
     note = "why it differs could not be found out: engine a.onnx: no memory left"
-    lines = str(failure.value).splitlines()
+    lines = text.splitlines()
     assert (lines[0], lines[-1]) == ("int8 (cpu) on lfw: fail", note)
-    assert [gate["verdict"] for gate in gates_of(properties)] == ["fail"]
-    assert [(name, told["text"]) for name, told in measurements_of(properties)] == [
-        ("diagnosis", note)
-    ]
+    assert [gate["verdict"] for gate in gates] == ["fail"]
+    assert [one["text"] for one in kept.recorded] == [note]
     assert asked == []
 
 
 def test_the_cause_stands_above_the_gates_and_the_numbers_below(asked: list[bool]) -> None:
-    diagnosing, properties = Diagnosing(_run("auto")), list[tuple[str, Any]]()
-    gates = Gates(
-        {"parity.cosine_min": 0.98},
-        Subject("int8", "cpu", "lfw", recipe_only=False),
-        properties,
-        "warn",
-        explain=lambda results: diagnosing.explain(results, "int8", _case),
-    )
-    with pytest.raises(pytest.fail.Exception) as failure:
-        gates.check(Observed("parity.cosine_min", 0.5), table="a table")
-    parts = str(failure.value).split("\n\n")
-    assert [part.splitlines()[0] for part in parts] == [
+    text, _ = _kept().judge(_case, table="a table")
+    assert [part.splitlines()[0] for part in text.split("\n\n")] == [
         "cause: red and blue are exchanged.",
         "int8 (cpu) on lfw: fail",
         "a table",
         "tried on 2 faces     explains  row cosine",
     ]
+    assert asked == [False]
+
+
+def test_embeddings_that_no_gate_can_judge_are_explained_too(asked: list[bool]) -> None:
+    """The message is the same each time: an error is told in full once."""
+    kept, message = _kept(), "3 of 9 embeddings are not L2-normalised"
+    told = [kept.diagnosing.explain_error(message, "int8", _case) for _ in range(2)]
+    assert told[0] == told[1]
+    parts = told[0].split("\n\n")
+    assert parts[0].startswith("cause: red and blue are exchanged.\n")
+    assert (parts[1], len(parts)) == (message, 3)
+    assert (asked, len(kept.recorded)) == ([False], 1)
+    assert _kept("off").diagnosing.explain_error(message, "int8", _case) == message
+
+
+def test_of_an_engine_that_passes_only_a_named_cause_is_told(
+    asked: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert diagnosis_lines(_measured(FAILED, PASSED)) == [
+        "diagnosis, int8: red and blue are exchanged (explains over 99.9 % of the difference)"
+    ]
+    monkeypatch.setattr(
+        "facenet_validate.diagnosis.diagnosing.diagnose",
+        lambda case, *, full, progress: replace(FOUND, cause=None),
+    )
+    assert diagnosis_lines(_measured(PASSED)) == ["diagnosis, int8: no cause is named"]
+    assert diagnosis_lines(_measured(FAILED)) == ["diagnosis, int8: no known cause explains it"]
+
+
+def _measured(*results: GateResult) -> list[dict[str, Any]]:
+    kept = _kept("full")
+    for result in results:
+        kept.explain(result)
+    return [{"name": "diagnosis", **one} for one in kept.recorded]
 
 
 def test_the_faces_that_moved_most_are_drawn_into_the_report(
     asked: list[bool], tmp_path: Path
 ) -> None:
-    told = Diagnosing(_run("auto", tmp_path)).explain([FAILED], "int8", _case)
-    (picture,) = told.values["pictures"]
+    kept = _kept("auto", tmp_path)
+    told = kept.explain(FAILED)
+    ((picture,),) = (one["pictures"] for one in kept.recorded)
     assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert picture in told.numbers
-    assert json.dumps(dict(told.values))
+    assert json.dumps(dict(kept.recorded[0]))
