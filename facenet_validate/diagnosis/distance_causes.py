@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facenet_validate.diagnosis import causes
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding, NotTried
-from facenet_validate.diagnosis.rule import MOST, comparable, cosine, distance, unit
+from facenet_validate.diagnosis.rule import ARITHMETIC, MOST, comparable, cosine, distance, unit
 
 UNRELATED = 0.3
 """Mean row cosine up to which embeddings are not in the axes of the reference."""

@@ -9,7 +9,7 @@ from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
 from facenet_validate.diagnosis.fitting import fitted, refitted, starts
 from facenet_validate.diagnosis.imitations import EIGHT_BITS, Faults, Stage
-from facenet_validate.diagnosis.known_faults import known_faults
+from facenet_validate.diagnosis.known_faults import SHARES, THROUGH, known_faults, resized
 from facenet_validate.diagnosis.trial import Trial
 
 TOGETHER = 3
@@ -17,6 +17,9 @@ TOGETHER = 3
 
 WORTH = 0.1
 """Share of what is left that one more fault must remove."""
+
+BEAM = 2
+"""Faults, or faults together, to which each other one is added."""
 
 CLOSER = 8
 """Faults that are looked at on more faces."""
@@ -34,13 +37,29 @@ def input_findings(case: Case) -> Iterator[Finding]:
         yield replace(trial.finding(faults, rows=trial.first), named=False)
     yield trial.finding(known[0])
     best: Faults = ()
-    while len(known) and _helps(trial, known[0], best):
-        best = known[0]
-        known = _nearest_first(trial, list(_more(best, singles)))
-        if known and _helps(trial, known[0], best):
-            yield trial.finding(known[0])
+    ahead = known[:BEAM]
+    while ahead and _helps(trial, ahead[0], best):
+        best = ahead[0]
+        more = dict.fromkeys(one for faults in ahead for one in _more(faults, singles))
+        ahead = _nearest_first(trial, list(more))[:BEAM]
+        if ahead and _helps(trial, ahead[0], best):
+            yield trial.finding(ahead[0])
     for base in dict.fromkeys((best, ())):
+        if (found := _sized(trial, base)) is not None:
+            yield trial.finding(found)
         yield from _fits(trial, base)
+
+
+def _sized(trial: Trial, base: Faults) -> Faults | None:
+    """Return faults with the side through which pictures were resized, where such a one helps."""
+    others = tuple(one for one in base if one.stage != Stage.GEOMETRY)
+    halves = min(((*others, resized(0.5, *way)) for way in THROUGH), key=trial.left)
+    if not _helps(trial, halves, others):
+        return None
+    known = _nearest_first(
+        trial, [(*others, resized(share, *way)) for way in THROUGH for share in SHARES]
+    )
+    return known[0]
 
 
 def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import permutations, product
 
 import cv2
+import numpy as np
 
 from facenet_validate.diagnosis import causes, changes
 from facenet_validate.diagnosis.families import (
@@ -21,6 +22,12 @@ from facenet_validate.diagnosis.imitations import Imitation, Stage
 
 WAYS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
 
+THROUGH = (("nearest", "nearest"), ("area", "bilinear"), ("bilinear", "bilinear"))
+"""Interpolations by which pictures are made smaller and larger again."""
+
+SHARES = tuple(np.arange(0.2, 0.96, 0.05).tolist())
+"""Sides through which pictures are resized, as shares of their own."""
+
 
 def known_faults() -> Iterator[Imitation]:
     """Yield every fault that is tried before anything is fitted."""
@@ -28,12 +35,8 @@ def known_faults() -> Iterator[Imitation]:
     yield from _values()
     yield from _geometry()
     yield from _framing()
-    for share, down, up in (
-        (0.5, "nearest", "nearest"),
-        (0.5, "area", "bilinear"),
-        (0.75, "bilinear", "bilinear"),
-    ):
-        yield resized(share, down, up)
+    for way in THROUGH:
+        yield resized(0.5, *way)
 
 
 def _colours() -> Iterator[Imitation]:
