@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from facenet_validate.models.quantization.int8 import calibrate, to_int8
 from facenet_validate.models.quantization.recipes import Int8Recipe
@@ -149,46 +150,36 @@ def coarse_weights(
     model: onnx.ModelProto, images: NDArray[np.float32], recipe: Int8Recipe, bits: int
 ) -> onnx.ModelProto:
     """Return the INT8 graph of a recipe whose weights have fewer bits."""
-    from dataclasses import replace
-
     return calibrated_on(model, images, replace(recipe, weight_bits=bits))
 
 
 # -- FP16 ------------------------------------------------------------------------------------------
 
 
-def beyond_half(model: onnx.ModelProto, layer: str, factor: float) -> onnx.ModelProto:
-    """Return the same FP32 function with one layer's output ``factor`` times as large.
+def beyond_half(model: onnx.ModelProto, tensor: str, factor: float) -> onnx.ModelProto:
+    """Return the same FP32 function with a tensor multiplied by a factor and divided by it again.
 
-    The layers that read it have weights that much smaller. In FP16 it overflows.
-
-    Raises
-    ------
-    LookupError
-        If something else than convolutions reads the layer's output.
+    In FP16 values beyond 65504 / factor become infinite in between.
     """
     made = copy.deepcopy(model)
-    weights = {tensor.name: tensor for tensor in made.graph.initializer}
-
-    def scaled(name: str, by: float) -> None:
-        value = (numpy_helper.to_array(weights[name]) * by).astype(np.float32)
-        weights[name].CopyFrom(numpy_helper.from_array(value, name))
-
-    node = next(node for node in made.graph.node if node.name == layer)
-    for name in node.input[1:]:
-        scaled(name, factor)
-    waiting = [node.output[0]]
-    while waiting:
-        tensor = waiting.pop()
-        for reader in made.graph.node:
-            if tensor not in reader.input:
-                continue
-            if reader.op_type == "Relu":
-                waiting.append(reader.output[0])
-            elif reader.op_type == "Conv":
-                scaled(reader.input[1], 1 / factor)
-            else:
-                raise LookupError(f"{reader.op_type} reads {layer}")
+    up, down = f"{tensor}/up", f"{tensor}/down"
+    for name, value in ((up, factor), (down, 1 / factor)):
+        made.graph.initializer.append(
+            numpy_helper.from_array(np.array(value, np.float32), f"{name}/by")
+        )
+    for node in made.graph.node:
+        for place, name in enumerate(node.input):
+            if name == tensor:
+                node.input[place] = down
+    place = next(i for i, node in enumerate(made.graph.node) if tensor in node.output)
+    nodes = [
+        helper.make_node("Mul", [tensor, f"{up}/by"], [up], name=up),
+        helper.make_node("Mul", [up, f"{down}/by"], [down], name=down),
+    ]
+    kept = [*made.graph.node[: place + 1], *nodes, *made.graph.node[place + 1 :]]
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del made.graph.node[:]
+    made.graph.node.extend(kept)
     return made
 
 
