@@ -33,7 +33,7 @@ def layer_findings(trial: GraphTrial, others: Sequence[Operator]) -> Iterator[Fi
     shown = _called(trial.sides, found[0])
     try:
         finding = trial.undone(ONE_LAYER, restored(trial.sides, found), shown)
-        if trial.precision == "int8" and not finding.named:
+        if others and trial.precision == "int8" and not finding.named:
             # The ranges, and the corrected biases, may have been calibrated with that layer.
             graph = restored(trial.sides, found, trial.layers)
             finding = trial.undone(ONE_LAYER, trial.refitted(graph), shown)

@@ -17,7 +17,7 @@ from facenet_validate.models.passes import described
 FLOATS = 2.0**-10
 """Error of a stored weight, relative to it, that FP16 and the factors' fit may leave."""
 
-_NEAR = 1.1
+_NEAR = 1.5
 """How far a layer's own factors may be from those of the graph."""
 
 STEPS = 4.0
