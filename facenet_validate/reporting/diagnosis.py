@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facenet_validate.reporting.node_walk import walk_picture
 from facenet_validate.reporting.picture_files import FOLDER, write_picture
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def diagnosis_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def diagnosis_pictures(case: Case, diagnosis: Diagnosis, report: Path | None) -> list[str]:
-    """Draw the faces that moved most into the report's folder.
+    """Draw the faces that moved most, and the walk over the nodes, into the report's folder.
 
     Returns
     -------
@@ -45,13 +46,17 @@ def diagnosis_pictures(case: Case, diagnosis: Diagnosis, report: Path | None) ->
     """
     if report is None:
         return []
-    pictures = {"worst-faces": _worst_faces(case, diagnosis)}
+    walk = diagnosis.walk
+    pictures = {
+        ("worst-faces", "png"): _worst_faces(case, diagnosis),
+        ("nodes", "svg"): walk_picture(walk).encode() if walk is not None and walk.nodes else b"",
+    }
     written = []
-    for name, content in pictures.items():
+    for (name, kind), content in pictures.items():
         if content:
-            digest = hashlib.sha256(content).hexdigest()[:12]
-            write_picture(report / FOLDER / f"{name}-{digest}.png", content)
-            written.append(f"{FOLDER}/{name}-{digest}.png")
+            file = f"{name}-{hashlib.sha256(content).hexdigest()[:12]}.{kind}"
+            write_picture(report / FOLDER / file, content)
+            written.append(f"{FOLDER}/{file}")
     return written
 
 

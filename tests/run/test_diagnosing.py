@@ -15,7 +15,7 @@ import pytest
 from facenet_validate.base.errors import EngineError
 from facenet_validate.base.progress import Progress
 from facenet_validate.diagnosis.case import Case
-from facenet_validate.diagnosis.diagnosis import Cause, Diagnosis, Finding
+from facenet_validate.diagnosis.diagnosis import Cause, Diagnosis, Finding, NodeDifference, Walk
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.records import Subject, gates_of
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
@@ -200,8 +200,8 @@ def _measured(*results: GateResult) -> list[dict[str, Any]]:
     return [{"name": "diagnosis", **one} for one in kept.recorded]
 
 
-def test_the_faces_that_moved_most_are_drawn_into_the_report(
-    asked: list[bool], tmp_path: Path
+def test_the_faces_that_moved_most_and_the_walk_are_drawn_into_the_report(
+    asked: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = _kept("auto", tmp_path)
     told = kept.explain(FAILED)
@@ -209,3 +209,12 @@ def test_the_faces_that_moved_most_are_drawn_into_the_report(
     assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     assert picture in told.numbers
     assert json.dumps(dict(kept.recorded[0]))
+    node = NodeDifference("first", "Conv", "stem", 60.0, 1.0, 60.0, 1.0)
+    monkeypatch.setattr(
+        "facenet_validate.diagnosis.diagnosing.diagnose",
+        lambda case, *, full, progress: replace(FOUND, walk=Walk("by hand", (node, node))),
+    )
+    kept.explain(FAILED, "fp16")
+    _, picture = kept.recorded[1]["pictures"]
+    assert picture.endswith(".svg")
+    assert (tmp_path / picture).read_text().startswith("<svg")
