@@ -1,4 +1,4 @@
-"""Pictures beside a report."""
+"""Where the report's pictures lie, and how they are written."""
 
 from __future__ import annotations
 

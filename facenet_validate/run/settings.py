@@ -21,6 +21,7 @@ from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import AROUND, Around
 from facenet_validate.run.options import (
     CALIBRATION_IMAGES,
+    DIAGNOSES,
     OPTIONS,
     PROTOCOLS,
     ROBUSTNESS,
@@ -89,6 +90,7 @@ class Settings:
     update_baselines: str | None
     reason: str | None
     inconclusive: str
+    diagnose: str
     report: Path | None
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -205,6 +207,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         update_baselines=update,
         reason=reason,
         inconclusive=reader.choice("facenet_inconclusive", ("warn", "fail"), "warn") or "warn",
+        diagnose=reader.choice("facenet_diagnose", DIAGNOSES, "auto") or "auto",
         report=reader.path("facenet_report"),
         origins={name: value.origin for name, value in given.items()},
     )
