@@ -74,18 +74,19 @@ def in_8_bits(values: Batch) -> Batch:
     return standardized(np.clip(np.rint(pixels(values)), 0, 255))
 
 
-def affine(scale: float, offset: float) -> Change:
-    """Return ``scale * v + offset``."""
-    return lambda batch: _batch(batch * np.float32(scale) + np.float32(offset))
+def affine(scales: Sequence[float], offsets: Sequence[float]) -> Change:
+    """Return ``scale * v + offset``, for each colour plane by its own numbers."""
+    by, plus = (
+        np.array(numbers, np.float32)[:, np.newaxis, np.newaxis] for numbers in (scales, offsets)
+    )
+    return lambda batch: _batch(batch * by + plus)
 
 
-def gamma(power: float) -> Change:
-    """Return pixels as 255 (x / 255) ** power."""
-
-    def change(batch: Batch) -> Batch:
-        return standardized(_batch(255 * (np.clip(pixels(batch), 0, 255) / 255) ** power))
-
-    return change
+def curve(values: Sequence[float]) -> Change:
+    """Return values along a curve: straight between values at equal steps from black to white."""
+    black, white = standardized(np.array([0, 255], np.float32))
+    places = np.linspace(black, white, len(values))
+    return lambda batch: _batch(np.interp(batch, places, values))
 
 
 def colours(matrix: NDArray[np.float64]) -> Change:
@@ -127,7 +128,7 @@ def warped(matrix: NDArray[np.float64]) -> Change:
     def change(batch: Batch) -> Batch:
         side = batch.shape[-1]
         middle = np.full(2, (side - 1) / 2)
-        moved = matrix.copy()
+        moved = matrix.astype(np.float64)
         moved[:, 2] += middle - matrix[:, :2] @ middle
         return _each(
             batch,
@@ -141,16 +142,6 @@ def warped(matrix: NDArray[np.float64]) -> Change:
         )
 
     return change
-
-
-def zoomed(factor: float) -> Change:
-    """Return pictures enlarged around their centre."""
-    return warped(np.array([[1 / factor, 0, 0], [0, 1 / factor, 0]]))
-
-
-def shifted(right: float, down: float) -> Change:
-    """Return pictures moved by pixels."""
-    return warped(np.array([[1, 0, -right], [0, 1, -down]]))
 
 
 def through(side: int, down: int, up: int) -> Change:
@@ -170,17 +161,18 @@ def through(side: int, down: int, up: int) -> Change:
     return change
 
 
-def blurred(sigma: float) -> Change:
-    """Return pictures blurred by a Gaussian of this deviation in pixels; sharpened if negative.
+def blurred(variance: float) -> Change:
+    """Return pictures blurred by a Gaussian of this variance in square pixels.
 
-    Sharpened is twice the picture less the blurred one.
+    Where it is negative, they are sharpened: twice the picture less the blurred one.
     """
 
     def change(batch: Batch) -> Batch:
-        if abs(sigma) < 1e-3:
+        sigma = abs(variance) ** 0.5
+        if sigma < 0.05:
             return batch
-        soft = _each(batch, lambda face: cv2.GaussianBlur(face, (0, 0), abs(sigma)))
-        return soft if sigma > 0 else _batch(2 * batch - soft)
+        soft = _each(batch, lambda face: cv2.GaussianBlur(face, (0, 0), sigma))
+        return soft if variance > 0 else _batch(2 * batch - soft)
 
     return change
 
@@ -196,7 +188,7 @@ def blanked(top: float, bottom: float, left: float, right: float, value: float) 
 
         def shown(first: float, last: float) -> NDArray[np.float32]:
             begin = np.clip(places + 1 - first, 0, 1)
-            return begin * np.clip(len(places) - places - last, 0, 1)
+            return np.asarray(begin * np.clip(len(places) - places - last, 0, 1))
 
         seen = np.outer(shown(top, bottom), shown(left, right)).astype(np.float32)
         return _batch(batch * seen + np.float32(value) * (1 - seen))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from facenet_validate.base.progress import Report, silent
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Diagnosis, Finding, NotTried
+from facenet_validate.diagnosis.distance_causes import distance_findings
 from facenet_validate.diagnosis.input_causes import input_findings
 from facenet_validate.diagnosis.output_causes import output_findings
 from facenet_validate.diagnosis.row_causes import row_findings, stale_findings
@@ -20,6 +21,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     row_findings,
     output_findings,
     stale_findings,
+    distance_findings,
     input_findings,
 )
 """From the simplest fault to those that fit most, and from cheap to costly."""
@@ -47,7 +49,6 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
     tried: list[Finding] = []
     not_tried: list[NotTried] = []
     deadline = math.inf if full else time.monotonic() + SECONDS
-    precision = case.engine.info.precision
     for done, experiment in enumerate(EXPERIMENTS):
         progress(done, len(EXPERIMENTS))
         for one in _guarded(experiment, case):
@@ -55,10 +56,9 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
                 not_tried.append(one)
             else:
                 tried.append(one)
-            if time.monotonic() > deadline:
+            if not full and (_settled(tried, case) or time.monotonic() > deadline):
                 break
-        cause = simplest(tried)
-        if not full and cause is not None and rounding_only(cause.cosine_after, precision):
+        if not full and _settled(tried, case):
             break
     progress(len(EXPERIMENTS), len(EXPERIMENTS))
     return Diagnosis(
@@ -84,10 +84,16 @@ def simplest(tried: Sequence[Finding]) -> Finding | None:
     return best
 
 
+def _settled(tried: Sequence[Finding], case: Case) -> bool:
+    """Say whether a cause leaves nothing to explain."""
+    precision = case.engine.info.precision
+    return any(one.named and rounding_only(one.cosine_after, precision) for one in tried)
+
+
 def _guarded(experiment: Experiment, case: Case) -> Iterator[Finding | NotTried]:
     """Yield what an experiment finds; an error of its own is an experiment not made."""
     try:
         yield from experiment(case)
-    except Exception as error:  # a diagnosis must not hide the failure it explains
+    except Exception as error:  # a diagnosis must not hide the failure that it explains
         name = experiment.__name__.removesuffix("_findings").replace("_", " ")
         yield NotTried(name, f"{type(error).__name__}: {error}")

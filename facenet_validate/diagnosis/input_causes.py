@@ -1,4 +1,4 @@
-"""Experiments on the input: every known fault, and two at once."""
+"""Experiments on the input: every known fault, two at once, and faults whose numbers are fitted."""
 
 from __future__ import annotations
 
@@ -7,42 +7,98 @@ from dataclasses import replace
 
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
-from facenet_validate.diagnosis.imitations import EIGHT_BITS, VALUES, Imitation, known_faults
+from facenet_validate.diagnosis.fitting import fitted, refitted, starts
+from facenet_validate.diagnosis.imitations import EIGHT_BITS, Faults, Stage
+from facenet_validate.diagnosis.known_faults import SHARES, THROUGH, known_faults, resized
 from facenet_validate.diagnosis.trial import Trial
 
-Faults = tuple[Imitation, ...]
+TOGETHER = 3
+"""Faults that are imitated at once, at most."""
 
-CLOSER = 3
-"""Faults that are judged on all faces: those that leave least on a few."""
+WORTH = 0.1
+"""Share of what is left that one more fault must remove."""
+
+BEAM = 2
+"""Faults, or faults together, to which each other one is added."""
+
+CLOSER = 8
+"""Faults that are looked at on more faces."""
 
 
 def input_findings(case: Case) -> Iterator[Finding]:
-    """Imitate known faults, then a second one on top of the best.
+    """Imitate known faults, then two at once, then those whose numbers are fitted.
 
-    Each is measured on a few faces. Those that leave least are judged on other faces.
+    Faults and numbers are chosen on a few faces. The best of each step is judged on other faces.
     """
     trial = Trial(case)
+    singles = _singles(case)
+    known = _nearest_first(trial, singles)
+    for faults in known[1:]:
+        yield replace(trial.finding(faults, rows=trial.first), named=False)
+    yield trial.finding(known[0])
+    best: Faults = ()
+    ahead = known[:BEAM]
+    while ahead and _helps(trial, ahead[0], best):
+        best = ahead[0]
+        more = dict.fromkeys(one for faults in ahead for one in _more(faults, singles))
+        ahead = _nearest_first(trial, list(more))[:BEAM]
+        if ahead and _helps(trial, ahead[0], best):
+            yield trial.finding(ahead[0])
+    for base in dict.fromkeys((best, ())):
+        if (found := _sized(trial, base)) is not None:
+            yield trial.finding(found)
+        yield from _fits(trial, base)
+
+
+def _sized(trial: Trial, base: Faults) -> Faults | None:
+    """Return faults with the side through which pictures were resized, where such a one helps."""
+    others = tuple(one for one in base if one.stage != Stage.GEOMETRY)
+    halves = min(((*others, resized(0.5, *way)) for way in THROUGH), key=trial.left)
+    if not _helps(trial, halves, others):
+        return None
+    known = _nearest_first(
+        trial, [(*others, resized(share, *way)) for way in THROUGH for share in SHARES]
+    )
+    return known[0]
+
+
+def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:
+    """Fit the numbers of each family on top of some faults; then of another one on top of both."""
+    while len(best) < TOGETHER:
+        candidates = [best]
+        for start in starts(best):
+            found = fitted(trial, start)
+            if found is not None:
+                simple = refitted(trial, found)
+                candidates.append(simple)
+                yield trial.finding(simple)
+        nearest = min(candidates, key=trial.left)
+        if not _helps(trial, nearest, best) or len(nearest) <= len(best):
+            return
+        best = nearest
+
+
+def _helps(trial: Trial, faults: Faults, before: Faults) -> bool:
+    return trial.left(faults) <= (1 - WORTH) * trial.left(before)
+
+
+def _nearest_first(trial: Trial, choice: Sequence[Faults]) -> list[Faults]:
+    """Return faults in the order of what they leave: the best few by more faces than the others."""
+    ordered = sorted(choice, key=lambda faults: trial.left(faults, trial.first))
+    return sorted(ordered[:CLOSER], key=trial.left) + ordered[CLOSER:]
+
+
+def _singles(case: Case) -> list[Faults]:
     singles: list[Faults] = [(one,) for one in known_faults()]
     if case.engine.info.precision == "int8":
-        singles += [(one, EIGHT_BITS) for (one,) in singles if one.stage == VALUES]
-    singles.sort(key=trial.left)
-    yield from _judged(trial, singles)
-    yield from _judged(trial, sorted(_pairs(singles), key=trial.left)[:CLOSER])
+        singles += [(one, EIGHT_BITS) for (one,) in singles if one.stage == Stage.VALUES]
+    return singles
 
 
-def _judged(trial: Trial, ordered: Sequence[Faults]) -> Iterator[Finding]:
-    """Yield a finding for each: the first few on the faces to judge by, the others on a few."""
-    for place, faults in enumerate(ordered):
-        if place < CLOSER:
-            yield trial.finding(faults)
-        else:
-            yield replace(trial.finding(faults, rows=trial.few), named=False)
-
-
-def _pairs(singles: Sequence[Faults]) -> Iterator[Faults]:
-    """Yield the best two faults, each with every fault of another stage."""
-    for first in singles[:2]:
-        stages = {one.stage for one in first}
-        for second in singles:
-            if stages.isdisjoint(one.stage for one in second):
-                yield (*first, *second)
+def _more(faults: Faults, singles: Sequence[Faults]) -> Iterator[Faults]:
+    """Yield faults with one more, of a stage at which nothing happens yet."""
+    stages = {one.stage for one in faults}
+    if len(stages - {Stage.ROUNDING}) < TOGETHER:
+        for more in singles:
+            if stages.isdisjoint(one.stage for one in more):
+                yield (*faults, *more)

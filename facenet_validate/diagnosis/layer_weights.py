@@ -31,6 +31,10 @@ class LayerWeights:
     step : ndarray of shape (O,) or (1,), float64
         Distance of two values that the engine can store, by output; zero where it stores no
         integers.
+    stored : Stored
+        How the engine's node reads its weights.
+    followed : bool
+        Whether a batch norm or a factor follows the layer in the engine.
     """
 
     reference: Values
@@ -38,6 +42,30 @@ class LayerWeights:
     reference_bias: Values
     engine_bias: Values
     step: Values
+    stored: Stored
+    followed: bool = False
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a node reads its weights.
+
+    Attributes
+    ----------
+    place : int
+        Which of its inputs they are.
+    shape : tuple of int
+        Their sides.
+    kind : numpy dtype
+        Their type, once they are dequantised.
+    turned : bool
+        Whether inputs come before outputs.
+    """
+
+    place: int
+    shape: tuple[int, ...]
+    kind: np.dtype[np.generic]
+    turned: bool
 
 
 def layer_weights(
@@ -52,15 +80,18 @@ def layer_weights(
     for operator in operators:
         if ours.kind(operator.reference) != "layer":
             continue
-        weight, bias, _ = mine.layer(operator.reference)
-        other, other_bias, step = others.layer(operator.engine)
+        weight, bias, _, _ = mine.layer(operator.reference)
+        other, other_bias, step, stored = others.layer(operator.engine)
         if other.size != weight.size or len(other) != len(weight):
             continue
         other = other.reshape(weight.shape)
-        for scale, shift in _behind(theirs, others, operator, len(other)):
+        behind = list(_behind(theirs, others, operator, len(other)))
+        for scale, shift in behind:
             other, other_bias = other * scale[:, None, None], other_bias * scale + shift
             step = step * np.abs(scale)
-        found[operator.name] = LayerWeights(weight, other, bias, other_bias, step)
+        found[operator.name] = LayerWeights(
+            weight, other, bias, other_bias, step, stored, followed=bool(behind)
+        )
     return found
 
 
@@ -85,25 +116,27 @@ class _Constants:
         self._computed = _computed(graph, sorted(wanted))
 
     def __getitem__(self, name: str) -> Values:
-        found = self._computed.get(name)
-        if found is None:
-            found = numpy_helper.to_array(self._graph.weights[name])
-        return found.astype(np.float64)
+        return self._raw(name).astype(np.float64)
 
-    def layer(self, node: onnx.NodeProto) -> tuple[Values, Values, Values]:
+    def _raw(self, name: str) -> NDArray[np.generic]:
+        found = self._computed.get(name)
+        return numpy_helper.to_array(self._graph.weights[name]) if found is None else found
+
+    def layer(self, node: onnx.NodeProto) -> tuple[Values, Values, Values, Stored]:
         """Return a layer's weights (O, I, K), its bias (O,), and the step of its integers."""
         place = next(p for p, name in enumerate(node.input) if name in self._graph.constant)
         name = node.input[place]
-        weight = self[name]
+        raw, turned = self._raw(name), False
+        weight = raw.astype(np.float64)
         if node.op_type in ("Conv", "FusedConv"):
             weight = weight.reshape(*weight.shape[:2], -1)
         else:
-            turned = whole(node, "transB") if place else not whole(node, "transA")
-            weight = (weight if turned else weight.T)[:, :, None]
+            turned = not whole(node, "transB") if place else bool(whole(node, "transA"))
+            weight = (weight.T if turned else weight)[:, :, None]
         bias = np.zeros(len(weight))
         if len(node.input) > 2 and node.input[2] in self._graph.constant:
             bias = bias + self[node.input[2]].reshape(-1)
-        return weight, bias, self._step(name)
+        return weight, bias, self._step(name), Stored(place, raw.shape, raw.dtype, turned)
 
     def _step(self, name: str) -> Values:
         node = self._graph.makers.get(name)

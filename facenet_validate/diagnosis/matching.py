@@ -116,7 +116,7 @@ class Graph:
 
     def kind(self, node: onnx.NodeProto) -> str:
         """Return which kind of operator a node is; empty for those that do not count."""
-        kind = _KINDS.get(node.op_type, "")
+        kind = _KINDS.get(str(node.op_type), "")
         several = len(self.data(node)) > 1
         if kind == "addition" and not several:
             return ""  # a bias

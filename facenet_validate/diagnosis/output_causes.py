@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from facenet_validate.diagnosis import causes
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Cause, Finding
-from facenet_validate.diagnosis.rule import Rows, judged, unit
+from facenet_validate.diagnosis.rule import Rows, comparable, judged, unit
 
 SAME_SCALE = 0.01
 """Spread of the rows' norms, as a share of their mean, up to which one scale explains them."""
@@ -22,7 +22,7 @@ SAME_SCALE = 0.01
 
 def output_findings(case: Case) -> Iterator[Finding]:
     """Imitate faults behind the last layer: each is arithmetic on the reference's embeddings."""
-    found, expected = case.found.astype(np.float64), case.expected.astype(np.float64)
+    found, expected = comparable(case)
     precision = case.engine.info.precision
     fit, judge = slice(0, None, 2), slice(1, None, 2)
 
@@ -30,7 +30,8 @@ def output_findings(case: Case) -> Iterator[Finding]:
         return judged(cause, found[judge], expected[judge], imitated, precision, detail)
 
     lengths = np.linalg.norm(found, axis=1)
-    scale = float(np.sum(found[fit] * expected[fit]) / np.sum(expected[fit] ** 2))
+    sign = np.sign(np.sum(found[fit] * expected[fit])) or 1.0
+    scale = float(sign * lengths[fit].mean() / np.linalg.norm(expected[fit], axis=1).mean())
     cause = causes.OUTPUT_NEGATED if scale < 0 else causes.OUTPUT_SCALED
     if lengths.std() <= SAME_SCALE * lengths.mean():
         yield finding(cause, scale * expected[judge], f"every row times {scale:.4g}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from facenet_validate.diagnosis import causes
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding, NotTried
-from facenet_validate.diagnosis.rule import judged, unit
+from facenet_validate.diagnosis.rule import comparable, judged, unit
 
 SHOWN = 4
 """Rows named in a detail."""
@@ -22,8 +22,7 @@ def row_findings(case: Case) -> Iterator[Finding]:
     Nothing is fitted that could follow noise: a row has as many choices as there are faces, and
     hundreds of values that must agree.
     """
-    rows, known = unit(case.found), unit(case.expected)
-    lengths = np.linalg.norm(case.found, axis=1, keepdims=True)
+    rows, known = (unit(one) for one in comparable(case))
     products = rows @ known.T
     own = np.arange(len(rows))
     of = np.argmax(products, axis=1)
@@ -33,9 +32,9 @@ def row_findings(case: Case) -> Iterator[Finding]:
     cause = causes.ROWS_EXCHANGED if once else causes.ROWS_REPEATED
     yield judged(
         cause,
-        case.found,
-        case.expected,
-        lengths * known[of],
+        rows,
+        known,
+        known[of],
         case.engine.info.precision,
         described(of),
     )
@@ -70,9 +69,9 @@ def stale_findings(case: Case) -> Iterator[Finding | NotTried]:
     found = case.engine.run(case.batch[half : 2 * half])
     yield judged(
         causes.STALE_OUTPUT,
-        found,
+        unit(found),
         case.expected[half : 2 * half],
-        case.expected[:half] * np.linalg.norm(found, axis=1, keepdims=True),
+        case.expected[:half],
         case.engine.info.precision,
         "a batch's output is of the batch before",
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.base.vocabulary import Precision
+from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Cause, Finding
 
 Rows = NDArray[np.float32] | NDArray[np.float64]
@@ -31,6 +33,26 @@ def unit(rows: Rows) -> NDArray[np.float64]:
     """Return rows (N, D) divided by their L2 norms; rows of zeros stay."""
     values = rows.astype(np.float64)
     return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
+
+
+def comparable(case: Case) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the embeddings (N, D) by the engine and by the reference.
+
+    Raises
+    ------
+    EngineError
+        If they are of other shapes, or the engine's are not finite or all zero.
+    """
+    found, expected = case.found, case.expected
+    if found.shape != expected.shape:
+        raise EngineError(
+            f"the engine gives embeddings of shape {found.shape}, the reference {expected.shape}"
+        )
+    if wrong := int(np.sum(~np.isfinite(found).all(axis=1))):
+        raise EngineError(f"{wrong} of {len(found)} embeddings are not finite")
+    if not np.any(found):
+        raise EngineError("every embedding is zero")
+    return found.astype(np.float64), expected.astype(np.float64)
 
 
 def cosine(one: Rows, other: Rows) -> float:

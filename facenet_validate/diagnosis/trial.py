@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.diagnosis.case import Case
-from facenet_validate.diagnosis.causes import together
-from facenet_validate.diagnosis.diagnosis import Cause, Finding
-from facenet_validate.diagnosis.imitations import Imitation, applied
-from facenet_validate.diagnosis.rule import distance, judged, unit
+from facenet_validate.diagnosis.diagnosis import Finding
+from facenet_validate.diagnosis.imitations import Faults, applied, cause_of, detail_of
+from facenet_validate.diagnosis.rule import comparable, distance, judged, unit
 
-FACES = 24
-"""Faces of a trial: half of them to choose and to fit, half to judge."""
+FACES = 20
+"""Faces of a trial: half of them to choose and to fit by, half to judge by."""
 
-FEW = 6
-"""Faces on which every fault is looked at first."""
+FEW = 4
+"""Faces on which the better faults are chosen, and numbers are fitted."""
+
+FIRST = 2
+"""Some of them, on which every fault is looked at first."""
+
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,71 +36,61 @@ class Trial:
     """
 
     case: Case
-    _answers: dict[tuple[tuple[Imitation, ...], tuple[int, ...]], NDArray[np.float32]] = field(
-        default_factory=dict
-    )
+    _answers: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.case.batch) < 4:
-            raise ValueError("experiments on the input need four faces or more")
+            raise EngineError("experiments on the input need four faces or more")
+        comparable(self.case)
 
-    @property
-    def _rows(self) -> NDArray[np.intp]:
+    @cached_property
+    def _rows(self) -> Indices:
         count = len(self.case.batch)
         return np.linspace(0, count - 1, min(FACES, count)).astype(np.intp)
 
-    @property
-    def choosing(self) -> NDArray[np.intp]:
+    @cached_property
+    def few(self) -> Indices:
         """Rows to choose and to fit by."""
-        return self._rows[::2]
+        return self._rows[::2][:: max(1, len(self._rows) // (2 * FEW))][:FEW]
 
     @property
-    def few(self) -> NDArray[np.intp]:
-        """Some of them."""
-        return self.choosing[:: max(1, len(self.choosing) // FEW)][:FEW]
+    def first(self) -> Indices:
+        """Rows to look at every fault by."""
+        return self.few[:FIRST]
 
-    @property
-    def judging(self) -> NDArray[np.intp]:
+    @cached_property
+    def judging(self) -> Indices:
         """Rows to judge by."""
         return self._rows[1::2]
 
-    def answer(
-        self, imitations: tuple[Imitation, ...], rows: NDArray[np.intp]
-    ) -> NDArray[np.float32]:
+    def answers(self, faults: Faults, rows: Indices) -> NDArray[np.float32]:
         """Return the reference's embeddings of changed faces."""
-        key = (imitations, tuple(rows.tolist()))
+        changed = applied(faults, self.case.batch[rows])
+        key = sha256(changed.tobytes()).digest()
         if key not in self._answers:
-            changed = applied(imitations, self.case.batch[rows])
             self._answers[key] = self.case.reference.run(changed)
         return self._answers[key]
 
-    def left(self, imitations: tuple[Imitation, ...]) -> float:
+    def directions(self, faults: Faults, rows: Indices) -> NDArray[np.float64]:
+        """Return the reference's embeddings of changed faces, of length 1."""
+        return unit(self.answers(faults, rows))
+
+    def left(self, faults: Faults, rows: Indices | None = None) -> float:
         """Return the share of the difference that faults leave on a few faces."""
-        rows = self.few
+        rows = self.few if rows is None else rows
         found = unit(self.case.found[rows])
-        before = distance(found, self.case.expected[rows])
-        after = distance(found, self.answer(imitations, rows))
+        before = distance(found, self.directions((), rows))
+        after = distance(found, self.directions(faults, rows))
         return after / before if before > 0 else np.inf
 
-    def finding(
-        self, imitations: tuple[Imitation, ...], *, rows: NDArray[np.intp] | None = None
-    ) -> Finding:
-        """Return what faults explain, on the faces to judge by."""
+    def finding(self, faults: Faults, *, rows: Indices | None = None) -> Finding:
+        """Return what faults explain, on the faces to judge by or on others."""
         rows = self.judging if rows is None else rows
         return judged(
-            cause_of(imitations),
+            cause_of(faults),
             unit(self.case.found[rows]),
             self.case.expected[rows],
-            self.answer(imitations, rows),
+            self.answers(faults, rows),
             self.case.engine.info.precision,
-            "; ".join(one.detail for one in imitations if one.detail),
+            detail_of(faults),
         )
-
-
-def cause_of(imitations: tuple[Imitation, ...]) -> Cause:
-    """Return the cause that several faults are together."""
-    named = [one.cause for one in imitations if one.cause.name]
-    cause = named[0]
-    for one in named[1:]:
-        cause = together(cause, one)
-    return cause
