@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from facenet_validate.base.vocabulary import Precision
 
 ORT_TOOLS = Path(__file__).with_name("debug_tools_of_onnxruntime.py")
-REDUCED_ON = 2
-"""Faces that Polygraphy reduces a graph on: each of its checks reads every sound tensor."""
+FEW = 2
+"""Faces on which peers look at every tensor. They write and read them whole: 40 MB a face."""
 
 Images = NDArray[np.float32]
 
@@ -35,12 +35,15 @@ class Fault:
         Of the graph.
     alike : tuple of str
         Arguments with which Polygraphy compares: its default tolerance is for FP32.
+    unlike : tuple of str
+        Arguments that leave out tensors which the sound graph does not have.
     """
 
     path: Path
     planted: str
     precision: Precision = "fp32"
     alike: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,13 @@ class Polygraphy:
 
     def __init__(self, command: Path, folder: Path, batch: Images) -> None:
         self.command, self.folder = command, folder
-        for name, faces in (("all", batch), ("few", batch[:REDUCED_ON])):
+        for name, faces in (("all", batch), ("few", batch[:FEW])):
             np.save(folder / f"{name}.npy", faces)
             feed = f"yield {{'input': np.load({str(folder / f'{name}.npy')!r})}}"
             text = f"import numpy as np\n\n\ndef load_data():\n    {feed}\n"
             (folder / f"{name}.py").write_text(text)
         self._reference("all", "outputs-all.json")
-        self._reference("all", "tensors-all.json", "--onnx-outputs", "mark", "all")
-        self._reference("few", "tensors-few.json", "--onnx-outputs", "mark", "all")
+        self._reference("few", "tensors-few.json", "--onnx-outputs", "*")
         self._run("data", "merge", "inputs-few.json", "tensors-few.json", "-o", "fed-few.json")
 
     def _reference(self, faces: str, out: str, *more: str) -> None:
@@ -91,24 +93,24 @@ class Polygraphy:
         """Compare the embeddings."""
         lines, seconds = self._compared(fault.path.name, "inputs-all.json", "outputs-all.json")
         needed = next(one for one in lines if "Minimum Required Tolerance" in one)
-        failed = [one for one in lines if "FAILED | Output" in one or "PASSED | Output" in one]
+        ((_, verdict),) = _verdicts([one for one in lines if one != needed])
         found = re.search(r"abs=([\d.e+-]+)", needed)
-        short = f"{'FAILED' if 'FAILED' in failed[-1] else 'PASSED'}, abs {found and found[1]}"
-        return Said(short, (needed, *failed, *_last(lines)), seconds)
+        short = f"{'FAILED' if 'FAILED' in verdict else 'PASSED'}, abs {found and found[1]}"
+        return Said(short, (needed, verdict, *_last(lines)), seconds)
 
     def tensors(self, fault: Fault) -> Said:
         """Compare every tensor."""
         lines, seconds = self._compared(
             fault.path.name,
-            "inputs-all.json",
-            "tensors-all.json",
-            *("--onnx-outputs", "mark", "all", *fault.alike),
+            "inputs-few.json",
+            "tensors-few.json",
+            *("--onnx-outputs", "*", *fault.unlike, *fault.alike),
         )
-        failed = [one for one in lines if "FAILED | Output" in one]
-        passed = sum("PASSED | Output" in one for one in lines)
-        first = f"first `{_named(failed[0])}`" if failed else "none fails"
-        short = f"{len(failed)} of {len(failed) + passed} fail, {first}"
-        return Said(short, (*failed[:1], *_last(lines)), seconds)
+        verdicts = _verdicts(lines)
+        failed = [(name, line) for name, line in verdicts if "FAILED" in line]
+        first = f"first `{failed[0][0]}`" if failed else "none fails"
+        short = f"{len(failed)} of {len(verdicts)} fail, {first}"
+        return Said(short, (*(line for _, line in failed[:1]), *_last(lines)), seconds)
 
     def _compared(
         self, graph: str, inputs: str, outputs: str, *more: str
@@ -120,7 +122,7 @@ class Polygraphy:
     def reduced(self, fault: Fault) -> Said:
         """Reduce the graph to the nodes that fail when they are fed with the sound tensors."""
         fixed, small = f"fixed-{fault.path.name}", f"reduced-{fault.path.name}"
-        shape = f"input:[{REDUCED_ON},3,160,160]"
+        shape = f"input:[{FEW},3,160,160]"
         _, before = self._run(
             "surgeon", "sanitize", fault.path.name, "-o", fixed, "--override-input-shapes", shape
         )
@@ -142,7 +144,7 @@ class Polygraphy:
 
 def onnxruntime_tools(python: Path, folder: Path, fault: Fault) -> Said:
     """Ask ONNX Runtime's quantization debug tools."""
-    command = [str(python), str(ORT_TOOLS), "reference.onnx", fault.path.name, "all.npy"]
+    command = [str(python), str(ORT_TOOLS), "reference.onnx", fault.path.name, "few.npy"]
     lines, seconds = _processed(command, folder)
     matched = [one.split(": ")[1].split()[0] for one in lines if one.startswith("create_")]
     first = next((one.split()[-1] for one in lines if "first that differs" in one), None)
@@ -167,5 +169,14 @@ def _last(lines: Sequence[str]) -> list[str]:
     return [lines[-1].split(" | Command")[0]]
 
 
-def _named(line: str) -> str:
-    return re.search(r"'([^']+)'", line)[1]  # type: ignore[index]
+def _verdicts(lines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each compared tensor, in Polygraphy's order, with the line that passes or fails it."""
+    found, name = [], ""
+    for line in lines:
+        compared = re.search(r"Comparing Output: '([^']+)'", line)
+        if compared:
+            name = compared[1]
+        elif name and ("FAILED" in line or "PASSED" in line):
+            found.append((name, line))
+            name = ""
+    return found
