@@ -22,11 +22,14 @@ from facenet_validate.diagnosis.matching import Operator
 
 Factors = NDArray[np.float64]
 
-MISFIT = 0.05
-"""Largest share of a layer's weights, as power, that factors may leave unexplained. Rounding to 4
-bits by channel leaves about 0.01; other weights leave 0.5 to 1."""
+MISFIT = 0.5
+"""Largest share of a layer's weights, as power, that factors may leave unexplained. Rounding to 3
+bits by channel leaves about a tenth; other weights leave nearly all."""
 
 _IMAGE_CHANNELS = 3
+
+_KEEP = ("Add", "Sum", "MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
+"""Operators that give as many channels as they read."""
 
 
 def channel_factors(
@@ -57,8 +60,12 @@ def channel_factors(
             of[operator.name] = np.concatenate(known) if len(known) == len(before) else None
         else:
             of[operator.name] = next((found for found in before if found is not None), None)
+    if operators and operators[-1].name in weights and of[operators[-1].name] is None:
+        # Nothing could multiply the embedding back.
+        of[operators[-1].name] = np.ones(len(weights[operators[-1].name].reference))
+    channels = _channels(operators, weights)
     for operator in reversed(operators):
-        _fill(operator, weights, of)
+        _fill(operator, weights, channels, of)
     return {name: np.ones(1) if found is None else found for name, found in of.items()}
 
 
@@ -67,7 +74,8 @@ def _given(layer: LayerWeights, read: Factors | None) -> Factors | None:
     if read is None:
         return None
     ours = layer.reference * _columns(read, layer)[None, :, None]
-    return _ratio(ours, layer.engine, axis=0)
+    ratio = _ratio(ours, layer.engine, axis=0)
+    return None if ratio is None else 1 / ratio
 
 
 def _columns(factors: Factors, layer: LayerWeights) -> Factors:
@@ -75,47 +83,59 @@ def _columns(factors: Factors, layer: LayerWeights) -> Factors:
     return np.repeat(factors, layer.reference.shape[1] // len(factors))
 
 
-def _ratio(numerator: Factors, denominator: Factors, *, axis: int) -> Factors | None:
-    """Return the factors of best fit of two arrays along an axis; None where they do not fit."""
+def _ratio(ours: Factors, theirs: Factors, *, axis: int) -> Factors | None:
+    """Return by what to multiply ours along an axis to get theirs; None where they do not fit.
+
+    Least squares on ours, which are not rounded: rounding theirs does not bias it.
+    """
     others = tuple(place for place in range(3) if place != axis)
-    product = (numerator * denominator).sum(axis=others)
-    power = (denominator**2).sum(axis=others)
-    whole = (numerator**2).sum(axis=others)
-    used = (power > 0) & (whole > 0)
+    product = (ours * theirs).sum(axis=others)
+    power, rounded = (ours**2).sum(axis=others), (theirs**2).sum(axis=others)
+    used = (power > 0) & (rounded > 0)
     if not used.any():
         return None
-    misfit = 1 - np.sign(product[used]) * product[used] ** 2 / (power[used] * whole[used])
-    if not np.median(misfit) < MISFIT:
+    likeness = np.sign(product[used]) * product[used] ** 2 / (power[used] * rounded[used])
+    if not 1 - np.median(likeness) < MISFIT:
         return None
-    factors = np.ones(len(power))
-    np.divide(product, power, out=factors, where=used & (product > 0))
-    return factors
+    ratio = np.ones(len(power))
+    np.divide(product, power, out=ratio, where=used & (product > 0))
+    return ratio
+
+
+def _channels(operators: Sequence[Operator], weights: Mapping[str, LayerWeights]) -> dict[str, int]:
+    """Return how many channels each operator gives; 0 where that is not known."""
+    of = {"": _IMAGE_CHANNELS}
+    for operator in operators:
+        before = [of[edge.maker] for edge in operator.read]
+        if operator.name in weights:
+            of[operator.name] = len(weights[operator.name].reference)
+        elif operator.reference.op_type == "Concat":
+            of[operator.name] = sum(before) if all(before) else 0
+        else:
+            of[operator.name] = max(before) if operator.reference.op_type in _KEEP else 0
+    return of
 
 
 def _fill(
-    operator: Operator, weights: Mapping[str, LayerWeights], of: dict[str, Factors | None]
+    operator: Operator,
+    weights: Mapping[str, LayerWeights],
+    channels: Mapping[str, int],
+    of: dict[str, Factors | None],
 ) -> None:
     """Give an operator's unknown operands their factors, from what it gives."""
     given = of.get(operator.name)
-    before = [edge.maker for edge in operator.read]
-    if given is None or all(of.get(name) is not None for name in before):
+    if given is None:
         return
-    if operator.name in weights:
-        layer = weights[operator.name]
-        made = _ratio(layer.engine * given[:, None, None], layer.reference, axis=1)
-        of[before[0]] = made
-    elif operator.reference.op_type != "Concat":
-        for name in before:
-            if of.get(name) is None:
-                of[name] = given
-    else:
-        unknown = [name for name in before if of.get(name) is None]
-        known = sum(len(found) for name in before if (found := of.get(name)) is not None)
-        if len(unknown) == 1:
-            start = 0
-            for name in before:
-                found = of.get(name)
-                if found is None:
-                    of[name] = given[start : start + len(given) - known]
-                    break
-                start += len(found)
+    start = 0
+    for edge in operator.read:
+        made: Factors | None = given
+        if operator.name in weights:
+            layer = weights[operator.name]
+            made = _ratio(layer.reference, layer.engine * given[:, None, None], axis=1)
+            if made is not None and len(made) != channels[edge.maker]:
+                made = None  # a flattened channel has several columns
+        elif operator.reference.op_type == "Concat":
+            made = given[start : start + channels[edge.maker]]
+            start += channels[edge.maker]
+        if of.get(edge.maker) is None and made is not None and len(made) == channels[edge.maker]:
+            of[edge.maker] = made

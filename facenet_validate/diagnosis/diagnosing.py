@@ -12,8 +12,10 @@ from facenet_validate.diagnosis.diagnosis import Diagnosis, Finding, NotTried
 from facenet_validate.diagnosis.distance_causes import distance_findings
 from facenet_validate.diagnosis.input_causes import input_findings
 from facenet_validate.diagnosis.output_causes import output_findings
+from facenet_validate.diagnosis.recipe_causes import recipe_findings
 from facenet_validate.diagnosis.row_causes import row_findings, stale_findings
 from facenet_validate.diagnosis.rule import rounding_only
+from facenet_validate.diagnosis.walk import walk_nodes
 
 Experiment = Callable[[Case], Iterable[Finding | NotTried]]
 
@@ -22,6 +24,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     output_findings,
     stale_findings,
     distance_findings,
+    recipe_findings,
     input_findings,
 )
 """From the simplest fault to those that fit most, and from cheap to costly."""
@@ -41,8 +44,9 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
     case : Case
         The engine, its reference, and a few dozen faces.
     full : bool
-        Whether every experiment is made. Otherwise they end at the first cause that leaves no more
-        than rounding, and after `SECONDS`.
+        Whether every experiment is made, and the nodes are walked. Otherwise experiments end at the
+        first cause that leaves no more than rounding, and after `SECONDS`; the nodes are walked
+        where no cause was found.
     progress : callable
         Called with (experiments done, experiments in all).
     """
@@ -60,12 +64,14 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
                 break
         if not full and _settled(tried, case):
             break
+    cause = simplest(tried)
+    walk = walk_nodes(case) if full or cause is None else None
     progress(len(EXPERIMENTS), len(EXPERIMENTS))
     return Diagnosis(
-        cause=simplest(tried),
+        cause=cause,
         tried=tuple(sorted(tried, key=lambda one: -one.removed)),
         not_tried=tuple(not_tried),
-        walk=None,
+        walk=walk,
         faces=len(case.faces),
         worst=case.names,
     )

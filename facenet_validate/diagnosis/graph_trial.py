@@ -13,6 +13,8 @@ from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Cause, Finding
 from facenet_validate.diagnosis.emulation import Values, emulated
 from facenet_validate.diagnosis.half_in_float import as_half, has_half
+from facenet_validate.diagnosis.matching import Operator
+from facenet_validate.diagnosis.quantisers import Need, Quantiser, needs, quantisers, with_ranges
 from facenet_validate.diagnosis.rule import cosine, distance, judged
 from facenet_validate.diagnosis.sides import Sides
 
@@ -83,6 +85,30 @@ class GraphTrial:
         """Whether the graph agrees with the reference, so that the difference is not in it."""
         before = distance(self.found, self.expected)
         return distance(self.written, self.expected) <= SMALL * before
+
+    @property
+    def three_way(self) -> str:
+        """Who lost how much, for people."""
+        return (
+            f"row cosine of the graph to FP32 {cosine(self.written, self.expected):.5f}, of the "
+            f"engine to the graph {cosine(self.found, self.written):.5f}"
+        )
+
+    @cached_property
+    def layers(self) -> tuple[Operator, ...]:
+        """The layers whose weights are known on both sides."""
+        sides = self.sides
+        return tuple(one for one in sides.operators if one.name in sides.weights)
+
+    @cached_property
+    def ranges(self) -> tuple[tuple[Quantiser, Need], ...]:
+        """What rounds activations, and what the faces need of it."""
+        every = quantisers(self.sides)
+        return tuple(zip(every, needs(self.sides, every, self.batch), strict=True))
+
+    def refitted(self, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """Return a copy of a graph, made from the engine's, that rounds as the faces need it."""
+        return with_ranges(graph, [(one, need.range) for one, need in self.ranges])
 
     def undone(self, cause: Cause, graph: onnx.ModelProto, detail: str) -> Finding:
         """Return what undoing a fault in the graph leaves of the difference."""

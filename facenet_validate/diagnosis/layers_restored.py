@@ -17,7 +17,7 @@ from facenet_validate.models.passes import described
 FLOATS = 2.0**-10
 """Error of a stored weight, relative to it, that FP16 and the factors' fit may leave."""
 
-_NEAR = 1.1
+_NEAR = 1.5
 """How far a layer's own factors may be from those of the graph."""
 
 STEPS = 4.0
@@ -61,18 +61,20 @@ def _error(sides: Sides, operator: Operator) -> float:
     steps = np.broadcast_to(layer.step, (len(weight),))
     rounding = float((steps**2).sum()) * weight[0].size / 12
     floats = FLOATS**2 * float((weight**2).sum())
-    return error / max(STEPS * rounding + floats, 1e-300)
+    return float(error / max(STEPS * rounding + floats, 1e-300))
 
 
 def restored(
-    sides: Sides, operators: Iterable[Operator], *, weights: bool = True
+    sides: Sides, weights: Iterable[Operator], biases: Iterable[Operator] = ()
 ) -> onnx.ModelProto:
-    """Return a copy of the engine's graph whose layers have the model's weights, unrounded.
+    """Return a copy of the engine's graph with the model's own values, unrounded.
 
     Parameters
     ----------
-    weights : bool
-        Whether the weights are restored, and not the biases alone.
+    weights : iterable of Operator
+        Layers that get their weights and biases back.
+    biases : iterable of Operator
+        Layers that get their biases back.
 
     Raises
     ------
@@ -81,13 +83,15 @@ def restored(
     """
     made = copy.deepcopy(sides.engine)
     by_output = {node.output[0]: node for node in made.graph.node}
-    for operator in operators:
-        node = by_output[operator.engine.output[0]]
-        stored, (weight, bias) = sides.weights[operator.name].stored, wanted(sides, operator)
-        if sides.weights[operator.name].followed:
+    whole = {operator.name: operator for operator in weights}
+    every = {operator.name: operator for operator in biases} | whole
+    for name, operator in every.items():
+        node, layer = by_output[operator.engine.output[0]], sides.weights[name]
+        stored, (weight, bias) = layer.stored, wanted(sides, operator)
+        if layer.followed:
             raise LookupError(f"{described(node)} is followed by a batch norm or a factor")
-        values = weight[:, :, 0].T if stored.turned else weight
-        if weights:
+        if name in whole:
+            values = weight[:, :, 0].T if stored.turned else weight
             values = values.reshape(stored.shape)
             _store(made.graph, node, stored.place, values.astype(stored.kind))
         if bias.any() and len(node.input) == 2:
@@ -99,6 +103,6 @@ def restored(
     return made
 
 
-def _store(graph: onnx.GraphProto, node: onnx.NodeProto, place: int, value: np.ndarray) -> None:
+def _store(graph: onnx.GraphProto, node: onnx.NodeProto, place: int, value: Values) -> None:
     node.input[place] = f"{node.output[0]}/restored/{place}"
     graph.initializer.append(numpy_helper.from_array(np.array(value, order="C"), node.input[place]))

@@ -67,7 +67,7 @@ class Operator:
     @property
     def name(self) -> str:
         """Its first output in the model, which is a name of its own."""
-        return self.reference.output[0]
+        return str(self.reference.output[0])
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Graph:
 
     def kind(self, node: onnx.NodeProto) -> str:
         """Return which kind of operator a node is; empty for those that do not count."""
-        kind = _KINDS.get(str(node.op_type), "")
+        kind: str = _KINDS.get(node.op_type, "")
         several = len(self.data(node)) > 1
         if kind == "addition" and not several:
             return ""  # a bias

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facenet_validate.diagnosis.emulation import CHUNK, Values
@@ -174,18 +175,12 @@ def needs(sides: Sides, every: Iterable[Quantiser], batch: Values) -> list[Need]
 
 
 def with_ranges(
-    model: onnx.ModelProto, ranges: Mapping[str, tuple[Quantiser, Range]]
+    model: onnx.ModelProto, ranges: Iterable[tuple[Quantiser, Range]]
 ) -> onnx.ModelProto:
-    """Return a copy of a graph that rounds in other ranges.
-
-    Parameters
-    ----------
-    ranges : mapping
-        Name of a scale → its quantiser and the range to round in.
-    """
+    """Return a copy of a graph that rounds in other ranges."""
     made = copy.deepcopy(model)
-    new: dict[str, np.ndarray] = {}
-    for one, wanted in ranges.values():
+    new: dict[str, NDArray[np.generic]] = {}
+    for one, wanted in ranges:
         limits, fitted = np.iinfo(one.integer), one.fitted(wanted)
         size = fitted.width / (int(limits.max) - int(limits.min) - one.symmetric)
         middle = 0 if one.symmetric else round(limits.min - fitted.low / size)
@@ -194,7 +189,7 @@ def with_ranges(
     return made
 
 
-def _store(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> None:
+def _store(model: onnx.ModelProto, values: Mapping[str, NDArray[np.generic]]) -> None:
     """Give weights of a graph new values, in their types and shapes, in place."""
     for tensor in model.graph.initializer:
         if tensor.name in values:

@@ -6,39 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from numpy.typing import NDArray
-from planted_causes import Plant, Planted, planted_inputs, planted_outputs
+from planted_causes import Plant, planted_inputs, planted_outputs
 
-from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosing import diagnose
-from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
-from facenet_validate.engines.protocol import Engine
-from facenet_validate.models.prepared import PreparedModel
-
-FACES = 24
-
-
-@pytest.fixture(scope="session")
-def faces() -> NDArray[np.uint8]:
-    """Drawn faces (24, 160, 160, 3) of as many people."""
-    return np.stack([render_photo(person, 0) for person in range(FACES)])
-
-
-@pytest.fixture(scope="session")
-def reference(prepared_small: PreparedModel) -> Engine:
-    entry = prepared_small.entry
-    return OnnxRuntimeEngine(
-        entry.path, digest=entry.digest, precision="fp32", artefact="small", device="", threads=1
-    )
-
-
-@pytest.fixture
-def case(reference: Engine, prepared_small: PreparedModel, faces: NDArray[np.uint8]) -> Case:
-    """The reference against itself."""
-    names = tuple(f"face {row}" for row in range(FACES))
-    return Case(reference, reference, prepared_small, faces, names)
+from tests.diagnosis.conftest import opened, with_weights
 
 
 @pytest.mark.parametrize(
@@ -50,7 +24,65 @@ def test_a_planted_fault_is_named(case: Case, plant: Plant) -> None:
     engine = plant.make(case.reference, np.random.default_rng(1))
     diagnosis = diagnose(replace(case, engine=engine))
     for f in diagnosis.tried[:6]:
-        print(f)
+        print(
+            "FF",
+            f.cause.name,
+            f"{f.removed:.4f} {f.cosine_before:.5f}->{f.cosine_after:.5f}",
+            f.named,
+            f.detail,
+        )
     print(diagnosis.not_tried)
     assert diagnosis.cause is not None
     assert plant.cause in diagnosis.cause.cause.name
+
+
+def test_a_sound_engine_has_no_cause(case: Case) -> None:
+    assert diagnose(case, full=True).cause is None
+
+
+@pytest.mark.parametrize("size", [0.01, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_noise_in_the_weights_has_no_cause(
+    case: Case, spread_onnx: onnx.ModelProto, tmp_path: Path, size: float, seed
+) -> None:
+    random = np.random.default_rng(seed)
+    noisy = with_weights(
+        spread_onnx,
+        lambda _, values: values + size * values.std() * random.standard_normal(values.shape),
+    )
+    onnx.save(noisy, tmp_path / "noisy.onnx")
+    d = diagnose(replace(case, engine=opened(tmp_path / "noisy.onnx")), full=True)
+    for f in d.tried[:6]:
+        print(
+            "FF",
+            f.cause.name,
+            f"{f.removed:.4f} {f.cosine_before:.5f}->{f.cosine_after:.5f}",
+            f.named,
+            f.detail,
+        )
+    assert d.cause is None
+
+
+@pytest.mark.parametrize("layer", ["stem/a", "stem/b", "block35/up", "block17/1b", "bottleneck"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_random(case: Case, spread_onnx: onnx.ModelProto, tmp_path: Path, layer, seed) -> None:
+    random = np.random.default_rng(seed)
+    noisy = with_weights(
+        spread_onnx,
+        lambda name, values: (
+            values.std() * random.standard_normal(values.shape)
+            if name == f"{layer}/weight"
+            else values
+        ),
+    )
+    onnx.save(noisy, tmp_path / "noisy.onnx")
+    d = diagnose(replace(case, engine=opened(tmp_path / "noisy.onnx")), full=True)
+    for f in d.tried[:6]:
+        print(
+            "FF",
+            f.cause.name,
+            f"{f.removed:.4f} {f.cosine_before:.5f}->{f.cosine_after:.5f}",
+            f.named,
+            f.detail,
+        )
+    assert d.cause is None

@@ -753,6 +753,14 @@ def test_a_profiler_that_reports_nothing_is_told() -> None:
         assert engine.layer_times(batch_of(4), 2).untold == "FakeRT's profiler reported no layers"
 
 
+def test_a_plan_says_that_it_gives_no_inner_tensors() -> None:
+    plan = one_profile()
+    with plan.device, open_engine(plan) as engine:
+        found = engine.inner_tensors(["a"])
+    assert found.run is None
+    assert "not marked when it was built" in found.untold
+
+
 def test_a_batch_whose_layers_cannot_be_timed_is_an_error() -> None:
     plan = one_profile(layer_ms={"a": 1.0})
     with plan.device, open_engine(plan) as engine:
