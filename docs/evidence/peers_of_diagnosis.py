@@ -37,6 +37,8 @@ class Fault:
         Arguments with which Polygraphy compares: its default tolerance is for FP32.
     unlike : tuple of str
         Arguments that leave out tensors which the sound graph does not have.
+    failing : tuple of str
+        Arguments that say what a failure of a reduced graph is.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class Fault:
     precision: Precision = "fp32"
     alike: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,18 @@ class Polygraphy:
         fed = ("--load-inputs", "fed-few.json")
         lines, seconds = self._run(
             *("debug", "reduce", fixed, "-o", small, "--mode", "bisect", *fed, "--log-format"),
-            *("no-colors", "--check", *check, *fed, "--load-outputs", "tensors-few.json"),
+            *(
+                "no-colors",
+                *fault.failing,
+                "--check",
+                *check,
+                *fed,
+                "--load-outputs",
+                "tensors-few.json",
+            ),
             *fault.alike,
         )
-        end = [one for one in lines if "] Finished" in one][-1:] + _last(lines)
+        end = [one for one in lines if "iteration(s) | Passed" in one] + _last(lines)
         if not (self.folder / small).exists():
             return Said("no graph left", tuple(end), before + seconds)
         nodes, after = self._run("inspect", "model", small, "--show", "layers")
@@ -157,16 +168,26 @@ def onnxruntime_tools(python: Path, folder: Path, fault: Fault) -> Said:
 def _processed(command: Sequence[str], folder: Path) -> tuple[list[str], float]:
     """Run a command; return its lines, and the processor seconds it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    text = found.stdout + found.stderr
-    return text.replace(f"{folder}/", "").splitlines(), seconds
+    return found.stdout.replace(f"{folder}/", "").splitlines(), seconds
 
 
 def _last(lines: Sequence[str]) -> list[str]:
-    """Return the last line, without the command that it repeats."""
-    return [lines[-1].split(" | Command")[0]]
+    """Return the line that ends a command of Polygraphy's, without the command that it repeats."""
+    return [
+        one.split(" | Command")[0]
+        for one in lines
+        if "] PASSED | Run" in one or "] FAILED | Run" in one
+    ][-1:]
 
 
 def _verdicts(lines: Sequence[str]) -> list[tuple[str, str]]:
