@@ -36,6 +36,7 @@ from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosing import diagnose
+from facenet_validate.diagnosis.telling import numbers, one_line, words
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.models.prepared import load_onnx
 
@@ -160,8 +161,8 @@ def ours(
         case = Case(engine, reference, engines.model, faces, names, fault.path)
         found = diagnose(case, full=True)
     seconds = time.process_time() - begun
-    lines = [f"{one.cause.title}: {one.removed:.1%} {one.named}" for one in found.tried[:3]]
-    return Said(found.cause.cause.title if found.cause else "no known cause", tuple(lines), seconds)
+    lines = f"{words(found)}\n{numbers(found)}".splitlines()
+    return Said(one_line(found), tuple(lines), seconds)
 
 
 # -- the page --------------------------------------------------------------------------------------
