@@ -70,16 +70,19 @@ def test_default_s8s8_quantization_fails_parity_without_vnni(
     assert gates["accuracy.paired_drop"] != "pass"
 
 
-def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
+def test_weights_with_noise_fail_parity_and_accuracy(
     project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     """What saturation does to the embeddings, on any CPU: rows turned by noise."""
     damaged = onnx.ModelProto()
     damaged.CopyFrom(prepared_onnx)
-    weights = next(w for w in damaged.graph.initializer if w.name == "bottleneck/weight")
-    values = numpy_helper.to_array(weights)
-    noise = np.random.default_rng(0).normal(scale=3 * values.std(), size=values.shape)
-    weights.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), weights.name))
+    random = np.random.default_rng(0)
+    for weights in damaged.graph.initializer:
+        if weights.name.endswith("Conv2D/weight"):
+            values = numpy_helper.to_array(weights)
+            noise = random.normal(scale=0.8 * values.std(), size=values.shape)
+            changed = (values + noise).astype(np.float32)
+            weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
     onnx.save(damaged, tmp_path / "noisy.onnx")
     gates = _gates(project, tmp_path / "noisy.onnx")
     assert gates["parity.cosine_mean"] == "fail"
