@@ -17,6 +17,7 @@ import numpy.fft
 import onnx
 import pytest
 import scipy.sparse.csgraph  # noqa: F401
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
@@ -79,9 +80,18 @@ def lfw_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all tests of a run, whichever worker they are in."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_cache(shared_folder: Path) -> Cache:
     """One cache for all tests that only read what is built into it."""
-    return Cache(tmp_path_factory.mktemp("cache"))
+    return Cache(shared_folder / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -109,17 +119,23 @@ def drawn_batch(drawn_faces: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="session")
-def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_set(shared_folder: Path) -> Path:
     """A verification set in LFW's layout: 72 pairs of 12 people in two folds, 26 others."""
-    folder = tmp_path_factory.mktemp("set")
+    folder = shared_folder / "set"
+    with FileLock(shared_folder / "set.lock"):
+        if not (folder / "pairs.txt").exists():  # it is written last
+            _draw_set(folder)
+    return folder
+
+
+def _draw_set(folder: Path) -> None:
     for person in range(PEOPLE + CALIBRATION_PEOPLE):
         name = f"Person_{person:02d}"
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for photo in range(PHOTOS):
             png = encode_png(render_photo(person, photo))
             (folder / name / f"{name}_{photo + 1:04d}.png").write_bytes(png)
     (folder / "pairs.txt").write_text(_pairs())
-    return folder
 
 
 def _pairs() -> str:

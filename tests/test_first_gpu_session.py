@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -174,18 +175,32 @@ first_gpu_session.main(["--steps=facts", "--work={session.work}", "--out={sessio
 # --- the steps themselves over a fake GPU ---------------------------------------------------------
 
 
+SMALL = ((inputs, "FACES", 8), (inputs, "CALIBRATION", 100))
+
+
+@pytest.fixture(scope="module")
+def prepared_work(
+    small_model: Path, small_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A session's inputs, of the small network."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in SMALL:
+            patch.setattr(module, name, value)
+        inputs.prepare_inputs(Session(folder, folder, folder / "gpu.md"), small_model, small_set)
+    return folder
+
+
 @pytest.fixture
 def host(
     gpu: Gpu,  # noqa: F811
     session: Session,
-    small_model: Path,
-    small_set: Path,
+    prepared_work: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Gpu:
     """A host with a fake GPU, and inputs of the small network; nothing is warmed up."""
     for module, name, value in (
-        (inputs, "FACES", 8),
-        (inputs, "CALIBRATION", 100),
+        *SMALL,
         (speed, "BATCH", 4),
         (speed, "OTHER_BATCHES", (1, 2)),
         (measure, "LOOKS", (2,)),
@@ -193,7 +208,7 @@ def host(
         (Measurement, "warm_up", lambda _: None),
     ):
         monkeypatch.setattr(module, name, value)
-    inputs.prepare_inputs(session, small_model, small_set)
+    shutil.copytree(prepared_work, session.work, dirs_exist_ok=True)
     return gpu
 
 

@@ -1,4 +1,4 @@
-"""Engines that look fine and are not: the gates must fail them, on the synthetic faces."""
+"""Engines that look fine and are not: the gates must fail them, on drawn faces."""
 
 from __future__ import annotations
 
@@ -12,13 +12,6 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facenet_validate.base.machine import cpu_identity
-from facenet_validate.base.preprocessing import standardize
-from facenet_validate.cache import Cache
-from facenet_validate.datasets import synthetic
-from facenet_validate.datasets.images import decode_image
-from facenet_validate.datasets.layout import find_layout
-from facenet_validate.datasets.lfw import load_set
-from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.models.pretrained import ORL_PHOTOS, carries
 from facenet_validate.models.quantization.recipes import choose_target
@@ -34,73 +27,64 @@ def project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
     return project
 
 
-@pytest.fixture
-def three_folds(tmp_path: Path) -> Path:
-    """Three of the synthetic set's ten folds: 1,800 pairs of 33 people."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_FOLDS": 3, "EVALUATION_PEOPLE": 33, "CALIBRATION_PEOPLE": 0}.items():
-            patch.setattr(synthetic, name, value)
-        synthetic.write_synthetic_faces(tmp_path / "folds")
-    return tmp_path / "folds"
-
-
-def _gates(project: pytest.Pytester, engine: Path, faces: Path) -> dict[str, str]:
+def _gates(project: pytest.Pytester, engine: Path) -> dict[str, str]:
     project.runpytest_inprocess(
         "suites/test_parity.py",
         "suites/test_accuracy.py",
         f"--facenet-engine={engine}",
-        f"--facenet-lfw={faces}",
         "--facenet-report=report",
     )
     document = json.loads((project.path / "report" / "results.json").read_text())
     return {gate["gate"]: gate["verdict"] for gate in document["gates"]}
 
 
-def _calibration_batch(folder: Path) -> NDArray[np.float32]:
-    found = load_set(find_layout(folder), name="synthetic", title="")
-    paths = found.calibration_paths[:32]
-    return standardize(np.stack([decode_image(p.read_bytes(), name=p.stem) for p in paths]))
-
-
-def test_default_s8s8_quantization_fails_parity_and_accuracy_without_vnni(
-    project: pytest.Pytester, prepared: PreparedModel, shared_cache: Cache, tmp_path: Path
+def test_default_s8s8_quantization_fails_parity_without_vnni(
+    project: pytest.Pytester,
+    prepared: PreparedModel,
+    prepared_onnx: onnx.ModelProto,
+    drawn_batch: NDArray[np.float32],
+    tmp_path: Path,
 ) -> None:
     target, why = choose_target(cpu_identity().flags)
     if target != "cpu":
         pytest.skip(f"sums saturate only on a CPU without VNNI; here {why}")
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    faces = synthetic_folder(shared_cache)
-    batch = _calibration_batch(faces)
-
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self.batches = iter([{"input": batch[i : i + 8]} for i in range(0, len(batch), 8)])
+            self.batches = iter([{"input": drawn_batch[:8]}])
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(self.batches, None)
 
-    # Defaults but for per-channel weights, whose full 8-bit range is what saturates most.
+    # Defaults but for per-channel weights, whose full 8-bit range is what saturates most, and the
+    # L2 norm: in 8 bits its rows are so far from length 1 that no gate is judged.
+    tail = [n.name for n in prepared_onnx.graph.node if n.name.startswith("embeddings")]
     quantize_static(
-        str(prepared.entry.path), str(tmp_path / "s8s8.onnx"), Reader(), per_channel=True
+        *(str(prepared.entry.path), str(tmp_path / "s8s8.onnx"), Reader()),
+        per_channel=True,
+        nodes_to_exclude=tail,
     )
-    gates = _gates(project, tmp_path / "s8s8.onnx", faces)
-    assert gates["accuracy.paired_drop"] == "fail"
-    assert "fail" in (gates["parity.cosine_min"], gates["parity.cosine_mean"])
+    gates = _gates(project, tmp_path / "s8s8.onnx")
+    assert {gate for gate in gates if gate.startswith("parity.") and gates[gate] != "fail"} == set()
+    assert gates["accuracy.paired_drop"] != "pass"
 
 
-def test_a_bottleneck_with_noise_fails_parity_and_accuracy(
-    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, three_folds: Path, tmp_path: Path
+def test_weights_with_noise_fail_parity_and_accuracy(
+    project: pytest.Pytester, prepared_onnx: onnx.ModelProto, tmp_path: Path
 ) -> None:
     """What saturation does to the embeddings, on any CPU: rows turned by noise."""
     damaged = onnx.ModelProto()
     damaged.CopyFrom(prepared_onnx)
-    weights = next(w for w in damaged.graph.initializer if w.name == "bottleneck/weight")
-    values = numpy_helper.to_array(weights)
-    noise = np.random.default_rng(0).normal(scale=3 * values.std(), size=values.shape)
-    weights.CopyFrom(numpy_helper.from_array((values + noise).astype(np.float32), weights.name))
+    random = np.random.default_rng(0)
+    for weights in damaged.graph.initializer:
+        if weights.name.endswith("Conv2D/weight"):
+            values = numpy_helper.to_array(weights)
+            noise = random.normal(scale=0.8 * values.std(), size=values.shape)
+            changed = (values + noise).astype(np.float32)
+            weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
     onnx.save(damaged, tmp_path / "noisy.onnx")
-    gates = _gates(project, tmp_path / "noisy.onnx", three_folds)
+    gates = _gates(project, tmp_path / "noisy.onnx")
     assert gates["parity.cosine_mean"] == "fail"
     assert gates["accuracy.paired_drop"] == "fail"
 
