@@ -36,7 +36,7 @@ def write_summary(terminal: pytest.TerminalReporter, ending: Ending) -> None:
         for line in failure_lines(ending.gates):
             terminal.write_line(line, red=line.startswith("fail"))
         table = gate_table(brief, width=width, colour=terminal.hasmarkup, verbose=verbosity > 0)
-        terminal.write_line(table)
+        terminal.write_line(table.lstrip("\n"))
     for line in (*unjudged_lines(ending.gates), *ending.stand_ins):
         terminal.write_line(line)
     if cannot_run:
