@@ -176,6 +176,8 @@ def test_an_engine_compiled_in_another_precision_is_refused(
     if not refused:
         loaded(artefacts[precision]).close()
         return
+    if BACKEND.recipe_only(precision, "cpu"):
+        pytest.skip("this CPU has neither FP16 nor BF16")
     with pytest.raises(EngineError, match=f"layers in .*{types[-1]}") as error:
         loaded(artefacts[precision])
     assert f"expected {precision}" in str(error.value)
