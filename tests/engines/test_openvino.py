@@ -29,7 +29,6 @@ from facenet_validate.engines.openvino.engine import OpenVinoEngine, float_type
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.models.quantization.precision import to_fp16
 from facenet_validate.run.options import OPTIONS
-from tests.models.exported.exporter_styles import fixed_batch
 from tests.models.small_engines import half_engine, int8_engine, stored_in, with_sides
 from tests.models.small_facenet import EMBEDDING, SIZE, small_facenet
 
@@ -177,6 +176,8 @@ def test_an_engine_compiled_in_another_precision_is_refused(
     if not refused:
         loaded(artefacts[precision]).close()
         return
+    if BACKEND.recipe_only(precision, "cpu"):
+        pytest.skip("this CPU has neither FP16 nor BF16")
     with pytest.raises(EngineError, match=f"layers in .*{types[-1]}") as error:
         loaded(artefacts[precision])
     assert f"expected {precision}" in str(error.value)
@@ -258,12 +259,18 @@ def test_an_engine_runs_on_after_a_batch_it_refused(
 
 
 @needs_openvino
-def test_a_run_that_fails_is_named_in_one_line(tmp_path: Path, batch: NDArray[np.float32]) -> None:
-    three = with_sides(fixed_batch(3)(small_facenet()), ["N", 3, SIZE, SIZE], ["N", EMBEDDING])
-    with loaded(artefact(tmp_path / "three.onnx", "fp32", three)) as engine:
-        with pytest.raises(EngineError, match=r"a run failed: .") as error:
+def test_a_run_that_fails_is_named_in_one_line(
+    artefacts: dict[Precision, Artefact], batch: NDArray[np.float32]
+) -> None:
+    def fails(_: NDArray[np.float32]) -> None:
+        raise RuntimeError(
+            "Exception from src/a.cpp:7:\nCheck 'b' failed at src/b.cpp:8:\nno room\n"
+        )
+
+    with loaded(artefacts["fp32"]) as engine:
+        engine._model = fails
+        with pytest.raises(EngineError, match=r"a run failed: no room\.$"):
             engine.run(batch)
-        assert "\n" not in str(error.value)
 
 
 @needs_openvino
