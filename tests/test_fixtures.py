@@ -16,8 +16,8 @@ from tests.models.small_facenet import small_facenet
 FIFTEEN = {
     "facenet_batch_size", "facenet_build", "facenet_comparison", "facenet_embeddings",
     "facenet_engine", "facenet_faces", "facenet_gates", "facenet_precision", "facenet_reference",
-    "facenet_reference_engine", "facenet_robustness", "facenet_run", "facenet_set", "facenet_timing",
-    "facenet_verification",
+    "facenet_reference_engine", "facenet_robustness", "facenet_run", "facenet_set",
+    "facenet_timing", "facenet_verification",
 }  # fmt: skip
 
 GATES = """
