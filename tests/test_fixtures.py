@@ -1,4 +1,4 @@
-"""What users are told of the public fixtures: fourteen, each with lines of use that pass."""
+"""What users are told of the public fixtures: fifteen, each with lines of use that pass."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from docs.reference.generate import example, fixtures
 from facenet_validate.cache import Cache
 from tests.models.small_facenet import small_facenet
 
-FOURTEEN = {
+FIFTEEN = {
     "facenet_batch_size", "facenet_build", "facenet_comparison", "facenet_embeddings",
     "facenet_engine", "facenet_faces", "facenet_gates", "facenet_precision", "facenet_reference",
-    "facenet_reference_engine", "facenet_run", "facenet_set", "facenet_timing",
-    "facenet_verification",
+    "facenet_reference_engine", "facenet_robustness", "facenet_run", "facenet_set",
+    "facenet_timing", "facenet_verification",
 }  # fmt: skip
 
 GATES = """
@@ -27,14 +27,15 @@ parity.cosine_min = 0.99
 build.size = 0.9
 accuracy.auc = 0.1
 accuracy.paired_drop = 0.5
+robustness.blur = 0.5
 performance.stored = 1.03
 """
 
 
-def test_pytest_shows_the_fourteen_and_no_other(pytester: pytest.Pytester) -> None:
+def test_pytest_shows_the_fifteen_and_no_other(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--fixtures")
     shown = {line.split()[0] for line in result.outlines if re.match(r"_?facenet_\w+", line)}
-    assert shown == FOURTEEN == set(fixtures())
+    assert shown == FIFTEEN == set(fixtures())
     assert "no docstring available" not in "".join(
         result.outlines[place + 1]
         for place, line in enumerate(result.outlines)
@@ -42,7 +43,7 @@ def test_pytest_shows_the_fourteen_and_no_other(pytester: pytest.Pytester) -> No
     )
 
 
-@pytest.mark.parametrize("name", sorted(FOURTEEN))
+@pytest.mark.parametrize("name", sorted(FIFTEEN))
 def test_a_fixture_shows_three_lines_of_use(name: str) -> None:
     lines = [line for line in example(fixtures()[name]).splitlines() if not line.startswith("@")]
     assert len(lines) in (2, 3)
@@ -70,7 +71,7 @@ def test_every_example_passes(
         f"--facenet-lfw={small_set}",
         f"--facenet-cache={shared_cache.root}",
     )
-    result.stdout.fnmatch_lines(["*= 12 passed, 2 not evaluated in *"])
+    result.stdout.fnmatch_lines(["*= 13 passed, 2 not evaluated in *"])
     # The AUC of so few pairs says nothing, and no stored session is there to compare with.
     (of_auc,) = [line for line in result.outlines if line.startswith("test_facenet_verification")]
     (of_time,) = [line for line in result.outlines if line.startswith("test_facenet_timing")]

@@ -60,10 +60,10 @@ def wrong_with(function: ast.FunctionDef) -> list[str]:
     ]
 
 
-def test_there_are_eight_suites_and_they_are_short() -> None:
+def test_there_are_nine_suites_and_they_are_short() -> None:
     assert [path.stem for path in SUITES] == [
         "test_accuracy", "test_build", "test_contract", "test_identification", "test_operating",
-        "test_parity", "test_performance", "test_sharing",
+        "test_parity", "test_performance", "test_robustness", "test_sharing",
     ]  # fmt: skip
     assert sum(len(path.read_text().splitlines()) for path in SUITES) <= LINES
 

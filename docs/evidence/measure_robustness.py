@@ -58,7 +58,7 @@ from facenet_validate.run.robustness import PICTURES
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = Path(__file__).with_name("robustness.md")
-SHARES = (0.1, 0.25, 0.5)
+SHARES = (0.25, 0.5, 0.75, 0.9)
 BROKEN = (0.005, 0.01, 0.02, 0.05, 0.1)
 COSINES = (0.99, 0.95, 0.9)
 RANGE = 0.05
@@ -369,6 +369,8 @@ def main() -> None:
         write_table(PAGE, "times", head, list(time_rows(bench, recipe)))
         return
     judge = Judge(bench, bench.rows(bench.model.entry.path, "fp32"))
+    head = ["zeroed", f"largest change of {AS_THEY_ARE} photos as they are", *bench.kinds]
+    write_table(PAGE, f"blind {where}", head, list(planted_rows(bench, judge)))
     graphs, engines = [], []
     for number in range(arguments.engines):
         graphs.append(bench.requantised(recipe, number))
@@ -377,8 +379,6 @@ def main() -> None:
         say(f"INT8 engine {number + 1} of {arguments.engines}: mean row cosine {cosine:.5f}")
     head = ["kind", *(f"severity {number}" for number in range(1, 6)), "lost, won"]
     write_table(PAGE, f"curves {where}", head, list(curve_rows(judge, engines[0])))
-    head = ["zeroed", f"largest change of {AS_THEY_ARE} photos as they are", *bench.kinds]
-    write_table(PAGE, f"blind {where}", head, list(planted_rows(bench, judge)))
     head = ["engine", "trials", "a run fails, %", *bench.kinds]
     found = list(healthy_rows(bench, judge, engines, arguments.trials))
     write_table(PAGE, f"healthy {where}", head, found)

@@ -22,6 +22,7 @@ from facenet_validate.metrics.pairs import PairList
 from facenet_validate.metrics.protocols import with_flips
 from facenet_validate.metrics.view2 import DecisionRule
 from facenet_validate.reporting.picture_files import write_picture
+from facenet_validate.run.corrupted import without_embedding
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -260,7 +261,7 @@ def _accepted(
     rows: Floats = run(pictures)
     if rule.protocol.flip:
         rows = with_flips(rows, run(np.ascontiguousarray(pictures[:, :, ::-1])))
-    broken = ~np.isfinite(rows).all(axis=1)
+    broken = without_embedding(rows)
     # Any other vector will do: these pairs are taken out again.
     rows = np.where(broken[:, None], np.eye(1, rows.shape[1], dtype=rows.dtype), rows)
     accepted = rule.accepts(rule.distances(rows, pairs), pairs)

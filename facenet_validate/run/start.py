@@ -190,6 +190,7 @@ def _begun(run: Run) -> RunReport:
         "int8_around": settings.int8_around,
         "scope": settings.scope,
         "protocol": settings.protocol,
+        "robustness": settings.robustness or "off",
     }
     return RunReport(asked, str(run.gates.path), environment)
 

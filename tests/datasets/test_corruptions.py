@@ -23,7 +23,8 @@ def face() -> NDArray[np.uint8]:
 def test_a_kind_is_a_pure_function_of_severity_and_row(kind: str, face: NDArray[np.uint8]) -> None:
     before = face.copy()
     shown = corrupt(face, kind, 3, 7)
-    assert (shown.shape, shown.dtype) == (face.shape, np.uint8)
+    assert shown.shape == face.shape
+    assert shown.dtype == np.uint8
     assert np.array_equal(shown, corrupt(face, kind, 3, 7))
     assert np.array_equal(face, before)
     assert not np.array_equal(shown, face)

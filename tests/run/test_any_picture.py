@@ -89,7 +89,12 @@ def test_a_picture_that_breaks_an_invariant_is_saved_and_replays_it(
 def test_the_pictures_are_the_same_in_every_run(tmp_path: Path) -> None:
     def seen() -> list[bytes]:
         kept: list[bytes] = []
-        tried(ToyEngine(lambda batch, rows: kept.append(batch.tobytes()) or rows), tmp_path)
+
+        def keep(batch: Any, rows: Any) -> Any:
+            kept.append(batch.tobytes())
+            return rows
+
+        tried(ToyEngine(keep), tmp_path)
         return kept
 
     first = seen()

@@ -67,8 +67,7 @@ def robustness(
         replayed=None,
         derandomize=True,
     )
-    both: Any = (engine, reference)
-    return Robustness(*both, data, embedder, rules)
+    return Robustness(cast("Any", engine), cast("Any", reference), data, embedder, rules)
 
 
 def verdicts(judged: Judged) -> dict[str, Verdict]:

@@ -104,7 +104,7 @@ def blind_to_blur(clean: NDArray[np.uint8], share: float) -> ToyEngine:
     def damage(batch: NDArray[np.float32], rows: Rows) -> Rows:
         broken = laplacian_energy(batch) < least
         rows[broken, : round(share * rows.shape[1])] = 0
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
     return ToyEngine(damage)
 
