@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,13 @@ def write_summary(terminal: pytest.TerminalReporter, ending: Ending) -> None:
             terminal.write_line(line)
     if results.report_error:
         terminal.write_line(f"results.json was not written: {results.report_error}", red=True)
+    if results.page_error:
+        terminal.write_line(f"report.html was not written: {results.page_error}", red=True)
+    if results.page:
+        terminal.write_line(f"report: {results.page}")
     if results.unmet:
         terminal.write_line(f"required and not judged: {', '.join(results.unmet)}", red=True)
-    counts = {name: sum(g["verdict"] == name for g in ending.gates) for name in _verdicts(ending)}
-    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    text = ", ".join(f"{count} {name}" for name, count in _counts(ending).items())
     colour = {_COLOURS[verdict]: True}
     terminal.write_line(f"verdict: {verdict.upper()} ({text}): {sentence}", **colour)
 
@@ -113,6 +117,7 @@ def report_document(ending: Ending) -> dict[str, Any]:
         "verdict": ending.verdict,
         "sentence": ending_sentence(ending),
         "exit_status": ending.exit_status,
+        "counts": _counts(ending),
         "gate_titles": {gate.name: gate.observes for gate in catalogue.CATALOGUE},
         "protocol": next(
             (m["protocol"] for m in results.measurements if m["name"] == "verification"), None
@@ -126,8 +131,9 @@ def report_document(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _verdicts(ending: Ending) -> list[str]:
-    return list(dict.fromkeys(gate["verdict"] for gate in ending.gates))
+def _counts(ending: Ending) -> dict[str, int]:
+    """Return how many gates have which verdict."""
+    return dict(Counter(gate["verdict"] for gate in ending.gates))
 
 
 def _notes(report: RunReport, results: Results) -> list[str]:

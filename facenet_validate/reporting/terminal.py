@@ -53,7 +53,7 @@ def gate_table(
         table.add_column("detail", overflow="fold")
     sets = list(dict.fromkeys(gate["dataset"] for gate in gates))
     suite, below = "", []
-    for gate in _worst_first(gates, sets):
+    for gate in worst_first(gates, sets):
         if suite not in ("", suite := gate["gate"].partition(".")[0]):
             table.add_section()
         passed = gate["verdict"] == Verdict.PASS
@@ -80,7 +80,7 @@ def gate_table(
     return "\n".join([*lines, *([""] if below else []), *below])
 
 
-def _worst_first(
+def worst_first(
     gates: Sequence[Mapping[str, Any]], sets: Sequence[str]
 ) -> list[Mapping[str, Any]]:
     """Sort suites by their worst gate, and gates in a suite; equals in the catalogue's order."""

@@ -1,0 +1,131 @@
+"""What a run tested: engines, model, data, machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from facenet_validate.reporting.page.model import Fact, FactGroup
+from facenet_validate.reporting.page.parts import Line, Part, joined
+
+
+def tested(document: Part) -> tuple[FactGroup, ...]:
+    """Return what was tested, a group of facts a thing."""
+    groups = [
+        *(_engine(f"Engine {name}", one) for name, one in document["engines"].items()),
+        _engine("Reference", document["reference"]),
+        _engine("Engine compared with", document["against"]),
+        _model(document["model"]),
+        _data("Data set", document["dataset"], document["alignment"]),
+        *(
+            _data(f"Data set {name}", one, one["alignment"])
+            for name, one in document["sets"].items()
+        ),
+        _calibration(document["calibration"]),
+        _machine(document["environment"]),
+        _asked(document),
+    ]
+    return tuple(group for group in groups if group.facts)
+
+
+def _engine(title: str, engine: Part) -> FactGroup:
+    options: list[Line] = [(f"{name}: ", one.cell()) for name, one in engine["options"].items()]
+    facts = [
+        _fact("precision", engine["precision"]),
+        _fact("recipe", engine["recipe"]),
+        _digest("sha256", engine["sha256"]),
+        _digest("sha256 of its graph", engine["graph_sha256"]),
+        _fact("runtime", engine["runtime"]),
+        Fact("options", tuple(options)),
+        _fact("file", engine["path"]),
+        Fact("notes", tuple(one.line() for one in engine["notes"])),
+    ]
+    if engine["recipe_only"].value:
+        facts.insert(0, Fact("speaks for", (("the recipe, not for an engine on its target",),)))
+    return _group(title, facts)
+
+
+def _model(model: Part) -> FactGroup:
+    return _group(
+        "Model",
+        [
+            _fact("source", model["source"]),
+            _digest("sha256", model["source_sha256"]),
+            _digest("sha256, prepared", model["prepared_sha256"]),
+            _fact("proof", model["proof"]),
+            _fact("embedding size", model["embedding_size"]),
+            _fact("image size", model["image_size"]),
+        ],
+    )
+
+
+def _data(title: str, data: Part, alignment: Part) -> FactGroup:
+    size: Line = ()
+    if data["pairs"]:
+        size = (
+            data["pairs"].cell(),
+            " pairs, ",
+            data["images"].cell(),
+            " images, ",
+            data["people"].cell(),
+            " people",
+        )
+    return _group(
+        title,
+        [
+            _fact("title", data["title"]),
+            Fact("size", (size,) if size else ()),
+            _digest("sha256 of the pairs", data["pairs_sha256"]),
+            _fact("aligned by", alignment["aligner"]),
+            _digest("sha256 of the faces", alignment["faces_sha256"]),
+            Fact("no face found", tuple(one.line() for one in alignment["undetected"])),
+        ],
+    )
+
+
+def _calibration(found: Part) -> FactGroup:
+    facts = [_fact("images", found["images"]), _digest("sha256", found["faces_sha256"])]
+    return _group("Calibration of INT8", facts)
+
+
+def _machine(environment: Part) -> FactGroup:
+    backend: Line = ()
+    if environment["backend"]:
+        backend = (environment["backend"].cell(), " ", environment["backend_version"].cell())
+    return _group(
+        "Machine",
+        [
+            _fact("device", environment["device"]),
+            _fact("cpu", environment["cpu"]),
+            _fact("details", environment["cpu_details"]),
+            _fact("threads", environment["threads"]),
+            Fact("backend", (backend,) if backend else ()),
+            _fact("chosen because", environment["backend_reason"]),
+            _fact("cannot run here", environment["backend_unavailable"]),
+            _fact("target", environment["target"]),
+            _fact("target because", environment["target_reason"]),
+            _fact("facenet-validate", environment["facenet_validate"]),
+            _fact("onnxruntime", environment["onnxruntime"]),
+        ],
+    )
+
+
+def _asked(document: Part) -> FactGroup:
+    facts = [_fact("gates file", document["gates_file"])]
+    facts += [
+        Fact(name.replace("_", " "), (joined(one) or one.line(),))
+        for name, one in document["settings"].items()
+        if one
+    ]
+    return _group("Asked for", facts)
+
+
+def _fact(name: str, part: Part) -> Fact:
+    return Fact(name, (part.line(),) if part else ())
+
+
+def _digest(name: str, part: Part) -> Fact:
+    return Fact(name, ((part.cell(),),) if part else ())
+
+
+def _group(title: str, facts: Iterable[Fact]) -> FactGroup:
+    return FactGroup(title, tuple(fact for fact in facts if fact.lines))
