@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.files import write_whole
+from facenet_validate.reporting.photos import FOLDER, PhotoRules, faces_without_names
 from facenet_validate.reporting.report import AlignmentFacts
 
 if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.framing import Framing
 
-FOLDER = "pictures"
-
 
 def alignment_facts(
-    faces: AlignedFaces, paths: Sequence[Path], report: Path | None
+    faces: AlignedFaces, paths: Sequence[Path], rules: PhotoRules
 ) -> AlignmentFacts:
     """Return how a set was aligned, and draw the photos to look at into the report's folder.
 
@@ -28,8 +27,8 @@ def alignment_facts(
         The set's faces.
     paths : sequence of Path
         Its photos, in the order of rows.
-    report : Path or None
-        The report's folder; without one nothing is drawn.
+    rules : PhotoRules
+        Pictures are drawn where all photos may be shown, and names told where any may be.
 
     Returns
     -------
@@ -42,7 +41,7 @@ def alignment_facts(
         If a picture cannot be written.
     """
     pictures = []
-    if report is not None:
+    if rules.folder is not None and rules.shown == "all":
         rows = {name: row for row, name in enumerate(faces.names)}
         undetected = [rows[name] for name in faces.undetected]
         # First those where another face is as large: there the wrong one may have been taken.
@@ -56,10 +55,11 @@ def alignment_facts(
         for name, title, chosen in sheets:
             if chosen:
                 file = f"{name}-{faces.digest[:12]}.png"
-                _write(report / FOLDER / file, _sheet(faces, paths, chosen, title))
+                _write(rules.folder / FOLDER / file, _sheet(faces, paths, chosen, title))
                 pictures.append(f"{FOLDER}/{file}")
+    told = faces_without_names(faces) if rules.shown == "none" else faces
     return AlignmentFacts(
-        faces.aligner, faces.digest, list(faces.undetected), list(faces.several), pictures
+        faces.aligner, faces.digest, list(told.undetected), list(told.several), pictures
     )
 
 

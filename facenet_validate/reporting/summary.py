@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from facenet_validate.gates import catalogue
+from facenet_validate.reporting.photos import photo_lines
 from facenet_validate.reporting.replacement import replacement_lines
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
 from facenet_validate.reporting.results import SCHEMA, UNJUDGED, Ending, Results
@@ -155,6 +156,7 @@ def _notes(report: RunReport, results: Results) -> list[str]:
         lines += engine.notes or ()
     for name, origin in report.embeddings.items():
         lines.append(f"embeddings, {name}: {origin}")
+    lines += photo_lines(report.photos)
     lines += verification_lines(results.measurements)
     lines += replacement_lines(results.measurements)
     lines += speed_lines(results.measurements)

@@ -80,9 +80,7 @@ def gate_table(
     return "\n".join([*lines, *([""] if below else []), *below])
 
 
-def worst_first(
-    gates: Sequence[Mapping[str, Any]], sets: Sequence[str]
-) -> list[Mapping[str, Any]]:
+def worst_first(gates: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> list[Mapping[str, Any]]:
     """Sort suites by their worst gate, and gates in a suite; equals in the catalogue's order."""
     order = {gate: place for place, gate in enumerate(catalogue.names())}
     worst: dict[str, tuple[bool, int]] = {}

@@ -22,6 +22,12 @@ from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.pretrained import ORL_COURTESY
 from facenet_validate.reporting.alignment import alignment_facts
+from facenet_validate.reporting.photos import (
+    PhotoRules,
+    faces_without_names,
+    photos_of,
+    set_without_names,
+)
 from facenet_validate.reporting.report import CalibrationFacts, GalleryFacts, SetFacts
 from facenet_validate.run.run import Run
 
@@ -46,6 +52,10 @@ class Data:
     @cached_property
     def first(self) -> VerificationSet:
         """The set that every suite judges by: LFW where it was given, else ORL or drawn faces."""
+        return self._told(self._first)
+
+    @cached_property
+    def _first(self) -> VerificationSet:
         settings, name = self._run.settings, self._run.dataset_name
         title = {
             "lfw": f"LFW in {settings.lfw}",
@@ -62,7 +72,7 @@ class Data:
         # 40 people have 90 pairs each: their errors come together.
         found = replace(found, few_people=name == "orl")
         self._run.report.dataset = replace(
-            _facts(found), calibration_images=len(found.calibration_names)
+            _facts(self._told(found)), calibration_images=len(found.calibration_names)
         )
         return found
 
@@ -83,22 +93,37 @@ class Data:
 
     @cached_property
     def _further(self) -> dict[str, VerificationSet]:
-        sets = self._run.sets
+        sets = {name: self._told(found) for name, found in self._run.sets.items()}
         self._run.report.sets |= {name: _facts(found) for name, found in sets.items()}
         return sets
+
+    def photo_rules(self, name: str) -> PhotoRules:
+        """Return what the report shows of a set's photos."""
+        found = self._first if name == self._run.dataset_name else self._run.sets[name]
+        return self._rules(found)
+
+    def _rules(self, found: VerificationSet) -> PhotoRules:
+        settings = self._run.settings
+        rules = PhotoRules(photos_of(found, settings.report_photos), settings.report)
+        self._run.report.photos[found.name] = rules.shown
+        return rules
+
+    def _told(self, found: VerificationSet) -> VerificationSet:
+        """Return a set as everything that judges and reports sees it: with names or without."""
+        return set_without_names(found) if self._rules(found).shown == "none" else found
 
     @cached_property
     def faces(self) -> AlignedFaces:
         """The first set's photos as aligned faces, rows in the order of its names."""
-        found = self._aligned(self.first.names, self.first.paths, "aligning evaluation photos")
-        self._run.report.alignment = alignment_facts(
-            found, self.first.paths, self._run.settings.report
-        )
-        return found
+        first, rules = self._first, self._rules(self._first)
+        found = self._aligned(first.names, first.paths, "aligning evaluation photos")
+        self._run.report.alignment = alignment_facts(found, first.paths, rules)
+        return faces_without_names(found) if rules.shown == "none" else found
 
     def take(self, faces: AlignedFaces) -> None:
         """Evaluate the first set on these faces: a project may align its photos itself."""
-        self.faces = faces
+        hidden = self._rules(self._first).shown == "none"
+        self.faces = faces_without_names(faces) if hidden else faces
 
     def faces_of(self, name: str) -> AlignedFaces:
         """Return a set's photos as aligned faces, rows in the order of its names."""
@@ -106,15 +131,15 @@ class Data:
 
     @cache  # noqa: B019 (as long as the run)
     def _further_faces(self, name: str) -> AlignedFaces:
-        found = self.named(name)
+        found, rules = self._run.sets[name], self.photo_rules(name)
         if found.packed is None:
             aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
         else:
             aligned = packed_faces(found.packed, found.names, found.title)
+        self.named(name)  # its facts are then in the report
         sets = self._run.report.sets
-        facts = alignment_facts(aligned, found.paths, self._run.settings.report)
-        sets[name] = replace(sets[name], alignment=facts)
-        return aligned
+        sets[name] = replace(sets[name], alignment=alignment_facts(aligned, found.paths, rules))
+        return faces_without_names(aligned) if rules.shown == "none" else aligned
 
     @cached_property
     def proof_faces(self) -> NDArray[np.uint8]:
@@ -125,7 +150,7 @@ class Data:
         if self._run.dataset_name == "orl":
             return proof_faces()
         few = slice(0, PROOF_FACES)
-        found = self._aligned(self.first.names[few], self.first.paths[few], "aligning")
+        found = self._aligned(self._first.names[few], self._first.paths[few], "aligning")
         return found.load(np.arange(len(found.names)))
 
     @cached_property
@@ -144,7 +169,7 @@ class Data:
         return found
 
     def _calibrated_on(self) -> AlignedFaces:
-        first, run, asked = self.first, self._run, self._run.settings.calibration
+        first, run, asked = self._first, self._run, self._run.settings.calibration
         if asked == "set":
             run.check_calibration(len(first.calibration_names))
             return self._aligned(
@@ -164,7 +189,7 @@ class Data:
     @cached_property
     def gallery(self) -> Gallery:
         """Every photo of the people in the first set's pairs, for comparing all with all."""
-        found = gallery(find_layout(self._folder), self.first)
+        found = gallery(find_layout(self._folder), self._first)
         people = len(set(found.identities.tolist()))
         self._run.report.gallery = GalleryFacts(len(found.names), people)
         return found

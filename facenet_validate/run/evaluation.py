@@ -25,6 +25,7 @@ from facenet_validate.metrics.parity import (
 from facenet_validate.metrics.verification import evaluate, pair_distances
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 from facenet_validate.reporting.distributions import cosine_quantiles, distance_counts
+from facenet_validate.reporting.photos import with_pictures
 from facenet_validate.reporting.verification import (
     all_pairs_values,
     paired_values,
@@ -304,8 +305,11 @@ class EngineComparison:
                 "accuracy_difference_95": list(found.bootstrap.accuracy),
                 "auc_difference_95": list(found.bootstrap.auc),
             },
-            "worth_seeing": pairs_worth_seeing(
-                dataset, reference, frozen.distances, frozen.correct
+            "worth_seeing": with_pictures(
+                pairs_worth_seeing(dataset, reference, frozen.distances, frozen.correct),
+                dataset,
+                self.faces,
+                self._data.photo_rules(dataset.name),
             ),
         }
         if self.beside == "against":

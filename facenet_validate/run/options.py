@@ -12,6 +12,7 @@ from facenet_validate.models.quantization.recipes import AROUND, MINIMUM_CALIBRA
 
 PROTOCOLS = ("plain", "davidsandberg")
 SETS = ("orl", "synthetic")
+PHOTOS = ("all", "changed", "none")
 SCOPES = ("auto", "device", "end-to-end")
 CALIBRATION_IMAGES = 512
 
@@ -199,5 +200,16 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_inconclusive", "{warn,fail}", "what an inconclusive gate does (default: warn)"
     ),
-    _option("facenet_report", "DIR", "write results.json there; the previous one is kept"),
+    _option(
+        "facenet_report",
+        "DIR",
+        "write results.json and report.html there; the previous ones are kept",
+    ),
+    _option(
+        "facenet_report_photos",
+        _choice(*PHOTOS),
+        "whose photos the report shows: of all pairs worth seeing, of those whose decision changed, "
+        "or none (default: changed for LFW, ORL and drawn faces; none for other sets, whose photos "
+        "then go by their rows)",
+    ),
 )

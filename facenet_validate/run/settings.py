@@ -19,10 +19,18 @@ from facenet_validate.base.wording import quoted
 from facenet_validate.engines.backend import PROFILES, Profile
 from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import AROUND, Around
-from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES, SETS
+from facenet_validate.run.options import (
+    CALIBRATION_IMAGES,
+    OPTIONS,
+    PHOTOS,
+    PROTOCOLS,
+    SCOPES,
+    SETS,
+)
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
+    from facenet_validate.reporting.photos import Photos
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ class Settings:
     reason: str | None
     inconclusive: str
     report: Path | None
+    report_photos: Photos | None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -193,6 +202,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         reason=reason,
         inconclusive=reader.choice("facenet_inconclusive", ("warn", "fail"), "warn") or "warn",
         report=reader.path("facenet_report"),
+        report_photos=cast("Photos | None", reader.choice("facenet_report_photos", PHOTOS, None)),
         origins={name: value.origin for name, value in given.items()},
     )
 

@@ -14,6 +14,11 @@ from facenet_validate.reporting.page.model import Page, Sheet
 from facenet_validate.reporting.page.parts import Line, Part
 from facenet_validate.reporting.page.tested import tested
 
+_SHOWN = {
+    "all": ". Photos of all pairs worth seeing are shown.",
+    "changed": ". Photos of pairs whose decision changed are shown.",
+    "none": ". No photos are shown, and rows stand for names.",
+}
 _NOT_ASKED = "their tests were not asked for"
 
 
@@ -44,7 +49,10 @@ def page_of(values: Mapping[str, Any]) -> Page:
         tested=tested(document),
         suites=suites(document, of_suites),
         sheets=_sheets(document),
-        photos=document["photos"]["text"].line(),
+        photos=tuple(
+            ("Photos of ", one.label, ": ", one.cell(), _SHOWN.get(one.text, ""))
+            for _, one in document["photos"].items()
+        ),
         other=other,
     )
 

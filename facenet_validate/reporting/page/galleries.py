@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from facenet_validate.reporting.page.model import Face, Gallery, Pair
 from facenet_validate.reporting.page.parts import Line, Part
-
-MOST_PAIRS = 40
-"""Pairs of one gallery; of more, the page says how many there are."""
+from facenet_validate.reporting.photos import MOST_PAIRS, furthest_first
 
 _TITLES = {
     "changed": "Pairs whose decision changed",
@@ -22,24 +20,16 @@ def galleries(measured: Part) -> tuple[Gallery, ...]:
     """
     found = []
     for key, title in _TITLES.items():
-        pairs = list(measured["worth_seeing"][key])
-        if key == "changed":
-            pairs.sort(key=_beyond, reverse=True)
+        every = list(measured["worth_seeing"][key])
+        pairs = [every[place] for place in furthest_first(one.value for one in every)]
         if not pairs:
             continue
         shown = tuple(_pair(pair) for pair in pairs[:MOST_PAIRS])
         words: Line = ()
         if len(pairs) > MOST_PAIRS:
-            words = (f"The {_WORDS} pairs furthest from the threshold; the file has all of them.",)
+            words = ("The forty pairs furthest from the threshold; the file has all of them.",)
         found.append(Gallery(title, words, shown))
     return tuple(found)
-
-
-_WORDS = "forty"
-
-
-def _beyond(pair: Part) -> float:
-    return abs((pair["distance"].float or 0.0) - (pair["threshold"].float or 0.0))
 
 
 def _pair(pair: Part) -> Pair:

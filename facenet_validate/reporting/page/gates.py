@@ -28,7 +28,6 @@ def gate_row(gate: Part, titles: Part) -> GateRow:
     about: Line = (gate["precision"].cell(), " on ", gate["dataset"].cell())
     if gate["batch"]:
         about += (", batches of ", gate["batch"].cell())
-    low, high = gate["interval"][0], gate["interval"][1]
     title = titles[gate["gate"].text]
     return GateRow(
         name=gate["gate"].cell(),
@@ -36,12 +35,23 @@ def gate_row(gate: Part, titles: Part) -> GateRow:
         about=about,
         observed=gate["observed"].cell(),
         limit=gate["limit"].cell(),
-        interval=(low.cell(), " to ", high.cell()) if gate["interval"] else (),
+        interval=_interval(gate["interval"]),
         verdict=gate["verdict"].cell(),
         fails=bool(gate["fails"].value),
         recipe_only=bool(gate["recipe_only"].value),
         detail=gate["detail"].line(),
     )
+
+
+def _interval(found: Part) -> Line:
+    if not found:
+        return ()
+    low, high = found[0], found[1]
+    if low.value == "-inf":
+        return ("at most ", high.cell())
+    if high.value == "inf":
+        return ("at least ", low.cell())
+    return (low.cell(), " to ", high.cell())
 
 
 def failing(document: Part) -> tuple[Part, ...]:

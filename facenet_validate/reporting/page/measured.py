@@ -263,8 +263,7 @@ def _operating(at: _Place) -> Block:
     measured = at.measured
     if not measured["pairs"]:
         rows = tuple(
-            (("FAR ", found.label), (found.cell(),))
-            for _, found in measured["thresholds"].items()
+            (("FAR ", found.label), (found.cell(),)) for _, found in measured["thresholds"].items()
         )
         table = Table("Thresholds of FP32 on these pairs", ("for", "distance"), rows)
         told = ("No threshold was named with --facenet-threshold.",)
@@ -276,7 +275,15 @@ def _operating(at: _Place) -> Block:
         measured["metric"].cell(),
         ").",
     )
-    head = ("who", "FMR", "FNMR", "false accepts", "false rejects", "FMR by people", "FNMR by person")
+    head = (
+        "who",
+        "FMR",
+        "FNMR",
+        "false accepts",
+        "false rejects",
+        "FMR by people",
+        "FNMR by person",
+    )
     tables = []
     for key, title in (("pairs", "On the set's pairs"), ("all_pairs", "On all pairs")):
         rows = tuple(
@@ -395,9 +402,7 @@ def _latency(at: _Place) -> Block:
         ("latency_p99_ms", "with copies, ninety-ninth percentile"),
         ("enqueue_p50_ms", "enqueue, median"),
     )
-    rows = tuple(
-        ((label,), (at.measured[key].cell(),)) for key, label in keys if at.measured[key]
-    )
+    rows = tuple(((label,), (at.measured[key].cell(),)) for key, label in keys if at.measured[key])
     words: Line = (
         at.measured["batches"].cell(),
         " batches of ",
@@ -460,7 +465,8 @@ def _unknown(at: _Place, title: str = "") -> Block:
     if len(rows) > _MOST_ROWS:
         told.append(("The file has more values of it.",))
     name = title or f"{at.measured['name'].text}, {at.where}"
-    return Block(name, tuple(told), (), (Table(name, ("value", "found"), tuple(rows[:_MOST_ROWS])),))
+    table = Table(name, ("value", "found"), tuple(rows[:_MOST_ROWS]))
+    return Block(name, tuple(told), tables=(table,), folded=True)
 
 
 def _collect(part: Part, names: Line, rows: list[tuple[Line, ...]]) -> None:

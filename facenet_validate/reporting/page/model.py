@@ -100,6 +100,8 @@ class Block:
         Said of it.
     figures, tables, galleries : tuples
         Shown of it.
+    folded : bool
+        Whether it is shown when it is asked for.
     """
 
     title: str
@@ -107,6 +109,7 @@ class Block:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     galleries: tuple[Gallery, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,10 +164,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class FactGroup:
-    """Facts of one thing: the model, an engine, the machine, the data."""
+    """Facts of one thing: the model, an engine, the machine, the data.
+
+    Attributes
+    ----------
+    title : str
+        Of what.
+    facts, more : tuple of Fact
+        What everybody wants to know, and what is shown when it is asked for.
+    """
 
     title: str
     facts: tuple[Fact, ...]
+    more: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -201,8 +213,8 @@ class Page:
         The worst first.
     sheets : tuple of Sheet
         Photos to look at.
-    photos : Line
-        Whose photos are shown.
+    photos : tuple of Line
+        Whose photos are shown, a line a set.
     other : tuple of Block
         What else was measured.
     """
@@ -219,5 +231,5 @@ class Page:
     tested: tuple[FactGroup, ...]
     suites: tuple[Suite, ...]
     sheets: tuple[Sheet, ...]
-    photos: Line
+    photos: tuple[Line, ...]
     other: tuple[Block, ...]

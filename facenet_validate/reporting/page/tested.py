@@ -20,37 +20,38 @@ def tested(document: Part) -> tuple[FactGroup, ...]:
             _data(f"Data set {name}", one, one["alignment"])
             for name, one in document["sets"].items()
         ),
-        _calibration(document["calibration"]),
         _machine(document["environment"]),
+        _calibration(document["calibration"]),
         _asked(document),
     ]
-    return tuple(group for group in groups if group.facts)
+    return tuple(group for group in groups if group.facts or group.more)
 
 
 def _engine(title: str, engine: Part) -> FactGroup:
-    options: list[Line] = [(f"{name}: ", one.cell()) for name, one in engine["options"].items()]
+    options: list[Line] = [(one.label, ": ", one.cell()) for _, one in engine["options"].items()]
     facts = [
         _fact("precision", engine["precision"]),
-        _fact("recipe", engine["recipe"]),
-        _digest("sha256", engine["sha256"]),
-        _digest("sha256 of its graph", engine["graph_sha256"]),
+        _fact("made by", engine["recipe"]),
         _fact("runtime", engine["runtime"]),
-        Fact("options", tuple(options)),
-        _fact("file", engine["path"]),
-        Fact("notes", tuple(one.line() for one in engine["notes"])),
+        _fact("sha256", engine["sha256"]),
     ]
     if engine["recipe_only"].value:
         facts.insert(0, Fact("speaks for", (("the recipe, not for an engine on its target",),)))
-    return _group(title, facts)
+    more = [
+        _fact("sha256 of its graph", engine["graph_sha256"]),
+        _fact("file", engine["path"]),
+        Fact("options", tuple(options)),
+        Fact("notes", tuple(one.line() for one in engine["notes"])),
+    ]
+    return _group(title, facts, more)
 
 
 def _model(model: Part) -> FactGroup:
     return _group(
         "Model",
+        [_fact("source", model["source"]), _fact("sha256", model["source_sha256"])],
         [
-            _fact("source", model["source"]),
-            _digest("sha256", model["source_sha256"]),
-            _digest("sha256, prepared", model["prepared_sha256"]),
+            _fact("sha256, prepared", model["prepared_sha256"]),
             _fact("proof", model["proof"]),
             _fact("embedding size", model["embedding_size"]),
             _fact("image size", model["image_size"]),
@@ -74,16 +75,19 @@ def _data(title: str, data: Part, alignment: Part) -> FactGroup:
         [
             _fact("title", data["title"]),
             Fact("size", (size,) if size else ()),
-            _digest("sha256 of the pairs", data["pairs_sha256"]),
+            _fact("sha256 of the pairs", data["pairs_sha256"]),
+        ],
+        [
             _fact("aligned by", alignment["aligner"]),
-            _digest("sha256 of the faces", alignment["faces_sha256"]),
+            _fact("sha256 of the faces", alignment["faces_sha256"]),
             Fact("no face found", tuple(one.line() for one in alignment["undetected"])),
+            Fact("several faces", tuple(one.line() for one in alignment["several_faces"])),
         ],
     )
 
 
 def _calibration(found: Part) -> FactGroup:
-    facts = [_fact("images", found["images"]), _digest("sha256", found["faces_sha256"])]
+    facts = [_fact("images", found["images"]), _fact("sha256", found["faces_sha256"])]
     return _group("Calibration of INT8", facts)
 
 
@@ -95,37 +99,38 @@ def _machine(environment: Part) -> FactGroup:
         "Machine",
         [
             _fact("device", environment["device"]),
+            Fact("backend", (backend,) if backend else ()),
+            _fact("cannot run here", environment["backend_unavailable"]),
+            _fact("facenet-validate", environment["facenet_validate"]),
+        ],
+        [
             _fact("cpu", environment["cpu"]),
             _fact("details", environment["cpu_details"]),
             _fact("threads", environment["threads"]),
-            Fact("backend", (backend,) if backend else ()),
-            _fact("chosen because", environment["backend_reason"]),
-            _fact("cannot run here", environment["backend_unavailable"]),
+            _fact("backend because", environment["backend_reason"]),
             _fact("target", environment["target"]),
             _fact("target because", environment["target_reason"]),
-            _fact("facenet-validate", environment["facenet_validate"]),
             _fact("onnxruntime", environment["onnxruntime"]),
         ],
     )
 
 
 def _asked(document: Part) -> FactGroup:
-    facts = [_fact("gates file", document["gates_file"])]
-    facts += [
+    asked = [
         Fact(name.replace("_", " "), (joined(one) or one.line(),))
         for name, one in document["settings"].items()
         if one
     ]
-    return _group("Asked for", facts)
+    return _group("Asked for", asked[:2], [*asked[2:], _fact("gates file", document["gates_file"])])
 
 
 def _fact(name: str, part: Part) -> Fact:
     return Fact(name, (part.line(),) if part else ())
 
 
-def _digest(name: str, part: Part) -> Fact:
-    return Fact(name, ((part.cell(),),) if part else ())
-
-
-def _group(title: str, facts: Iterable[Fact]) -> FactGroup:
-    return FactGroup(title, tuple(fact for fact in facts if fact.lines))
+def _group(title: str, facts: Iterable[Fact], more: Iterable[Fact] = ()) -> FactGroup:
+    return FactGroup(
+        title,
+        tuple(fact for fact in facts if fact.lines),
+        tuple(fact for fact in more if fact.lines),
+    )

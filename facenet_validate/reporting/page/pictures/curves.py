@@ -19,6 +19,8 @@ from facenet_validate.reporting.page.pictures.drawing import (
 
 Values = NDArray[np.float64]
 
+_MOST_CORNERS = 600
+
 
 @dataclass(frozen=True)
 class _Curve:
@@ -82,13 +84,11 @@ def _drawn(
                 axes.fill_between(
                     far, shown(low), shown(high), color=curve.colour, alpha=0.18, linewidth=0
                 )
-            corners = np.maximum(curve.far, least)
             axes.plot(
-                *_thinned(corners, shown(curve.tar)),
+                *_drawn_corners(curve, shown, least),
                 curve.style,
                 color=curve.colour,
                 label=curve.label,
-                drawstyle="default",
             )
         axes.set_xscale("log")
         axes.set_xlim(least, 1.0)
@@ -128,10 +128,15 @@ def _band(found: Part) -> tuple[Values, Values, Values] | None:
     return far, low, high
 
 
-def _thinned(far: Values, tar: Values, most: int = 600) -> tuple[Values, Values]:
-    """Return at most so many corners, the first and the last among them."""
-    rows = np.unique(np.linspace(0, len(far) - 1, min(most, len(far))).astype(np.intp))
-    return far[rows], tar[rows]
+def _drawn_corners(
+    curve: _Curve, shown: Callable[[Values], Values], least: float
+) -> tuple[Values, Values]:
+    """Return at most `_MOST_CORNERS`, from the last without an impostor on, drawn at the border."""
+    first = int(np.flatnonzero(curve.far <= 0)[-1])
+    rows = np.arange(first, len(curve.far))
+    if len(rows) > _MOST_CORNERS:
+        rows = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST_CORNERS).astype(np.intp))]
+    return np.maximum(curve.far[rows], least), shown(curve.tar[rows])
 
 
 def _words(measured: Part, engine: str) -> Line:
