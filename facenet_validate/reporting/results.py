@@ -49,7 +49,7 @@ class Results:
     report_error : str
         Why ``results.json`` could not be written; empty if it could.
     page, page_error : str
-        Where ``report.html`` stands, or why it could not be written; empty where none was asked for.
+        Where ``report.html`` stands, or why it could not be written; empty without a report.
     """
 
     gates: list[dict[str, Any]] = field(default_factory=list)

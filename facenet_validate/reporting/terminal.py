@@ -91,7 +91,8 @@ def worst_first(gates: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> list
     def place(gate: Mapping[str, Any]) -> tuple[Any, ...]:
         suite = gate["gate"].partition(".")[0]
         of_suite, of_gate = worst[suite], severity(gate)
-        first = min(order.get(name, len(order)) for name in order if name.startswith(f"{suite}."))
+        known = (at for name, at in order.items() if name.startswith(f"{suite}."))
+        first = min(known, default=len(order))
         return (
             (not of_suite[0], -of_suite[1], first, suite),
             (not of_gate[0], -of_gate[1]),

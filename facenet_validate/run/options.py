@@ -208,8 +208,8 @@ OPTIONS: tuple[Option, ...] = (
     _option(
         "facenet_report_photos",
         _choice(*PHOTOS),
-        "whose photos the report shows: of all pairs worth seeing, of those whose decision changed, "
-        "or none (default: changed for LFW, ORL and drawn faces; none for other sets, whose photos "
-        "then go by their rows)",
+        "photos in the report: of all pairs worth seeing, of those whose decision changed, or none "
+        "(default: changed for LFW, ORL and drawn faces; none for other sets, whose photos then go "
+        "by their rows)",
     ),
 )

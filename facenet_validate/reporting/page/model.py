@@ -53,7 +53,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Face:
-    """A photo of a pair: its name, and where its picture lies beside ``results.json``, if it does."""
+    """A photo of a pair: its name, and the path of its picture; empty where there is none."""
 
     name: Cell
     picture: str

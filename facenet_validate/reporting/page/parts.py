@@ -6,7 +6,7 @@ A place is a JSON pointer (RFC 6901), such as ``/gates/3/observed``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from facenet_validate.gates.verdicts import format_number
@@ -100,10 +100,15 @@ class Part:
         return Cell((shown or plain)(self.value), self.value, self.path)
 
     @property
-    def label(self) -> Cell:
-        """Its name, as a page shows it."""
+    def name(self) -> Cell:
+        """Its key."""
         key = self.path.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
-        return Cell(key.replace("_", " "), None, self.path, named=True)
+        return Cell(key, None, self.path, named=True)
+
+    @property
+    def label(self) -> Cell:
+        """Its key as words."""
+        return replace(self.name, text=self.name.text.replace("_", " "))
 
     def line(self) -> Line:
         """Return the value as a line of its own; empty where nothing is there."""
@@ -127,6 +132,11 @@ def joined(parts: Iterable[Part]) -> Line:
     for part in parts:
         line += [", ", part.cell()]
     return tuple(line[1:])
+
+
+def cells(*parts: Part) -> tuple[Line, ...]:
+    """Return values as cells of a row, a line each."""
+    return tuple((part.cell(),) for part in parts)
 
 
 def percent(value: float) -> str:

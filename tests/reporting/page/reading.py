@@ -108,7 +108,8 @@ def same(document: Any, shown: Shown) -> bool:
     """Say whether a value on a page is that of the file: exactly beside the text, and in it."""
     if shown.named:
         at(document, shown.path)
-        return shown.path.rpartition("/")[2].replace("~1", "/").replace("_", " ") == shown.text
+        key = shown.path.rpartition("/")[2].replace("~1", "/")
+        return shown.text in (key, key.replace("_", " "))
     value = at(document, shown.path)
     if isinstance(value, bool) or not isinstance(value, int | float):
         told = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value

@@ -151,7 +151,7 @@ def _rates(measured: Part, engine: str) -> Line:
     words: list[Cell | str] = [f"Equal-error rate of {engine}: ", measured["eer"].cell()]
     if measured["reference"]["eer"].value is not None:
         words += ["; of FP32: ", measured["reference"]["eer"].cell()]
-    return tuple([*words, "."])
+    return (*words, ".")
 
 
 def has_curves(measured: Part) -> bool:

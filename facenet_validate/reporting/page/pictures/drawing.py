@@ -98,7 +98,8 @@ def canvas(name: str, width: float = WIDTH, height: float = HEIGHT) -> Iterator[
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    style: Any = {**_STYLE, "svg.hashsalt": name}  # Any: its type lists every setting by name
+    with mpl.rc_context(style):
         made = Canvas(name, Figure((width, height), layout="constrained"))
         yield made
         made.svg = _svg(made.drawn, name)

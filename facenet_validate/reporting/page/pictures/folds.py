@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from facenet_validate.reporting.page.model import Figure, Table
-from facenet_validate.reporting.page.parts import Line, Part
+from facenet_validate.reporting.page.parts import Line, Part, cells
 from facenet_validate.reporting.page.pictures.drawing import ENGINE, LINE, REFERENCE, canvas
 
 _ORDINALS = (
@@ -57,7 +57,7 @@ def _table(engine: str, own: Part, other: Part) -> Table | None:
     if len(list(own)) > len(_ORDINALS):
         return None
     rows = tuple(
-        ((ordinal,), *((part[place].cell(),) for _, part in sources))
+        ((ordinal,), *cells(*(part[place] for _, part in sources)))
         for place, (ordinal, _) in enumerate(zip(_ORDINALS, own, strict=False))
     )
     return Table("Accuracy by fold", ("fold", *(label for label, _ in sources)), rows)

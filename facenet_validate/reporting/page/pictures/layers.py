@@ -5,21 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from facenet_validate.reporting.page.model import Figure, Table
-from facenet_validate.reporting.page.parts import Part
+from facenet_validate.reporting.page.parts import Part, cells
 from facenet_validate.reporting.page.pictures.drawing import ENGINE, REFERENCE, canvas
 
 
-def layers_figure(name: str, gate: str, found: Part) -> Figure:
+def layers_figure(name: str, found: Part) -> Figure:
     """Draw what each layer takes beside what was expected of it.
 
     Parameters
     ----------
     name : str
         The picture's id.
-    gate : str
-        The gate that failed.
     found : Part
-        Its entry of a measurement ``slower layers``, with ``layers``.
+        The entry of a gate that failed in a measurement ``slower layers``, with ``layers``.
     """
     layers = list(found["layers"])
     places = np.arange(len(layers))
@@ -36,17 +34,14 @@ def layers_figure(name: str, gate: str, found: Part) -> Figure:
         axes.set_xlabel("ms")
         drawing.legend()
     rows = tuple(
-        (
-            layer["name"].line(),
-            layer["kind"].line(),
-            (layer["ms"].cell(),),
-            (layer["expected_ms"].cell(),),
-        )
+        (layer["name"].line(), layer["kind"].line(), *cells(layer["ms"], layer["expected_ms"]))
         for layer in layers
     )
     table = Table("Slower layers", ("layer", "kind", "ms", "expected ms"), rows)
     words = (
-        f"Of {gate}. They explain ",
+        "Of ",
+        found.name,
+        ". They explain ",
         found["explained"].cell(),
         " of the added ",
         found["added_ms"].cell(),
