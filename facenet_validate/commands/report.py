@@ -1,4 +1,4 @@
-"""``facenet-validate report``: a page of a report again, two reports side by side, several as one."""
+"""``facenet-validate report``: a page written again, two reports side by side, several as one."""
 
 from __future__ import annotations
 

@@ -32,19 +32,19 @@ def page_of(values: Mapping[str, Any]) -> Page:
     """
     document = Part(dict(values))
     of_suites, other = blocks(document)
-    titles = document["gate_titles"]
     return Page(
         verdict=document["verdict"].cell(),
         sentence=document["sentence"].cell(),
         finished=document["finished_at"].cell(),
         counts=_counts(document),
         unfinished=document["verdict"].value == UNFINISHED,
-        failures=tuple(gate_row(gate, titles) for gate in failing(document)),
+        failures=tuple(gate_row(gate, document) for gate in failing(document)),
         diagnoses=diagnoses(document),
         errors=tuple(
             (error["test"].line() or error["phase"].line(), error["reason"].line())
             for error in document["errors"]
         ),
+        conflicts=tuple(one["text"].line() for one in document["conflicts"]),
         unjudged=_unjudged(document),
         tested=tested(document),
         suites=suites(document, of_suites),

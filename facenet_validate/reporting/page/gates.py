@@ -23,12 +23,20 @@ _TITLES = {
 }
 
 
-def gate_row(gate: Part, titles: Part) -> GateRow:
+def run_of(document: Part, part: Part) -> Line:
+    """Return the run that a gate or a measurement of a joined report is of; else nothing."""
+    run = part["run"].value
+    return document["runs"][run]["run"].line() if isinstance(run, int) else ()
+
+
+def gate_row(gate: Part, document: Part) -> GateRow:
     """Return a gate as the page has it."""
     about: Line = (gate["precision"].cell(), " on ", gate["dataset"].cell())
     if gate["batch"]:
         about += (", batches of ", gate["batch"].cell())
-    title = titles[gate["gate"].text]
+    if run := run_of(document, gate):
+        about += (", run ", *run)
+    title = document["gate_titles"][gate["gate"].text]
     return GateRow(
         name=gate["gate"].cell(),
         title=title.cell() if title else None,
@@ -71,6 +79,7 @@ def limit_of(document: Part, gate: str, measured: Part) -> Part:
             found["gate"].value == gate
             and found["precision"].value == measured["precision"].value
             and found["dataset"].value == measured["dataset"].value
+            and found["run"].value == measured["run"].value
             and found["batch"].value in (None, measured["batch"].value)
         ):
             return found["limit"]
@@ -95,7 +104,7 @@ def suites(document: Part, blocks: Sequence[tuple[str, Block]]) -> tuple[Suite, 
     names = [gate["gate"].text.partition(".")[0] for gate in ordered]
     for name in dict.fromkeys([*names, *(suite for suite, _ in blocks)]):
         of = [gate for gate, suite in zip(ordered, names, strict=True) if suite == name]
-        rows = tuple(gate_row(gate, document["gate_titles"]) for gate in of)
+        rows = tuple(gate_row(gate, document) for gate in of)
         worst = max((gate.value for gate in of), key=severity, default=None)
         found.append(
             Suite(

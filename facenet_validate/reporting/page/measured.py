@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from facenet_validate.reporting.page.blocks import accuracy, replacement, robustness, speed
 from facenet_validate.reporting.page.blocks.place import Place
 from facenet_validate.reporting.page.blocks.plain import unknown
+from facenet_validate.reporting.page.gates import run_of
 from facenet_validate.reporting.page.model import Block
 from facenet_validate.reporting.page.parts import Part
 
@@ -35,9 +37,9 @@ def blocks(document: Part) -> tuple[tuple[tuple[str, Block], ...], tuple[Block, 
             except _OTHER_VALUES:
                 block = unknown(where)
             if block is not None:
-                of_suites.append((suite, block))
+                of_suites.append((suite, replace(block, run=run_of(document, measured))))
         else:
-            other.append(unknown(where))
+            other.append(replace(unknown(where), run=run_of(document, measured)))
     return tuple(of_suites), tuple(other)
 
 

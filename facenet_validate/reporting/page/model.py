@@ -102,6 +102,8 @@ class Block:
         Shown of it.
     folded : bool
         Whether it is shown when it is asked for.
+    run : Line
+        Of which run of a joined report; empty in any other.
     """
 
     title: str
@@ -110,6 +112,7 @@ class Block:
     tables: tuple[Table, ...] = ()
     galleries: tuple[Gallery, ...] = ()
     folded: bool = False
+    run: Line = ()
 
 
 @dataclass(frozen=True)
@@ -172,11 +175,14 @@ class FactGroup:
         Of what.
     facts, more : tuple of Fact
         What everybody wants to know, and what is shown when it is asked for.
+    run : Line
+        Of which run of a joined report; empty in any other.
     """
 
     title: str
     facts: tuple[Fact, ...]
     more: tuple[Fact, ...] = ()
+    run: Line = ()
 
 
 @dataclass(frozen=True)
@@ -205,6 +211,8 @@ class Page:
         Why.
     errors : tuple of Line
         Tests that broke before a verdict.
+    conflicts : tuple of Line
+        Where the runs of a joined report contradict each other.
     unjudged : tuple of Line
         What was not judged, and why.
     tested : tuple of FactGroup
@@ -227,6 +235,7 @@ class Page:
     failures: tuple[GateRow, ...]
     diagnoses: tuple[Diagnosis, ...]
     errors: tuple[tuple[Line, Line], ...]
+    conflicts: tuple[Line, ...]
     unjudged: tuple[Line, ...]
     tested: tuple[FactGroup, ...]
     suites: tuple[Suite, ...]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from facenet_validate.reporting.page.model import Fact, FactGroup
 from facenet_validate.reporting.page.parts import Line, Part, joined
 
 
 def tested(document: Part) -> tuple[FactGroup, ...]:
-    """Return what was tested, a group of facts a thing."""
+    """Return what was tested, a group of facts a thing; of a joined report, by its runs."""
+    runs = list(document["runs"])
+    if not runs:
+        return _of_run(document)
+    return tuple(replace(group, run=run["run"].line()) for run in runs for group in _of_run(run))
+
+
+def _of_run(document: Part) -> tuple[FactGroup, ...]:
     groups = [
         *(_engine(f"Engine {name}", one) for name, one in document["engines"].items()),
         _engine("Reference", document["reference"]),

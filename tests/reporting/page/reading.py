@@ -121,6 +121,6 @@ def _reads(text: str, value: float) -> bool:
     """Say whether a text is a number to at least the digits that it shows."""
     if text.endswith(" %"):
         return abs(float(text[:-2]) / 100 - value) <= 0.5e-4
-    if text.startswith("1-") or text.startswith("1+"):
+    if text.startswith(("1-", "1+")):
         return abs(float(text[1:]) - (value - 1)) <= 0.06 * abs(value - 1)
     return abs(float(text) - value) <= 0.6e-5 * abs(value)
