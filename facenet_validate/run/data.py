@@ -97,6 +97,11 @@ class Data:
         self._run.report.sets |= {name: _facts(found) for name, found in sets.items()}
         return sets
 
+    @property
+    def photo_names(self) -> tuple[str, ...]:
+        """The files' names of the first set's photos, to find them by; not for reports."""
+        return self._first.names
+
     def photo_rules(self, name: str) -> PhotoRules:
         """Return what the report shows of a set's photos."""
         found = self._first if name == self._run.dataset_name else self._run.sets[name]
@@ -112,22 +117,31 @@ class Data:
         """Return a set as everything that judges and reports sees it: with names or without."""
         return set_without_names(found) if self._rules(found).shown == "none" else found
 
-    @cached_property
+    @property
     def faces(self) -> AlignedFaces:
         """The first set's photos as aligned faces, rows in the order of its names."""
-        first, rules = self._first, self._rules(self._first)
+        return self.faces_of(self._run.dataset_name)
+
+    @cached_property
+    def _first_faces(self) -> AlignedFaces:
+        first = self._first
         found = self._aligned(first.names, first.paths, "aligning evaluation photos")
-        self._run.report.alignment = alignment_facts(found, first.paths, rules)
-        return faces_without_names(found) if rules.shown == "none" else found
+        self._run.report.alignment = alignment_facts(found, first.paths, self._rules(first))
+        return found
 
     def take(self, faces: AlignedFaces) -> None:
         """Evaluate the first set on these faces: a project may align its photos itself."""
-        hidden = self._rules(self._first).shown == "none"
-        self.faces = faces_without_names(faces) if hidden else faces
+        self._first_faces = faces
 
     def faces_of(self, name: str) -> AlignedFaces:
         """Return a set's photos as aligned faces, rows in the order of its names."""
-        return self.faces if name == self._run.dataset_name else self._further_faces(name)
+        found = self._named_faces(name)
+        return faces_without_names(found) if self.photo_rules(name).shown == "none" else found
+
+    def _named_faces(self, name: str) -> AlignedFaces:
+        """Return faces with the photos' names, for messages about a file."""
+        first = name == self._run.dataset_name
+        return self._first_faces if first else self._further_faces(name)
 
     @cache  # noqa: B019 (as long as the run)
     def _further_faces(self, name: str) -> AlignedFaces:
@@ -139,7 +153,7 @@ class Data:
         self.named(name)  # its facts are then in the report
         sets = self._run.report.sets
         sets[name] = replace(sets[name], alignment=alignment_facts(aligned, found.paths, rules))
-        return faces_without_names(aligned) if rules.shown == "none" else aligned
+        return aligned
 
     @cached_property
     def proof_faces(self) -> NDArray[np.uint8]:
@@ -164,7 +178,7 @@ class Data:
         """
         found = self._calibrated_on()
         for name in self._run.set_names:
-            check_disjoint(found, self.faces_of(name))
+            check_disjoint(found, self._named_faces(name))
         self._run.report.calibration = CalibrationFacts(len(found.names), found.digest)
         return found
 
@@ -176,7 +190,7 @@ class Data:
                 first.calibration_names,
                 first.calibration_paths,
                 "aligning calibration photos",
-                self.faces.kind,
+                self._first_faces.kind,
             )
         if asked == "packaged":
             with run.progress.stage("drawing faces to calibrate on") as report:
@@ -200,7 +214,7 @@ class Data:
             [self.gallery.names[row] for row in rows],
             [self.gallery.paths[row] for row in rows],
             "aligning the other photos of the people in pairs",
-            self.faces.kind,
+            self._first_faces.kind,
         )
 
     def _aligned(
