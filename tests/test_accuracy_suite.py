@@ -121,8 +121,12 @@ def test_pairs_worth_seeing_are_kept_with_their_distances(
 def test_people_of_a_set_of_one_s_own_are_not_named(
     project: pytest.Pytester, drifted_engine: Path, small_set: Path
 ) -> None:
-    arguments = (*ACCURACY, "suites/test_parity.py", f"--facenet-engine={drifted_engine}")
-    arguments = (*arguments, "--facenet-report=report", "--junitxml=report/junit.xml", "-v")
+    arguments: tuple[str, ...] = (
+        *ACCURACY,
+        "suites/test_parity.py",
+        f"--facenet-engine={drifted_engine}",
+    )
+    arguments += ("--facenet-report=report", "--junitxml=report/junit.xml", "-v")
     said = project.runpytest_inprocess(*arguments).stdout.str()
     report = project.path / "report"
     texts = [(report / name).read_text() for name in ("results.json", "report.html", "junit.xml")]

@@ -5,7 +5,7 @@ Objects may have more keys than are named here: suites of users and later versio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -98,9 +98,18 @@ def results_schema() -> dict[str, Any]:
     }
 
 
-def _object(optional: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+def _object(optional: tuple[str, ...] = (), **properties: dict[str, Any]) -> dict[str, Any]:
+    return _shape(properties, optional)
+
+
+def _loose(**properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object that may lack any of its properties."""
+    return {"type": "object", "properties": properties}
+
+
+def _shape(properties: Mapping[str, Any], optional: Sequence[str] = ()) -> dict[str, Any]:
     required = [name for name in properties if name not in optional]
-    found: dict[str, Any] = {"type": "object", "properties": properties}
+    found: dict[str, Any] = {"type": "object", "properties": dict(properties)}
     return {**found, "required": required} if required else found
 
 
@@ -135,7 +144,7 @@ def _measurements() -> dict[str, dict[str, Any]]:
             far=_NUMBER, achieved_far=_NUMBER, tar=_NUMBER, interval_95=_PAIR, threshold=_NUMBER
         ),
     }
-    figures = {
+    figures: dict[str, dict[str, Any]] = {
         "accuracy": _NUMBER,
         "accuracy_std_over_folds": _NUMBER,
         "auc": _NUMBER,
@@ -147,7 +156,7 @@ def _measurements() -> dict[str, dict[str, Any]]:
         "roc_interval_95": band,
     }
     counts = {"type": "array", "items": _WHOLE}
-    paired = {
+    paired: dict[str, dict[str, Any]] = {
         "lost": _WHOLE,
         "won": _WHOLE,
         "pairs": _WHOLE,
@@ -172,13 +181,13 @@ def _measurements() -> dict[str, dict[str, Any]]:
         right_picture=_TEXT,
     )
     seen = {"type": "array", "items": pair}
-    kind = _object(kind=_TEXT, severities={"type": "array"}, **paired)
+    kind = _shape({"kind": _TEXT, "severities": {"type": "array"}, **paired})
     # Users may record measurements of these names: what is required is what the page draws.
     return {
-        "verification": _object(
-            optional=("protocol", "reference", "distances", "classic", *figures),
+        "verification": _loose(
+            **figures,
             protocol=_TEXT,
-            reference=_object(**figures),
+            reference=_shape(figures),
             distances=_object(
                 first=_NUMBER,
                 last=_NUMBER,
@@ -188,31 +197,21 @@ def _measurements() -> dict[str, dict[str, Any]]:
                 reference_impostor=counts,
             ),
             classic={"type": ["object", "null"]},
-            **figures,
         ),
-        "paired comparison": _object(
-            optional=("gate", "compared_with", "worth_seeing", *paired),
+        "paired comparison": _loose(
+            **paired,
             gate=_TEXT,
             compared_with=_TEXT,
             worth_seeing=_object(changed=seen, hardest_genuine=seen, hardest_impostor=seen),
-            **paired,
         ),
-        "stored templates": _object(
-            optional=("directions", "text"),
-            directions=_object(stored_left=_object(**paired), stored_right=_object(**paired)),
+        "stored templates": _loose(
+            directions=_object(stored_left=_shape(paired), stored_right=_shape(paired)),
             text=_TEXT,
         ),
-        "row cosines": _object(
-            optional=("rows", "shares", "cosines"), rows=_WHOLE, shares=_NUMBERS, cosines=_NUMBERS
-        ),
-        "groups": _object(
-            optional=("groups",), groups={"type": "array", "items": _object(group=_TEXT, **paired)}
-        ),
-        "corruptions": _object(
-            optional=("kinds", "pictures"), pictures=_WHOLE, kinds={"type": "array", "items": kind}
-        ),
-        "speed": _object(
-            optional=("ratio", "ratio_interval", "log_ratios", "stored", "batch", "block_seconds"),
+        "row cosines": _loose(rows=_WHOLE, shares=_NUMBERS, cosines=_NUMBERS),
+        "groups": _loose(groups={"type": "array", "items": _shape({"group": _TEXT, **paired})}),
+        "corruptions": _loose(pictures=_WHOLE, kinds={"type": "array", "items": kind}),
+        "speed": _loose(
             batch=_WHOLE,
             block_seconds=_NUMBERS,
             ratio=_NUMBER,

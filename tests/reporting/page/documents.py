@@ -13,7 +13,7 @@ import numpy as np
 from facenet_validate.benchmarking.sessions import to_mapping
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.plain import plain
-from facenet_validate.gates.verdicts import Verdict
+from facenet_validate.gates.verdicts import GateResult, Verdict
 from facenet_validate.metrics.view2 import evaluate_embeddings
 from facenet_validate.reporting.photos import PhotoRules
 from facenet_validate.reporting.speed import stored_values
@@ -67,7 +67,7 @@ def whole() -> str:
     records = [
         _gate(one.gate, one.verdict, one.observed, one.limit, one.interval, one.detail)
         for one in results
-        if hasattr(one, "verdict")
+        if isinstance(one, GateResult)
     ]
     records += [
         _gate("parity.cosine_min", Verdict.FAIL, 0.5, 0.98, None, "worst: photo_0001"),

@@ -53,7 +53,7 @@ class Reading(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.elements.append((tag, found))
-        self.ids += [found["id"]] if found.get("id") else []
+        self.ids += [found["id"] or ""] if found.get("id") else []
         self.links += [found[name] or "" for name in ("href", "src") if name in found]
         if tag not in VOID:
             self._open.append(tag)

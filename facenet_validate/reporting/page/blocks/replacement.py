@@ -75,9 +75,9 @@ def operating(at: Place) -> Block:
             (("FAR ", found.label), (found.cell(),)) for _, found in measured["thresholds"].items()
         )
         table = Table("Thresholds of FP32 on these pairs", ("for", "distance"), rows)
-        told = ("No threshold was named with --facenet-threshold.",)
-        return Block(f"Thresholds, {at.where}", (told,), (), (table,))
-    words: Line = (
+        words: Line = ("No threshold was named with --facenet-threshold.",)
+        return Block(f"Thresholds, {at.where}", (words,), (), (table,))
+    words = (
         "Deployed threshold: ",
         measured["threshold"].cell(),
         " (",
@@ -86,13 +86,14 @@ def operating(at: Place) -> Block:
     )
     tables = []
     for key, title in (("pairs", "On the set's pairs"), ("all_pairs", "On all pairs")):
-        rows = tuple(
+        sides = (("reference", "FP32"), ("engine", at.engine), ("mixed", "mixed"))
+        told: tuple[tuple[Line, ...], ...] = tuple(
             ((label,), *cells(*(measured[key][name][rate] for rate in _RATES)))
-            for name, label in (("reference", "FP32"), ("engine", at.engine), ("mixed", "mixed"))
+            for name, label in sides
             if measured[key][name]
         )
-        if rows:
-            tables.append(Table(title, ("who", *_RATES.values()), rows))
+        if told:
+            tables.append(Table(title, ("who", *_RATES.values()), told))
     return Block(f"At the deployed threshold, {at.where}", (words,), (), tuple(tables))
 
 
