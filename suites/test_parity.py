@@ -9,4 +9,5 @@ from facenet_validate import EngineComparison, Gates
 def test_parity(facenet_comparison: EngineComparison, facenet_gates: Gates) -> None:
     """Row cosines to FP32: the worst, the first percentile and the mean."""
     facenet_gates.measure("pair distances", facenet_comparison.pair_distances())
+    facenet_gates.measure("row cosines", facenet_comparison.cosine_distribution())
     facenet_gates.check(*facenet_comparison.row_cosines())

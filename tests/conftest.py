@@ -240,6 +240,8 @@ def all_imported() -> None:
     """
     for name in ("fft", "linalg", "ma", "polynomial", "random"):
         import_module(f"numpy.{name}")
+    for name in ("figure", "backends.backend_svg", "ticker"):
+        import_module(f"matplotlib.{name}")
     for module in pkgutil.walk_packages(facenet_validate.__path__, "facenet_validate."):
         with suppress(ImportError):  # PyTorch's and a GPU's libraries may be absent
             import_module(module.name)

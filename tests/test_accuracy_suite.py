@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from facenet_validate.reporting.schema import results_schema
 from tests.conftest import FEW_PAIRS_GATES
 
 LEAN = 3.0
@@ -114,6 +116,33 @@ def test_pairs_worth_seeing_are_kept_with_their_distances(
     assert len(hardest) == 10
     assert hardest == sorted(hardest, reverse=True)
     assert not any(pair["same"] for pair in seen["hardest_impostor"])
+
+
+def test_people_of_a_set_of_one_s_own_are_not_named(
+    project: pytest.Pytester, drifted_engine: Path, small_set: Path
+) -> None:
+    arguments: tuple[str, ...] = (
+        *ACCURACY,
+        "suites/test_parity.py",
+        f"--facenet-engine={drifted_engine}",
+    )
+    arguments += ("--facenet-report=report", "--junitxml=report/junit.xml", "-v")
+    said = project.runpytest_inprocess(*arguments).stdout.str()
+    report = project.path / "report"
+    texts = [(report / name).read_text() for name in ("results.json", "report.html", "junit.xml")]
+    people = {path.name for path in small_set.iterdir() if path.is_dir()}
+    assert not [name for name in people for text in (said, *texts) if name in text]
+    assert "photos of lfw: no photos are shown, and rows stand for names" in said
+    assert "No photos are shown, and rows stand for names" in texts[1]
+    assert not (report / "pictures").exists()
+    project.runpytest_inprocess(*arguments, "--facenet-report-photos=changed")
+    document = json.loads((report / "results.json").read_text())
+    (paired,) = [one for one in document["measurements"] if one["name"] == "paired comparison"]
+    first = paired["worth_seeing"]["changed"][0]
+    assert first["left"].partition("_0")[0] in people
+    assert (report / first["left_picture"]).is_file()
+    assert "data:image/jpeg;base64," in (report / "report.html").read_text()
+    jsonschema.validate(document, results_schema())
 
 
 @pytest.fixture

@@ -265,7 +265,7 @@ def test_export_writes_a_file_once(project: Path, say: Say) -> None:
     assert len((project / "x.csv").read_text().splitlines()) == 2
 
 
-def test_without_the_extra_all_but_plot_works_and_says_so(
+def test_without_the_extra_change_points_are_missing_and_that_is_said(
     project: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ruptures", None)
@@ -273,15 +273,6 @@ def test_without_the_extra_all_but_plot_works_and_says_so(
     assert "change points are not looked for: ruptures is not installed" in said
     assert "pip install 'facenet-validate[history]'" in said
     assert "change points are not looked for" in say("plot", "-o", "x.png")
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    say("list")
-    say("show", "latest")
-    say("export")
-    say("compare", "epoch:1", "epoch:2")
-    said = say("plot", "-o", "y.png", code=2)
-    assert said == (
-        "facenet-validate: plot needs matplotlib: pip install 'facenet-validate[history]'\n"
-    )
 
 
 def test_what_a_file_says_cannot_steer_the_terminal(

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from docs.reference.generate import BLOCKS, EXIT_CODES, gates_table, pages, with_tables
+from docs.reference.generate import (
+    BLOCKS,
+    EXIT_CODES,
+    SCHEMA,
+    gates_table,
+    pages,
+    schema_text,
+    with_tables,
+)
 from facenet_validate.gates import catalogue
 
 
@@ -26,6 +34,10 @@ def test_a_table_that_is_out_of_date_is_found() -> None:
     (page,) = [path for path in pages() if path.stem == "gates"]
     text = page.read_text("utf-8")
     assert with_tables(text.replace("| ceiling |", "| floor |", 1)) == text
+
+
+def test_the_schema_is_that_of_the_code() -> None:
+    assert SCHEMA.read_text("utf-8") == schema_text(), "run python docs/reference/generate.py"
 
 
 def test_pytest_s_exit_codes_are_told() -> None:

@@ -58,6 +58,7 @@ def test_a_run_counts_names_and_leaves_out(
         f"--facenet-pairs={staff}",
         "--facenet-calibration-images=92",
         "--facenet-report=report",
+        "--facenet-report-photos=changed",
     )
     assert result.ret == 0
     found = json.loads((project.path / "found.json").read_text())

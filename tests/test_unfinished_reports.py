@@ -62,9 +62,7 @@ def _report(project: pytest.Pytester, *below: str) -> dict[str, Any]:
 def _files(project: pytest.Pytester) -> dict[str, str]:
     folder = project.path / "report"
     return {
-        str(path.relative_to(folder)): path.read_text()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.json"))
     }
 
 

@@ -1,4 +1,4 @@
-"""Write the tables of the reference pages from the code.
+"""Write the tables of the reference pages, and the schema of results.json, from the code.
 
     python docs/reference/generate.py
 
@@ -9,6 +9,7 @@ stands around it is written by hand. A test holds that the committed pages have 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 
 from facenet_validate.fixtures import public
 from facenet_validate.gates import catalogue
+from facenet_validate.reporting.schema import results_schema
 from facenet_validate.run.options import OPTIONS
 
 HERE = Path(__file__).parent
+SCHEMA = HERE / "results.schema.json"
 
 EXIT_CODES = {
     0: (
@@ -151,6 +154,11 @@ def with_tables(page: str) -> str:
     )
 
 
+def schema_text() -> str:
+    """Return the schema of ``results.json`` as its file has it."""
+    return json.dumps(results_schema(), indent=1) + "\n"
+
+
 def pages() -> list[Path]:
     """Return the pages that have tables."""
     return [path for path in sorted(HERE.glob("*.md")) if "<!-- begin " in path.read_text("utf-8")]
@@ -163,7 +171,8 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def main() -> None:
-    """Write every page."""
+    """Write every page, and the schema."""
+    SCHEMA.write_text(schema_text(), "utf-8")
     for path in pages():
         path.write_text(with_tables(path.read_text("utf-8")), "utf-8")
 

@@ -294,6 +294,27 @@ def _history(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _report(parser: argparse.ArgumentParser) -> None:
+    parser.usage = (
+        "facenet-validate report DIR\n"
+        "       facenet-validate report compare A B [--out FILE.html]\n"
+        "       facenet-validate report merge A B ... --out DIR"
+    )
+    parser.add_argument(
+        "what",
+        metavar="DIR",
+        nargs="+",
+        help="write report.html of a report again; compare: exits with 1 where a gate is worse in "
+        "B; merge: the runs of several machines into one verdict",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        action=NamesPath,
+        help="of compare: a page to write too; of merge: a new folder",
+    )
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
@@ -307,6 +328,7 @@ COMMANDS = (
     Command("diagnose", "say why an engine is not its model: exits with 1 if it is not", _diagnose),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
+    Command("report", "a report's page again, two reports side by side, several as one", _report),
     Command("history", "the measured sessions over time: list, compare, plot", _history),
 )
 

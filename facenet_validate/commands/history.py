@@ -22,7 +22,7 @@ from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.history.changes import ChangePoint, available, change_points
 from facenet_validate.history.comparison import compare
 from facenet_validate.history.export import check_free, write_csv, write_file
-from facenet_validate.history.plot import MAXIMUM_PANELS, can_draw, draw, picture_format
+from facenet_validate.history.plot import MAXIMUM_PANELS, draw, picture_format
 from facenet_validate.history.selectors import Selection, names_file, select
 from facenet_validate.history.series import Filter, Series, group
 from facenet_validate.history.sources import Problem, Reading, default_sources, read
@@ -156,8 +156,6 @@ def _compare(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
 
 
 def _plot(arguments: argparse.Namespace, wanted: Filter) -> _Answer:
-    if not can_draw():
-        raise SettingsError(f"plot needs matplotlib: {INSTALL}")
     out: Path = arguments.out
     kind = picture_format(out)
     check_free(out, force=arguments.force)

@@ -7,7 +7,6 @@ above the panel; the lists below the panel say what the marks stand for.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import string
 import textwrap
@@ -53,11 +52,6 @@ _PANEL, _LINE = 2.8, 0.16
 _SESSION, _CHANGE, _EPOCH = "#0072B2", "#D55E00", "#555555"
 
 
-def can_draw() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
 def picture_format(path: Path) -> str:
     """Return the format that a file's ending names.
 
@@ -81,7 +75,7 @@ def draw(
     kind: str,
     title: str = "",
 ) -> None:
-    """Write a picture; needs matplotlib, but no display.
+    """Write a picture; no display is needed.
 
     Parameters
     ----------

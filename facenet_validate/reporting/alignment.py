@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facenet_validate.reporting.photos import PhotoRules, faces_without_names
 from facenet_validate.reporting.picture_files import write_picture
 from facenet_validate.reporting.report import AlignmentFacts
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def alignment_facts(
-    faces: AlignedFaces, paths: Sequence[Path], report: Path | None
+    faces: AlignedFaces, paths: Sequence[Path], rules: PhotoRules
 ) -> AlignmentFacts:
     """Return how a set was aligned, and draw the photos to look at into the report's folder.
 
@@ -25,8 +26,8 @@ def alignment_facts(
         The set's faces.
     paths : sequence of Path
         Its photos, in the order of rows.
-    report : Path or None
-        The report's folder; without one nothing is drawn.
+    rules : PhotoRules
+        Pictures are drawn where all photos may be shown, and names told where any may be.
 
     Returns
     -------
@@ -39,7 +40,7 @@ def alignment_facts(
         If a picture cannot be written.
     """
     pictures = []
-    if report is not None:
+    if rules.folder is not None and rules.shown == "all":
         rows = {name: row for row, name in enumerate(faces.names)}
         undetected = [rows[name] for name in faces.undetected]
         # First those where another face is as large: there the wrong one may have been taken.
@@ -55,9 +56,10 @@ def alignment_facts(
                 # The faces' digest in its name: none replaces another.
                 file = f"{name}-{faces.digest[:12]}.png"
                 sheet = _sheet(faces, paths, chosen, title)
-                pictures.append(write_picture(report, file, sheet))
+                pictures.append(write_picture(rules.folder, file, sheet))
+    told = faces_without_names(faces) if rules.shown == "none" else faces
     return AlignmentFacts(
-        faces.aligner, faces.digest, list(faces.undetected), list(faces.several), pictures
+        faces.aligner, faces.digest, list(told.undetected), list(told.several), pictures
     )
 
 

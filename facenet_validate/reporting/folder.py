@@ -19,6 +19,9 @@ from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.files import is_regular, write_whole
 
 FILENAME = "results.json"
+PAGE = "report.html"
+"""The same to look at."""
+
 PREVIOUS = "previous"
 USAGE_ERROR = 4
 """Exit status of a run that ended before it began."""
@@ -67,10 +70,12 @@ class ReportFolder:
         begun = _text({**unfinished, "run": uuid4().hex})
         report, previous = path / FILENAME, path / PREVIOUS / FILENAME
         made = tuple(folder for folder in (previous.parent, path, *path.parents) if not _is(folder))
-        before = {report: _content(report), previous: _content(previous)}
+        pages = path / PAGE, path / PREVIOUS / PAGE
+        before = {file: _content(file) for file in (report, previous, *pages)}
         path.mkdir(parents=True, exist_ok=True)
         _set_aside(path, before[report])
         write_whole(report, begun)
+        pages[0].unlink(missing_ok=True)  # it is of another run than this one
         return cls(path, before, made, begun)
 
     def finish(self, document: Mapping[str, Any]) -> None:
@@ -111,10 +116,16 @@ class ReportFolder:
 
 
 def _set_aside(path: Path, report: bytes | None) -> None:
-    """Keep a finished report in ``previous/``."""
-    if report is not None and _is_finished(report):
-        (path / PREVIOUS).mkdir(exist_ok=True)
-        write_whole(path / PREVIOUS / FILENAME, report)
+    """Keep a finished report and its page in ``previous/``."""
+    if report is None or not _is_finished(report):
+        return
+    kept, page = path / PREVIOUS, _content(path / PAGE)
+    kept.mkdir(exist_ok=True)
+    write_whole(kept / FILENAME, report)
+    if page is None:
+        (kept / PAGE).unlink(missing_ok=True)
+    else:
+        write_whole(kept / PAGE, page)
 
 
 def _text(document: Mapping[str, Any]) -> bytes:

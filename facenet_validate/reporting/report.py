@@ -213,6 +213,8 @@ class RunReport:
         The FP32 reference, and the engine of ``--facenet-against``.
     embeddings : dict
         Which embeddings → whether they came from the cache.
+    photos : dict
+        Set → of which pairs photos are shown: ``all``, ``changed`` or ``none``.
     baselines : list of BaselineFacts
         What became of timed sessions.
     """
@@ -230,6 +232,7 @@ class RunReport:
     reference: EngineFacts | None = None
     against: EngineFacts | None = None
     embeddings: dict[str, str] = field(default_factory=dict)
+    photos: dict[str, str] = field(default_factory=dict)
     baselines: list[BaselineFacts] = field(default_factory=list)
 
     def merge(self, other: RunReport) -> None:

@@ -48,6 +48,8 @@ class Results:
         The error that ended the run early; empty where none did.
     report_error : str
         Why ``results.json`` could not be written; empty if it could.
+    page, page_error : str
+        Where ``report.html`` stands, or why it could not be written; empty without a report.
     """
 
     gates: list[dict[str, Any]] = field(default_factory=list)
@@ -59,6 +61,8 @@ class Results:
     interrupted: bool = False
     stopped: str = ""
     report_error: str = ""
+    page: str = ""
+    page_error: str = ""
 
     @property
     def touched(self) -> bool:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facenet_validate.benchmarking.sessions import Session
+
+MOST_STORED = 100
+"""Stored sessions that a report keeps, the newest ones."""
 
 _BESIDE = {"fp32": "FP32", "fp16": "FP16", "against": "the engine compared with"}
 
@@ -12,6 +18,21 @@ def speed_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines of everything that was timed, in the order measured."""
     makers = {"speed": _speed, "latency": _latency, "self-check": _self_check}
     return [makers[m["name"]](m) for m in measurements if m["name"] in makers]
+
+
+def stored_values(sessions: Sequence[Session]) -> list[dict[str, Any]]:
+    """Return the stored sessions of an engine as JSON has them, oldest first."""
+    ordered = sorted(sessions, key=lambda session: session.recorded())
+    return [
+        {
+            "recorded_at": session.recorded_at,
+            "epoch": session.epoch,
+            "reason": session.reason,
+            "latency_seconds": session.latency_seconds,
+            "paired_ratio": session.paired_ratio,
+        }
+        for session in ordered[-MOST_STORED:]
+    ]
 
 
 def _speed(speed: Mapping[str, Any]) -> str:

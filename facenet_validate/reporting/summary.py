@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from facenet_validate.gates import catalogue
 from facenet_validate.reporting.diagnosis import diagnosis_lines
+from facenet_validate.reporting.photos import photo_lines
 from facenet_validate.reporting.replacement import replacement_lines
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
 from facenet_validate.reporting.results import SCHEMA, UNJUDGED, Ending, Results
@@ -46,10 +48,13 @@ def write_summary(terminal: pytest.TerminalReporter, ending: Ending) -> None:
             terminal.write_line(line)
     if results.report_error:
         terminal.write_line(f"results.json was not written: {results.report_error}", red=True)
+    if results.page_error:
+        terminal.write_line(f"report.html was not written: {results.page_error}", red=True)
+    if results.page:
+        terminal.write_line(f"report: {results.page}")
     if results.unmet:
         terminal.write_line(f"required and not judged: {', '.join(results.unmet)}", red=True)
-    counts = {name: sum(g["verdict"] == name for g in ending.gates) for name in _verdicts(ending)}
-    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    text = ", ".join(f"{count} {name}" for name, count in _counts(ending).items())
     colour = {_COLOURS[verdict]: True}
     terminal.write_line(f"verdict: {verdict.upper()} ({text}): {sentence}", **colour)
 
@@ -115,6 +120,7 @@ def report_document(ending: Ending) -> dict[str, Any]:
         "verdict": ending.verdict,
         "sentence": ending_sentence(ending),
         "exit_status": ending.exit_status,
+        "counts": _counts(ending),
         "gate_titles": {gate.name: gate.observes for gate in catalogue.CATALOGUE},
         "protocol": next(
             (m["protocol"] for m in results.measurements if m["name"] == "verification"), None
@@ -128,8 +134,9 @@ def report_document(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _verdicts(ending: Ending) -> list[str]:
-    return list(dict.fromkeys(gate["verdict"] for gate in ending.gates))
+def _counts(ending: Ending) -> dict[str, int]:
+    """Return how many gates have which verdict."""
+    return dict(Counter(gate["verdict"] for gate in ending.gates))
 
 
 def _notes(report: RunReport, results: Results) -> list[str]:
@@ -151,6 +158,7 @@ def _notes(report: RunReport, results: Results) -> list[str]:
         lines += engine.notes or ()
     for name, origin in report.embeddings.items():
         lines.append(f"embeddings, {name}: {origin}")
+    lines += photo_lines(report.photos)
     lines += diagnosis_lines(results.measurements)
     lines += verification_lines(results.measurements)
     lines += replacement_lines(results.measurements)

@@ -53,7 +53,7 @@ def gate_table(
         table.add_column("detail", overflow="fold")
     sets = list(dict.fromkeys(gate["dataset"] for gate in gates))
     suite, below = "", []
-    for gate in _worst_first(gates, sets):
+    for gate in worst_first(gates, sets):
         if suite not in ("", suite := gate["gate"].partition(".")[0]):
             table.add_section()
         passed = gate["verdict"] == Verdict.PASS
@@ -80,9 +80,7 @@ def gate_table(
     return "\n".join([*lines, *([""] if below else []), *below])
 
 
-def _worst_first(
-    gates: Sequence[Mapping[str, Any]], sets: Sequence[str]
-) -> list[Mapping[str, Any]]:
+def worst_first(gates: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> list[Mapping[str, Any]]:
     """Sort suites by their worst gate, and gates in a suite; equals in the catalogue's order."""
     order = {gate: place for place, gate in enumerate(catalogue.names())}
     worst: dict[str, tuple[bool, int]] = {}
@@ -93,7 +91,8 @@ def _worst_first(
     def place(gate: Mapping[str, Any]) -> tuple[Any, ...]:
         suite = gate["gate"].partition(".")[0]
         of_suite, of_gate = worst[suite], severity(gate)
-        first = min(order.get(name, len(order)) for name in order if name.startswith(f"{suite}."))
+        known = (at for name, at in order.items() if name.startswith(f"{suite}."))
+        first = min(known, default=len(order))
         return (
             (not of_suite[0], -of_suite[1], first, suite),
             (not of_gate[0], -of_gate[1]),

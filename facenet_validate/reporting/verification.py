@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from facenet_validate.reporting.distributions import roc_band
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from facenet_validate.metrics.all_pairs import AllPairsComparison
     from facenet_validate.metrics.classic import ClassicEvaluation
     from facenet_validate.metrics.paired import PairedComparison
+    from facenet_validate.metrics.verification import Verification
     from facenet_validate.metrics.view2 import View2
 
 HARDEST = 10
@@ -35,21 +38,42 @@ def view2_values(view: View2) -> dict[str, Any]:
         "accuracy_standard_error": scores.accuracy_se,
         "auc": scores.auc,
         "eer": scores.eer,
-        "tar_at_far": [
-            {
-                "far": point.target,
-                "achieved_far": point.far,
-                "tar": point.tar,
-                "interval_95": list(point.interval),
-                "threshold": point.threshold,
-            }
-            for point in scores.tar_at_far
-        ],
+        "tar_at_far": _points_values(scores),
         "thresholds": scores.thresholds.tolist(),
         "fold_accuracies": scores.fold_accuracies.tolist(),
         "roc": {"far": curve.far.tolist(), "tar": curve.tar.tolist()},
+        "roc_interval_95": roc_band(view.roc),
         "classic": None if classic is None else _classic_values(classic),
     }
+
+
+def reference_values(view: View2) -> dict[str, Any]:
+    """Return what the engine's figures and curves are drawn beside: the reference's."""
+    scores, curve = view.scores, view.roc.curve()
+    return {
+        "accuracy": scores.accuracy,
+        "accuracy_std_over_folds": scores.accuracy_std,
+        "auc": scores.auc,
+        "eer": scores.eer,
+        "tar_at_far": _points_values(scores),
+        "thresholds": scores.thresholds.tolist(),
+        "fold_accuracies": scores.fold_accuracies.tolist(),
+        "roc": {"far": curve.far.tolist(), "tar": curve.tar.tolist()},
+        "roc_interval_95": roc_band(view.roc),
+    }
+
+
+def _points_values(scores: Verification) -> list[dict[str, Any]]:
+    return [
+        {
+            "far": point.target,
+            "achieved_far": point.far,
+            "tar": point.tar,
+            "interval_95": list(point.interval),
+            "threshold": point.threshold,
+        }
+        for point in scores.tar_at_far
+    ]
 
 
 def _classic_values(classic: ClassicEvaluation) -> dict[str, Any]:

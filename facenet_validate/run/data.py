@@ -22,6 +22,12 @@ from facenet_validate.datasets.synthetic_cache import synthetic_folder
 from facenet_validate.datasets.verification_set import VerificationSet
 from facenet_validate.models.pretrained import ORL_COURTESY
 from facenet_validate.reporting.alignment import alignment_facts
+from facenet_validate.reporting.photos import (
+    PhotoRules,
+    faces_without_names,
+    photos_of,
+    set_without_names,
+)
 from facenet_validate.reporting.report import CalibrationFacts, GalleryFacts, SetFacts
 from facenet_validate.run.run import Run
 
@@ -46,6 +52,10 @@ class Data:
     @cached_property
     def first(self) -> VerificationSet:
         """The set that every suite judges by: LFW where it was given, else ORL or drawn faces."""
+        return self._told(self._first)
+
+    @cached_property
+    def _first(self) -> VerificationSet:
         settings, name = self._run.settings, self._run.dataset_name
         title = {
             "lfw": f"LFW in {settings.lfw}",
@@ -62,7 +72,7 @@ class Data:
         # 40 people have 90 pairs each: their errors come together.
         found = replace(found, few_people=name == "orl")
         self._run.report.dataset = replace(
-            _facts(found), calibration_images=len(found.calibration_names)
+            _facts(self._told(found)), calibration_images=len(found.calibration_names)
         )
         return found
 
@@ -83,37 +93,66 @@ class Data:
 
     @cached_property
     def _further(self) -> dict[str, VerificationSet]:
-        sets = self._run.sets
+        sets = {name: self._told(found) for name, found in self._run.sets.items()}
         self._run.report.sets |= {name: _facts(found) for name, found in sets.items()}
         return sets
 
-    @cached_property
+    @property
+    def photo_names(self) -> tuple[str, ...]:
+        """The files' names of the first set's photos, to find them by; not for reports."""
+        return self._first.names
+
+    def photo_rules(self, name: str) -> PhotoRules:
+        """Return what the report shows of a set's photos."""
+        found = self._first if name == self._run.dataset_name else self._run.sets[name]
+        return self._rules(found)
+
+    def _rules(self, found: VerificationSet) -> PhotoRules:
+        settings = self._run.settings
+        rules = PhotoRules(photos_of(found, settings.report_photos), settings.report)
+        self._run.report.photos[found.name] = rules.shown
+        return rules
+
+    def _told(self, found: VerificationSet) -> VerificationSet:
+        """Return a set as everything that judges and reports sees it: with names or without."""
+        return set_without_names(found) if self._rules(found).shown == "none" else found
+
+    @property
     def faces(self) -> AlignedFaces:
         """The first set's photos as aligned faces, rows in the order of its names."""
-        found = self._aligned(self.first.names, self.first.paths, "aligning evaluation photos")
-        self._run.report.alignment = alignment_facts(
-            found, self.first.paths, self._run.settings.report
-        )
+        return self.faces_of(self._run.dataset_name)
+
+    @cached_property
+    def _first_faces(self) -> AlignedFaces:
+        first = self._first
+        found = self._aligned(first.names, first.paths, "aligning evaluation photos")
+        self._run.report.alignment = alignment_facts(found, first.paths, self._rules(first))
         return found
 
     def take(self, faces: AlignedFaces) -> None:
         """Evaluate the first set on these faces: a project may align its photos itself."""
-        self.faces = faces
+        self._first_faces = faces
 
     def faces_of(self, name: str) -> AlignedFaces:
         """Return a set's photos as aligned faces, rows in the order of its names."""
-        return self.faces if name == self._run.dataset_name else self._further_faces(name)
+        found = self._named_faces(name)
+        return faces_without_names(found) if self.photo_rules(name).shown == "none" else found
+
+    def _named_faces(self, name: str) -> AlignedFaces:
+        """Return faces with the photos' names, for messages about a file."""
+        first = name == self._run.dataset_name
+        return self._first_faces if first else self._further_faces(name)
 
     @cache  # noqa: B019 (as long as the run)
     def _further_faces(self, name: str) -> AlignedFaces:
-        found = self.named(name)
+        found, rules = self._run.sets[name], self.photo_rules(name)
         if found.packed is None:
             aligned = self._aligned(found.names, found.paths, f"aligning photos of {name}")
         else:
             aligned = packed_faces(found.packed, found.names, found.title)
+        self.named(name)  # its facts are then in the report
         sets = self._run.report.sets
-        facts = alignment_facts(aligned, found.paths, self._run.settings.report)
-        sets[name] = replace(sets[name], alignment=facts)
+        sets[name] = replace(sets[name], alignment=alignment_facts(aligned, found.paths, rules))
         return aligned
 
     @cached_property
@@ -125,7 +164,7 @@ class Data:
         if self._run.dataset_name == "orl":
             return proof_faces()
         few = slice(0, PROOF_FACES)
-        found = self._aligned(self.first.names[few], self.first.paths[few], "aligning")
+        found = self._aligned(self._first.names[few], self._first.paths[few], "aligning")
         return found.load(np.arange(len(found.names)))
 
     @cached_property
@@ -139,19 +178,19 @@ class Data:
         """
         found = self._calibrated_on()
         for name in self._run.set_names:
-            check_disjoint(found, self.faces_of(name))
+            check_disjoint(found, self._named_faces(name))
         self._run.report.calibration = CalibrationFacts(len(found.names), found.digest)
         return found
 
     def _calibrated_on(self) -> AlignedFaces:
-        first, run, asked = self.first, self._run, self._run.settings.calibration
+        first, run, asked = self._first, self._run, self._run.settings.calibration
         if asked == "set":
             run.check_calibration(len(first.calibration_names))
             return self._aligned(
                 first.calibration_names,
                 first.calibration_paths,
                 "aligning calibration photos",
-                self.faces.kind,
+                self._first_faces.kind,
             )
         if asked == "packaged":
             with run.progress.stage("drawing faces to calibrate on") as report:
@@ -164,7 +203,7 @@ class Data:
     @cached_property
     def gallery(self) -> Gallery:
         """Every photo of the people in the first set's pairs, for comparing all with all."""
-        found = gallery(find_layout(self._folder), self.first)
+        found = gallery(find_layout(self._folder), self._first)
         people = len(set(found.identities.tolist()))
         self._run.report.gallery = GalleryFacts(len(found.names), people)
         return found
@@ -175,7 +214,7 @@ class Data:
             [self.gallery.names[row] for row in rows],
             [self.gallery.paths[row] for row in rows],
             "aligning the other photos of the people in pairs",
-            self.faces.kind,
+            self._first_faces.kind,
         )
 
     def _aligned(

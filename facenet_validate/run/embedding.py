@@ -146,7 +146,7 @@ class Embedder:
         """
         embed = self.scored if scored else self.embeddings
         # Those in pairs are embedded already.
-        paired = {name: row for row, name in enumerate(self._data.first.names)}
+        paired = {name: row for row, name in enumerate(self._data.photo_names)}
         names = self._data.gallery.names
         known = [row for row, name in enumerate(names) if name in paired]
         others = [row for row, name in enumerate(names) if name not in paired]

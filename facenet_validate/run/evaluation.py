@@ -16,13 +16,21 @@ from facenet_validate.gates.verdicts import GateResult, Observed
 from facenet_validate.metrics.all_pairs import compare_all_pairs
 from facenet_validate.metrics.comparison import bounded_over_people, compare_views
 from facenet_validate.metrics.paired import non_inferiority
-from facenet_validate.metrics.parity import Parity, compare_embeddings, compare_pairs
+from facenet_validate.metrics.parity import (
+    Parity,
+    compare_embeddings,
+    compare_pairs,
+    row_cosines,
+)
 from facenet_validate.metrics.verification import evaluate, pair_distances
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
+from facenet_validate.reporting.distributions import cosine_quantiles, distance_counts
+from facenet_validate.reporting.photos import with_pictures
 from facenet_validate.reporting.verification import (
     all_pairs_values,
     paired_values,
     pairs_worth_seeing,
+    reference_values,
     view2_values,
 )
 from facenet_validate.run import replacement
@@ -69,6 +77,8 @@ class EngineVerification:
             "aligner": self.aligner,
             "reference_accuracy": self.reference.scores.accuracy,
             "reference_auc": self.reference.scores.auc,
+            "reference": reference_values(self.reference),
+            "distances": distance_counts(self.view, self.reference),
         }
         if self.corrected is not None:
             scores = self.corrected.scores
@@ -226,6 +236,13 @@ class EngineComparison:
         reason = "it is of cosines to the reference; to the engine of --facenet-against "
         return Observed(gate, None, f"{reason}{value:.6g}")
 
+    def cosine_distribution(self) -> dict[str, Any]:
+        """Return quantiles of the row cosines to the other engine; empty where there are none."""
+        if self.other_embeddings.shape != self.embeddings.shape:
+            return {"compared_with": self.beside}
+        cosines = row_cosines(self.other_embeddings, self.embeddings)
+        return {"compared_with": self.beside, **cosine_quantiles(cosines)}
+
     def pair_distances(self) -> dict[str, Any]:
         """Return how far squared L2 distances of pairs move, and how many decisions flip.
 
@@ -288,8 +305,11 @@ class EngineComparison:
                 "accuracy_difference_95": list(found.bootstrap.accuracy),
                 "auc_difference_95": list(found.bootstrap.auc),
             },
-            "worth_seeing": pairs_worth_seeing(
-                dataset, reference, frozen.distances, frozen.correct
+            "worth_seeing": with_pictures(
+                pairs_worth_seeing(dataset, reference, frozen.distances, frozen.correct),
+                dataset,
+                self.faces,
+                self._data.photo_rules(dataset.name),
             ),
         }
         if self.beside == "against":

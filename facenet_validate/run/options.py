@@ -12,6 +12,7 @@ from facenet_validate.models.quantization.recipes import AROUND, MINIMUM_CALIBRA
 
 PROTOCOLS = ("plain", "davidsandberg")
 SETS = ("orl", "synthetic")
+PHOTOS = ("all", "changed", "none")
 SCOPES = ("auto", "device", "end-to-end")
 ROBUSTNESS = ("quick", "full", "off")
 DIAGNOSES = ("auto", "off", "full")
@@ -222,5 +223,16 @@ OPTIONS: tuple[Option, ...] = (
         "where a gate shows that an engine differs, find out why (default: auto); full tries more, "
         "and on engines that pass too",
     ),
-    _option("facenet_report", "DIR", "write results.json there; the previous one is kept"),
+    _option(
+        "facenet_report",
+        "DIR",
+        "write results.json and report.html there; the previous ones are kept",
+    ),
+    _option(
+        "facenet_report_photos",
+        _choice(*PHOTOS),
+        "photos in the report: of all pairs worth seeing, of those whose decision changed, or none "
+        "(default: changed for LFW, ORL and drawn faces; none for other sets, whose photos then go "
+        "by their rows)",
+    ),
 )

@@ -264,14 +264,27 @@ class ReportedSession:
                 self._folder.put_back()
                 return
             run = self.config.stash[RUN]
-            document = report_document(ending_of(run, self.results, self._exitstatus))
-            self._folder.finish({**self._begun, **document})
+            ending = ending_of(run, self.results, self._exitstatus)
+            document = {**self._begun, **report_document(ending)}
+            self._folder.finish(document)
+            self._write_page(document)
         except OSError as error:
             # The terminal's summary is still to come, and with it every other result.
             self.results.report_error = f"{self._folder.path}: {error.strerror}"
             self._exitstatus = session.exitstatus = max(
                 self._exitstatus, int(pytest.ExitCode.TESTS_FAILED)
             )
+
+    def _write_page(self, document: dict[str, Any]) -> None:
+        """Write the page; what goes wrong with it changes neither verdict nor results.json."""
+        from facenet_validate.reporting.page.writing import write_page
+
+        assert self._folder is not None
+        try:
+            self.results.page = str(write_page(self._folder.path, document))
+        except Exception as error:  # whatever it is, the verdict must be told
+            why = " ".join(str(error).split()) or type(error).__name__
+            self.results.page_error = f"{self._folder.path}: {why}"
 
     def summarise(self, terminal: pytest.TerminalReporter) -> None:
         """Print the table of gates and the verdict, where tests of ours were to run."""

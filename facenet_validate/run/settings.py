@@ -23,6 +23,7 @@ from facenet_validate.run.options import (
     CALIBRATION_IMAGES,
     DIAGNOSES,
     OPTIONS,
+    PHOTOS,
     PROTOCOLS,
     ROBUSTNESS,
     SCOPES,
@@ -31,6 +32,7 @@ from facenet_validate.run.options import (
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
+    from facenet_validate.reporting.photos import Photos
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Settings:
     inconclusive: str
     diagnose: str
     report: Path | None
+    report_photos: Photos | None
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -209,6 +212,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         inconclusive=reader.choice("facenet_inconclusive", ("warn", "fail"), "warn") or "warn",
         diagnose=reader.choice("facenet_diagnose", DIAGNOSES, "auto") or "auto",
         report=reader.path("facenet_report"),
+        report_photos=cast("Photos | None", reader.choice("facenet_report_photos", PHOTOS, None)),
         origins={name: value.origin for name, value in given.items()},
     )
 

@@ -39,6 +39,7 @@ from facenet_validate.engines.protocol import Engine, Scope, Work
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, not_evaluated
 from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.reporting.speed import stored_values
 from facenet_validate.run.judging import Gates
 from facenet_validate.run.run import Run
 from facenet_validate.run.slower import name_slower_layers
@@ -296,6 +297,8 @@ class _Session:
         session, timed = self._session(), measurement.timed()
         self._tell_benchmark(timed, session)
         values = {**timed.values(), "beside": self._other, "session": to_mapping(session)}
+        if self._stored:
+            values["stored"] = stored_values(self._stored)
         found = {"speed": values}
         if self._storable:
             found["latency"] = time_batches(self._bench.engine, self._batch)

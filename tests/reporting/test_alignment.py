@@ -14,6 +14,7 @@ from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.datasets.framing import Box, Framing
 from facenet_validate.datasets.images import encode_png
 from facenet_validate.reporting.alignment import alignment_facts
+from facenet_validate.reporting.photos import PhotoRules
 
 CROP = (0.0, 0.0, 40.0, 40.0)
 LARGE: Box = (5.0, 5.0, 35.0, 35.0)
@@ -48,7 +49,7 @@ def faces(photos: list[Path]) -> AlignedFaces:
 def test_photos_to_look_at_are_named_and_drawn(
     faces: AlignedFaces, photos: list[Path], tmp_path: Path
 ) -> None:
-    facts = alignment_facts(faces, photos, tmp_path / "report")
+    facts = alignment_facts(faces, photos, PhotoRules("all", tmp_path / "report"))
     assert facts.undetected == ["nobody"]
     assert facts.several_faces == ["crowd", "pair"]
     assert len(facts.pictures) == 2
@@ -57,7 +58,17 @@ def test_photos_to_look_at_are_named_and_drawn(
 
 
 def test_without_a_report_nothing_is_drawn(faces: AlignedFaces, photos: list[Path]) -> None:
-    assert alignment_facts(faces, photos, None).pictures == []
+    assert alignment_facts(faces, photos, PhotoRules("all", None)).pictures == []
+
+
+def test_pictures_and_names_are_told_where_they_may_be(
+    faces: AlignedFaces, photos: list[Path], tmp_path: Path
+) -> None:
+    changed = alignment_facts(faces, photos, PhotoRules("changed", tmp_path))
+    none = alignment_facts(faces, photos, PhotoRules("none", tmp_path))
+    assert changed.undetected == ["nobody"]
+    assert (none.undetected, none.several_faces) == (["row 3"], ["row 1", "row 2"])
+    assert changed.pictures == none.pictures == []
 
 
 def test_the_most_doubtful_photos_come_first(
@@ -73,7 +84,7 @@ def test_the_most_doubtful_photos_come_first(
         return b""
 
     monkeypatch.setattr("facenet_validate.reporting.pictures.face_sheet", sheet)
-    alignment_facts(faces, photos, tmp_path)
+    alignment_facts(faces, photos, PhotoRules("all", tmp_path))
     assert drawn == [["nobody"], ["pair", "crowd"]]
 
 
@@ -82,4 +93,4 @@ def test_a_picture_that_cannot_be_written_says_where(
 ) -> None:
     (tmp_path / "pictures").write_text("a file")
     with pytest.raises(SettingsError, match="--facenet-report"):
-        alignment_facts(faces, photos, tmp_path)
+        alignment_facts(faces, photos, PhotoRules("all", tmp_path))

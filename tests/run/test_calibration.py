@@ -53,7 +53,7 @@ def _data(tmp_path: Path, asked: object) -> Data:
 
     run.check_calibration = check_calibration
     data = Data(run, Cache(tmp_path / "cache"))
-    data.first = first  # type: ignore[assignment]
+    data._first = first  # type: ignore[assignment]
     data.take(already_aligned(first.names, first.paths))
     return data
 

@@ -11,6 +11,7 @@ import pytest
 
 from facenet_validate.gates.verdicts import GateResult, Verdict
 from facenet_validate.metrics.view2 import evaluate_embeddings
+from facenet_validate.reporting.photos import PhotoRules
 from facenet_validate.run.evaluation import EngineComparison
 from tests.run.test_replacement import PHOTOS, RULES, Rows, gates, photos
 
@@ -29,7 +30,11 @@ def _two_people_lost(old: Rows) -> Rows:
 def _comparison(*, few_people: bool) -> EngineComparison:
     dataset, old = photos()
     dataset, new = replace(dataset, few_people=few_people), _two_people_lost(old)
-    data: Any = SimpleNamespace(named=lambda name: dataset, faces_of=lambda name: None)
+    data: Any = SimpleNamespace(
+        named=lambda name: dataset,
+        faces_of=lambda name: None,
+        photo_rules=lambda name: PhotoRules("none", None),
+    )
     embedder: Any = SimpleNamespace(
         view=lambda rows, name: evaluate_embeddings(rows, dataset.pairs),
         scored=lambda rows, faces: rows,

@@ -1,0 +1,158 @@
+"""``facenet-validate report``: a page written again, two reports side by side, several as one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from facenet_validate.base.errors import SettingsError
+from facenet_validate.base.files import write_whole
+from facenet_validate.commands.output import say
+from facenet_validate.gates.verdicts import format_number
+from facenet_validate.history.text import printable
+from facenet_validate.reporting.comparing import GateChange, ReportComparison, compare_reports
+from facenet_validate.reporting.folder import FILENAME, PREVIOUS
+from facenet_validate.reporting.merging import merge_reports
+from facenet_validate.reporting.page.writing import write_page
+from facenet_validate.reporting.photos import FOLDER
+from facenet_validate.reporting.saved import read_report
+
+WORSE = 1
+"""Exit code of a comparison where a gate became worse."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run one of the actions.
+
+    Raises
+    ------
+    SettingsError
+        If a report cannot be read, a file not be written, or arguments do not go together.
+    """
+    action, *rest = arguments.what
+    if action == "compare":
+        _compare(rest, arguments.out)
+    elif action == "merge":
+        _merge(rest, arguments.out)
+    elif rest or arguments.out:
+        found = " ".join(arguments.what)
+        raise SettingsError(
+            f"report {found}: expected DIR alone, compare A B [--out FILE.html], or merge A B … "
+            "--out DIR."
+        )
+    else:
+        folder, document = read_report(Path(action))
+        say(f"wrote {_page(folder, document)}\n")
+
+
+def _compare(reports: Sequence[str], out: Path | None) -> None:
+    if len(reports) != 2:
+        raise SettingsError(f"report compare: {len(reports)} reports; expected two, A and B.")
+    (_, a), (_, b) = (read_report(Path(one)) for one in reports)
+    found = compare_reports(a, b)
+    say("".join(f"{printable(line)}\n" for line in comparison_lines(found, a, b)))
+    if out is not None:
+        from facenet_validate.reporting.page.comparison import render_comparison
+
+        page = render_comparison(found, a, b, names=(reports[0], reports[1]))
+        _write(out, page.encode())
+        say(f"wrote {out}\n")
+    if found.of_kind("worse"):
+        sys.exit(WORSE)
+
+
+def _merge(reports: Sequence[str], out: Path | None) -> None:
+    if len(reports) < 2 or out is None:
+        raise SettingsError("report merge: expected two or more reports, and --out DIR.")
+    read = [read_report(Path(one)) for one in reports]
+    merged = merge_reports([(name, one) for name, (_, one) in zip(reports, read, strict=True)])
+    if (out / FILENAME).exists():
+        raise SettingsError(f"{out / FILENAME} exists; name a new folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for folder, _ in read:
+            _copy_pictures(folder, out)
+    except OSError as error:
+        raise SettingsError(f"{out}: cannot be written ({error.strerror}).") from None
+    _write(out / FILENAME, (json.dumps(merged, indent=1, allow_nan=False) + "\n").encode())
+    say(f"wrote {out / FILENAME}\nwrote {_page(out, merged)}\n")
+    for one in merged["conflicts"]:
+        named = ", ".join(reports[place] for place in one["runs"])
+        say(printable(f"conflict: {one['text']}: {named}") + "\n")
+    say(printable(f"verdict: {merged['verdict'].upper()}: {merged['sentence']}") + "\n")
+
+
+def comparison_lines(
+    found: ReportComparison, a: Mapping[str, Any], b: Mapping[str, Any]
+) -> list[str]:
+    """Return two reports side by side as lines: verdicts, gates that changed, what else differs."""
+    lines = [
+        f"A: {str(a.get('verdict')).upper()}: {a.get('sentence', '')}",
+        f"B: {str(b.get('verdict')).upper()}: {b.get('sentence', '')}",
+        "",
+    ]
+    rows = [_row(one, a, b) for one in found.changes]
+    head = ("", "gate", "A", "B", "B − A", "verdict")
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(5)]
+    for row in [head, *rows]:
+        cells = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)]
+        lines.append("  ".join([*cells, row[5]]).rstrip())
+    if found.differences:
+        lines += ["", "what else differs:"]
+        lines += [
+            f"  {one.name}: {one.a or 'none'} → {one.b or 'none'}" for one in found.differences
+        ]
+    worse = len(found.of_kind("worse"))
+    told = {0: "no gate is worse in B", 1: "a gate is worse in B"}
+    return [*lines, "", told.get(worse, f"{worse} gates are worse in B")]
+
+
+def _row(one: GateChange, a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
+    before = None if one.a is None else a["gates"][one.a]
+    after = None if one.b is None else b["gates"][one.b]
+    verdicts = [gate["verdict"] for gate in (before, after) if gate is not None]
+    observed = [None if gate is None else _number(gate["observed"]) for gate in (before, after)]
+    change = ""
+    if observed[0] is not None and observed[1] is not None:
+        change = f"{observed[1] - observed[0]:+.3g}"
+    kind = "" if one.kind == "same" else one.kind
+    return (
+        kind,
+        one.subject.text,
+        format_number(observed[0]),
+        format_number(observed[1]),
+        change,
+        " → ".join(dict.fromkeys(verdicts)),
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _page(folder: Path, document: Mapping[str, Any]) -> Path:
+    try:
+        return write_page(folder, document)
+    except OSError as error:
+        raise SettingsError(f"{folder}: cannot be written ({error.strerror}).") from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be written ({error.strerror}).") from None
+
+
+def _copy_pictures(source: Path, out: Path) -> None:
+    """Copy the pictures of a report; their names have digests, so none replaces another."""
+    pictures = source / FOLDER
+    if pictures.is_dir():
+        shutil.copytree(
+            pictures, out / FOLDER, dirs_exist_ok=True, ignore=shutil.ignore_patterns(PREVIOUS)
+        )

@@ -1,0 +1,187 @@
+"""Reports of several machines as one: every identity apart, every conflict named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from facenet_validate.gates import catalogue
+from facenet_validate.gates.verdicts import Verdict
+from facenet_validate.reporting.folder import UNFINISHED
+from facenet_validate.reporting.results import SCHEMA, UNJUDGED, overall
+from facenet_validate.reporting.words import verdict_sentence
+
+Document = Mapping[str, Any]
+
+_OF_ALL = ("gates", "measurements", "errors", "gate_titles", "required_and_not_judged")
+"""What stands in the joined report itself, and not in the list of its runs."""
+
+
+def merge_reports(reports: Sequence[tuple[str, Document]]) -> dict[str, Any]:
+    """Return one report of several runs.
+
+    A gate that one run judged and another did not is judged. One that was judged as a recipe only
+    gives way to the same gate judged on its target. What several runs judged stays as often, each
+    with the ``run`` that it is of.
+
+    Parameters
+    ----------
+    reports : sequence of (str, mapping)
+        What each run is called, and what its ``results.json`` holds; at least one.
+
+    Returns
+    -------
+    dict
+        With ``runs`` and ``conflicts``. A conflict makes the verdict inconclusive at best.
+    """
+    gates = _judged(
+        [
+            {**gate, "run": run}
+            for run, (_, document) in enumerate(reports)
+            for gate in document.get("gates", [])
+        ]
+    )
+    found = conflicts(reports)
+    ended = [document.get("verdict") != UNFINISHED for _, document in reports]
+    errors = _of_all("errors", reports)
+    unmet = [one for _, document in reports for one in document.get("required_and_not_judged", [])]
+    unmet = [one for one in dict.fromkeys(unmet) if not _met(one, gates)]
+    verdict = overall(gates, broken=bool(errors or unmet) or not all(ended))
+    if found and verdict != "fail":
+        verdict = Verdict.INCONCLUSIVE.value
+    told = [
+        "" if all(ended) else "A run has not come to its end.",
+        "Tests broke before a verdict." if errors else "",
+        "Gates of a required data set were not judged." if unmet else "",
+    ]
+    sentence = verdict_sentence(gates, verdict, broken=" ".join(one for one in told if one))
+    if found:
+        sentence += f" The runs contradict each other: {found[0]['text']}."
+    return {
+        "schema": SCHEMA,
+        "started_at": min(_moments("started_at", reports), default=None),
+        "finished_at": max(_moments("finished_at", reports), default=None),
+        "verdict": verdict,
+        "sentence": sentence,
+        "exit_status": 1 if verdict == "fail" else 0,
+        "counts": dict(Counter(gate["verdict"] for gate in gates)),
+        "partial": "",
+        "protocol": None,
+        "gate_titles": {gate.name: gate.observes for gate in catalogue.CATALOGUE},
+        "runs": [
+            {"run": name, **{key: one for key, one in document.items() if key not in _OF_ALL}}
+            for name, document in reports
+        ],
+        "conflicts": found,
+        "photos": {
+            name: shown
+            for _, document in reports
+            for name, shown in document.get("photos", {}).items()
+        },
+        "gates": gates,
+        "measurements": _of_all("measurements", reports),
+        "errors": errors,
+        "required_and_not_judged": unmet,
+    }
+
+
+def conflicts(reports: Sequence[tuple[str, Document]]) -> list[dict[str, Any]]:
+    """Return where runs contradict each other, each with the runs that do.
+
+    That is: other models, other limits for the same gate, and other verdicts of the same gate on
+    the same engine.
+    """
+    found = []
+    models: dict[str, list[int]] = {}
+    limits: dict[tuple[Any, ...], dict[Any, list[int]]] = {}
+    verdicts: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+    for run, (_, document) in enumerate(reports):
+        model = document.get("model", {}).get("source_sha256")
+        if model:
+            models.setdefault(model, []).append(run)
+        for gate in document.get("gates", []):
+            about = (gate["gate"], gate["precision"], gate["dataset"], gate.get("batch"))
+            bound = (*about, gate.get("target"))
+            if gate["limit"] is not None:
+                limits.setdefault(bound, {}).setdefault(gate["limit"], []).append(run)
+            engine = document.get("engines", {}).get(gate["precision"], {}).get("sha256")
+            if engine and gate["verdict"] not in UNJUDGED:
+                verdicts.setdefault((*about, engine), {}).setdefault(gate["verdict"], []).append(
+                    run
+                )
+    if len(models) > 1:
+        found.append(_conflict("model", "they are of other models", models.values()))
+    for (gate, precision, dataset, *_), by_limit in limits.items():
+        if _of_several_runs(by_limit.values()):
+            text = f"{gate}, {precision} on {dataset}, has other limits"
+            found.append(_conflict("limit", text, by_limit.values()))
+    for (gate, precision, dataset, *_), by_verdict in verdicts.items():
+        if _of_several_runs(by_verdict.values()):
+            said = " and ".join(by_verdict)
+            text = f"{gate}, {precision} on {dataset}, is {said} of one engine"
+            found.append(_conflict("verdict", text, by_verdict.values()))
+    return found
+
+
+def _of_several_runs(runs: Any) -> bool:
+    """Say whether values differ between runs; in one run they may differ between tries."""
+    sets = [set(one) for one in runs]
+    return len(sets) > 1 and len(set().union(*sets)) > 1
+
+
+def _conflict(kind: str, text: str, runs: Any) -> dict[str, Any]:
+    return {"kind": kind, "text": text, "runs": sorted({run for one in runs for run in one})}
+
+
+def _judged(gates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what was judged better elsewhere: not at all, or as a recipe only."""
+    best: dict[tuple[Any, ...], int] = {}
+    for gate in gates:
+        best[_subject(gate)] = max(best.get(_subject(gate), 0), _rank(gate))
+    kept = [gate for gate in gates if _rank(gate) == best[_subject(gate)]]
+    # Of what no run judged one record is enough.
+    seen: set[tuple[Any, ...]] = set()
+    found = []
+    for gate in kept:
+        if _rank(gate) == 0 and _subject(gate) in seen:
+            continue
+        seen.add(_subject(gate))
+        found.append(gate)
+    return found
+
+
+def _subject(gate: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        gate["gate"],
+        gate["precision"],
+        gate["dataset"],
+        gate.get("batch"),
+        gate.get("target"),
+    )
+
+
+def _rank(gate: Mapping[str, Any]) -> int:
+    if gate["verdict"] in UNJUDGED:
+        return 0
+    return 1 if gate.get("recipe_only") else 2
+
+
+def _met(required: str, gates: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether some run judged a gate that is required, as ``gate (precision)``."""
+    return any(
+        required == f"{gate['gate']} ({gate['precision']})" and gate["verdict"] not in UNJUDGED
+        for gate in gates
+    )
+
+
+def _of_all(name: str, reports: Sequence[tuple[str, Document]]) -> list[dict[str, Any]]:
+    return [
+        {**one, "run": run}
+        for run, (_, document) in enumerate(reports)
+        for one in document.get(name, [])
+    ]
+
+
+def _moments(name: str, reports: Sequence[tuple[str, Document]]) -> list[str]:
+    return [document[name] for _, document in reports if document.get(name)]

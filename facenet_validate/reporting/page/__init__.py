@@ -1,0 +1,1 @@
+"""The report to look at: ``results.json`` → one self-contained page."""

@@ -1,0 +1,1 @@
+"""A module a kind of picture: a part of ``results.json`` → a figure."""

@@ -1,0 +1,223 @@
+"""``facenet-validate report``: the page again, two reports side by side, several as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facenet_validate.cli import main
+from tests.reporting.page.reading import read, same
+
+Say = Callable[..., str]
+
+
+def gate(name: str, verdict: str, observed: float | None = 0.99, **changes: Any) -> dict[str, Any]:
+    found = {
+        "gate": name,
+        "precision": "int8",
+        "target": "cpu",
+        "dataset": "lfw",
+        "batch": None,
+        "recipe_only": False,
+        "verdict": verdict,
+        "fails": verdict == "fail",
+        "try": 1,
+        "observed": None if verdict.startswith("not") else observed,
+        "limit": 0.98,
+        "interval": None,
+        "detail": "",
+        "test": "t",
+    }
+    return {**found, **changes}
+
+
+def report(*gates: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "schema": 1,
+        "started_at": "2026-01-01T10:00:00+00:00",
+        "finished_at": "2026-01-01T11:00:00+00:00",
+        "verdict": "pass",
+        "sentence": "It may.",
+        "exit_status": 0,
+        "model": {"source_sha256": "aa"},
+        "engines": {"int8": {"sha256": "e1"}},
+        "environment": {"device": "a CPU"},
+        "gates": list(gates),
+        "measurements": [],
+        "errors": [],
+        "required_and_not_judged": [],
+    }
+    return {**found, **changes}
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Run an action in the folder of the reports and return what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object, code: int = 0) -> str:
+        try:
+            found = main(["report", *map(str, arguments)])
+        except SystemExit as ended:
+            found = int(ended.code or 0)
+        said = capsys.readouterr()
+        assert found == code, said
+        return said.out + said.err
+
+    return run
+
+
+def write(folder: Path, document: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = document if isinstance(document, str) else json.dumps(document)
+    (folder / "results.json").write_text(text)
+
+
+COSINE, ACC, SPEED = "parity.cosine_min", "accuracy.acc", "performance.stored"
+
+
+def test_the_page_is_written_again(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    said = say("a")
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert said == f"wrote {Path('a') / 'report.html'}\n"
+    assert "It may." in page
+    assert say("a/results.json") == said
+    assert (tmp_path / "a" / "report.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read"),
+        ("{", "no JSON"),
+        ("[]", "no report"),
+        ('{"schema": 99}', "install a newer facenet-validate"),
+        ('{"schema": 1, "gates": [1]}', "gates is no list of objects"),
+        ('{"schema": 1, "gates": [{"gate": 1}]}', "its gate is 1; expected text"),
+        (json.dumps(report(gate(COSINE, "ok"))), "its verdict is 'ok'"),
+    ],
+)
+def test_what_is_no_report_is_refused(
+    say: Say, tmp_path: Path, content: str | None, said: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    if content is not None:
+        write(tmp_path / "a", content)
+    assert said in say("a", code=2)
+    assert not (tmp_path / "a" / "report.html").exists()
+
+
+def test_two_reports_side_by_side(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass", 0.99), gate(ACC, "fail", 0.9)))
+    changed = report(
+        gate(COSINE, "fail", 0.5),
+        gate(ACC, "pass", 0.995, limit=0.97),
+        gate(SPEED, "pass", batch=8),
+        engines={"int8": {"sha256": "e2"}},
+    )
+    write(tmp_path / "b", changed)
+    lines = say("compare", "a", "b", "--out", "c.html", code=1).splitlines()
+    table = [line.split() for line in lines if COSINE in line]
+    assert table[0][0] == "worse"
+    assert "-0.49" in table[0]
+    assert any(line.startswith("better") and ACC in line for line in lines)
+    assert any(line.startswith("only in B") and f"{SPEED} b8" in line for line in lines)
+    assert "  engine int8: e1 → e2" in lines
+    assert "  limit of accuracy.acc, int8 on lfw: 0.98 → 0.97" in lines
+    assert "a gate is worse in B" in lines
+    sides = {"a": json.loads((tmp_path / "a/results.json").read_text()), "b": changed}
+    reading = read((tmp_path / "c.html").read_text())
+    assert len(reading.values) > 10
+    assert [one for one in reading.values if not same(sides, one)] == []
+
+
+def test_reports_that_agree(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    assert say("compare", "a", "a").endswith("no gate is worse in B\n")
+
+
+def test_what_one_machine_judged_completes_the_other(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "cpu", report(gate(COSINE, "pass"), gate(SPEED, "not run")))
+    gpu = report(
+        gate(COSINE, "not evaluated"),
+        gate(SPEED, "pass"),
+        environment={"device": "a GPU"},
+        verdict="partial",
+    )
+    write(tmp_path / "gpu", gpu)
+    said = say("merge", "cpu", "gpu", "--out", "all")
+    assert "verdict: PASS" in said
+    merged = json.loads((tmp_path / "all" / "results.json").read_text())
+    assert [(one["gate"], one["run"]) for one in merged["gates"]] == [(COSINE, 0), (SPEED, 1)]
+    assert [run["environment"]["device"] for run in merged["runs"]] == ["a CPU", "a GPU"]
+    assert merged["conflicts"] == []
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert [one for one in read(page).values if not same(merged, one)] == []
+    assert "a CPU" in page
+    assert "a GPU" in page
+    assert "exists; name a new folder" in say("merge", "cpu", "gpu", "--out", "all", code=2)
+
+
+def test_a_recipe_gives_way_to_the_engine(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass", 0.98, recipe_only=True)))
+    write(tmp_path / "b", report(gate(COSINE, "pass", 0.99)))
+    assert "verdict: PASS" in say("merge", "a", "b", "--out", "all")
+    (one,) = json.loads((tmp_path / "all" / "results.json").read_text())["gates"]
+    assert one["observed"] == 0.99
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict", "named"),
+    [
+        ({"model": {"source_sha256": "bb"}}, "INCONCLUSIVE", "they are of other models"),
+        ({"gates": [gate(COSINE, "pass", limit=0.9)]}, "INCONCLUSIVE", "has other limits"),
+        ({"gates": [gate(COSINE, "inconclusive")]}, "INCONCLUSIVE", "is pass and inconclusive of"),
+        ({"gates": [gate(COSINE, "fail")]}, "FAIL", "is pass and fail of one engine"),
+    ],
+    ids=["model", "limit", "verdict", "fail"],
+)
+def test_conflicts_are_named(
+    say: Say, tmp_path: Path, other: dict[str, Any], verdict: str, named: str
+) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    write(tmp_path / "b", {**report(gate(COSINE, "pass")), **other})
+    said = say("merge", "a", "b", "--out", "all")
+    assert f"verdict: {verdict}" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("conflict: ")]
+    assert named in line
+    assert line.endswith(": a, b")
+
+
+def test_other_engines_may_have_other_verdicts(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    other = report(gate(COSINE, "inconclusive"), engines={"int8": {"sha256": "e2"}})
+    write(tmp_path / "b", other)
+    assert "conflict" not in say("merge", "a", "b", "--out", "all")
+
+
+def test_a_run_that_did_not_end_fails_the_whole(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    write(tmp_path / "b", report(verdict="unfinished", finished_at=None, exit_status=None))
+    assert "verdict: FAIL" in say("merge", "a", "b", "--out", "all")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a", "b"),
+        ("compare", "a"),
+        ("merge", "a", "--out", "x"),
+        ("merge", "a", "a"),
+        ("a", "--out", "x"),
+    ],
+)
+def test_arguments_that_do_not_go_together(
+    say: Say, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    write(tmp_path / "a", report())
+    assert "expected" in say(*arguments, code=2)
