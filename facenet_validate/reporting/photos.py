@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from facenet_validate.base.errors import SettingsError
-from facenet_validate.base.files import write_whole
+from facenet_validate.reporting.picture_files import write_picture
 
 if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
@@ -21,9 +20,6 @@ or of none."""
 
 MOST_PAIRS = 40
 """Changed pairs whose photos are shown, those furthest from the threshold."""
-
-FOLDER = "pictures"
-"""In the report's folder."""
 
 _SIDE, _QUALITY = 128, 75
 
@@ -142,18 +138,7 @@ def with_pictures(
 def _written(faces: AlignedFaces, row: int, folder: Path) -> str:
     """Write a face as a small JPEG; its name is its digest, so none replaces another."""
     content = _thumbnail(faces.read(row), faces.names[row])
-    name = f"{FOLDER}/face-{hashlib.sha256(content).hexdigest()[:16]}.jpg"
-    path = folder / name
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
-    except OSError as error:
-        raise SettingsError(
-            f"report picture {path} cannot be written ({error.strerror}). Free space or name "
-            "another folder with --facenet-report."
-        ) from None
-    return name
+    return write_picture(folder, f"face-{hashlib.sha256(content).hexdigest()[:16]}.jpg", content)
 
 
 def _thumbnail(encoded: bytes, name: str) -> bytes:
