@@ -19,7 +19,7 @@ from facenet_validate.reporting.comparing import GateChange, ReportComparison, c
 from facenet_validate.reporting.folder import FILENAME, PREVIOUS
 from facenet_validate.reporting.merging import merge_reports
 from facenet_validate.reporting.page.writing import write_page
-from facenet_validate.reporting.photos import FOLDER
+from facenet_validate.reporting.picture_files import FOLDER
 from facenet_validate.reporting.saved import read_report
 
 WORSE = 1
