@@ -10,7 +10,7 @@ from facenet_validate.diagnosis.diagnosis import Diagnosis, Finding, NodeDiffere
 
 WIDTH = 80
 MOST_TRIED = 8
-"""Experiments in the table, those that explain most; the report has all."""
+"""Causes in the table, the best experiment of each; the report has all."""
 
 MOST_FACES = 5
 
@@ -97,7 +97,10 @@ def _advice(diagnosis: Diagnosis) -> str:
 
 
 def _tried(diagnosis: Diagnosis) -> list[str]:
-    shown = diagnosis.tried[:MOST_TRIED]
+    best: dict[str, Finding] = {}
+    for one in diagnosis.tried:
+        best.setdefault(one.cause.name, one)
+    shown = list(best.values())[:MOST_TRIED]
     if not shown:
         return []
     head = (f"tried on {diagnosis.faces} faces", "explains", "row cosine", "")
@@ -109,7 +112,7 @@ def _tried(diagnosis: Diagnosis) -> list[str]:
     ]
     lines = [line if len(line) <= WIDTH else f"{line[: WIDTH - 2].rstrip()} …" for line in lines]
     rest = len(diagnosis.tried) - len(shown)
-    return [*lines, f"and {rest} more that explain less"] if rest else lines
+    return [*lines, f"and {rest} more experiments"] if rest else lines
 
 
 def _row(finding: Finding) -> tuple[str, str, str, str]:

@@ -92,9 +92,12 @@ def test_numbers_are_a_table_the_first_jump_and_the_worst_faces() -> None:
 
 
 def test_what_explains_least_is_counted_and_stands_in_the_report() -> None:
-    many = replace(NAMED_CAUSE, tried=(NAMED, *[OTHER] * (MOST_TRIED + 2)))
-    assert "and 3 more that explain less" in numbers(many)
-    assert len(values(many)["tried"]) == MOST_TRIED + 3
+    others = [replace(OTHER, cause=replace(SCALED, name=f"cause {n}")) for n in range(MOST_TRIED)]
+    many = replace(NAMED_CAUSE, tried=(NAMED, replace(NAMED, removed=0.5), *others))
+    told = numbers(many)
+    assert "and 2 more experiments" in told
+    assert (told.count("colour order"), told.count("cause ")) == (1, MOST_TRIED - 1)
+    assert len(values(many)["tried"]) == MOST_TRIED + 2
 
 
 @pytest.mark.parametrize("told", [NAMED_CAUSE, UNKNOWN])
