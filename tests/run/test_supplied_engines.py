@@ -444,7 +444,8 @@ def test_what_prepare_makes_of_an_engine_is_judged_and_keeps_the_contract(
 ) -> None:
     """The command that the refusal names, and then the run it was meant for."""
     gates = (
-        "contract.signature = 0\ncontract.batch_invariance = 0.1\ncontract.order_invariance = 0.1"
+        "contract.signature = 0\ncontract.batch_sizes = 0\ncontract.batch_invariance = 0.1\n"
+        "contract.order_invariance = 0.1"
     )
     (project.path / "baselines" / "gates.toml").write_text(
         f"schema = 1\n[gates.any.any.any]\n{gates}\nbuild.problems = 0\n"
