@@ -254,5 +254,6 @@ def project(
     monkeypatch.setenv("FACENET_LFW", str(small_set))
     monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
     monkeypatch.setenv("FACENET_MODEL", str(small_model))
+    monkeypatch.setenv("FACENET_ROBUSTNESS", "off")  # a thousand pictures, which few tests need
     monkeypatch.delenv("CI", raising=False)
     return pytester
