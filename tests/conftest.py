@@ -287,6 +287,7 @@ def project(
     monkeypatch.setenv("FACENET_LFW", str(small_set))
     monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
     monkeypatch.setenv("FACENET_MODEL", str(small_model))
+    monkeypatch.setenv("FACENET_ROBUSTNESS", "off")  # a thousand pictures, which few tests need
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("FACENET_DIAGNOSE", "off")
     return pytester

@@ -28,6 +28,7 @@ def project(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
     limits = "".join(f"{name} = 0\n" for name in OTHERS)
     limits += "".join(f"robustness.{kind} = 0.05\n" for kind in QUICK_KINDS)
     (project.path / "baselines" / "gates.toml").write_text(FEW_PAIRS_GATES + limits)
+    monkeypatch.delenv("FACENET_ROBUSTNESS")
     monkeypatch.setitem(robustness.PICTURES, "quick", 48)
     monkeypatch.setitem(robustness.EXAMPLES, "quick", 5)
     return project
