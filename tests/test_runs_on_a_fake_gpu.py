@@ -286,7 +286,7 @@ def test_a_fault_of_the_gpu_half_way_leaves_a_report(project: pytest.Pytester, g
     unjudged = {gate["gate"]: gate["detail"] for gate in contract if gate["verdict"] == "not run"}
     assert set(unjudged) >= {"contract.norm_error_max", "contract.order_invariance"}
     # All of them for the first error, not for what it led to.
-    (detail,) = set(unjudged.values())
+    (detail,) = {detail for detail in unjudged.values() if "no test of" not in detail}
     assert re.search(
         r"batch \d+ of a run, of size \d+: CUDA: launch gave CUDA_ERROR_ILLEGAL_ADDRESS", detail
     )

@@ -61,11 +61,13 @@ def given_back(
         of the runtime, device memory; and whether ``run`` after ``close`` gives no clear error.
     """
     lefts: list[Counter[str]] = []
+    known: list[weakref.ref[Any]] = []
     refusals = set()
     counted: Counter[str] = Counter()
     for number in range(LOADS):
         engine = load()
-        held = _runtime_objects(engine)
+        held = [ref for ref in _runtime_objects(engine) if ref not in known]
+        known += held
         engine.run(batch)
         engine.close()
         if number:
@@ -97,7 +99,10 @@ def _counted(device_memory: Callable[[], int | None]) -> Counter[str]:
 
 
 def _runtime_objects(engine: object) -> list[weakref.ref[Any]]:
-    """Return weak references to what a runtime's library made for the engine, as sessions."""
+    """Return weak references to what a runtime's library made, as sessions.
+
+    What an earlier load had too, as a device, is no engine's own.
+    """
     found = []
     for value in vars(engine).values():
         if hasattr(value, "run") and hasattr(value, "close"):  # an engine that another one wraps

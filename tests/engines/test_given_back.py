@@ -158,3 +158,19 @@ def test_a_closed_engine_that_runs_or_does_not_say_so_fails(
     found = observed(path, closing=closing)
     assert found.value == 1
     assert found.detail.endswith(f"left each time: {told}")
+
+
+def test_what_all_engines_share_is_no_engine_s_own(path: Path) -> None:
+    """As a device, which stays open."""
+    shared = Shared()
+
+    def load() -> Any:
+        made = Wrapped(path, lambda: None, lambda engine: None)
+        made.device = shared  # type: ignore[attr-defined]
+        return made
+
+    assert given_back(load, BATCH, lambda: None).value == 0
+
+
+class Shared:
+    """What is neither of the standard library nor ours."""
