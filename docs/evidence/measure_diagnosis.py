@@ -1,110 +1,307 @@
-"""What a diagnosis adds to a run: seconds, and what the failing test then says.
+"""How often a diagnosis names the cause that was planted, and how often one that is not there.
 
-    python measure_diagnosis.py --work FOLDER [-o diagnosis-times.md]
+    python docs/evidence/measure_diagnosis.py --lfw DIR --work DIR [--tune] [--part NAME ...]
 
-Plants faults in the packaged model, runs parity and the contract on the ORL photos with
-``--facenet-diagnose`` off, auto and full, and writes a table. The first run of an engine is not
-counted: it fills the cache. Processor seconds are those of the run and its children; on a machine
-that does something else they tell more than seconds on the clock. Works in FOLDER.
+Faults are planted at the input, the output or the graph of sound engines of the pretrained model.
+Each is diagnosed on faces of LFW that are drawn for it. `--tune` draws by another seed: limits were
+chosen on those, and the tables are of the others. Every diagnosis is kept in the work folder as it
+is made, so a run that was interrupted goes on where it ended. The script writes the tables between
+the markers in docs/evidence/diagnosis.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from measure_gates import say, write_table
+from numpy.typing import NDArray
+from planted_causes import planted_inputs, planted_outputs
+from planted_graphs import changed_layers, layers, noisy, pruned, random_values, renamed
+from pretrained_engines import PretrainedEngines
 
+from facenet_validate.base.vocabulary import PRECISIONS, Precision
 from facenet_validate.cache import Cache
-from facenet_validate.datasets.synthetic import proof_faces
-from facenet_validate.models.prepared import load_onnx, prepare, source_model
+from facenet_validate.datasets.faces import AlignedFaces
+from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.diagnosis.case import Case
+from facenet_validate.diagnosis.diagnosing import diagnose
+from facenet_validate.engines.artefacts import build_artefact
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.models.prepared import load_onnx
 
-MODES = ("off", "auto", "full")
+TABLE = Path(__file__).with_name("diagnosis.md")
+SEED, TUNING_SEED = 20180408, 18
+FACES = 32
+POOL = 800
+"""Photos that faces are drawn from."""
+
+CALIBRATION = 128
+"""Photos that a re-quantised engine is calibrated on, drawn anew for each."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A run: seconds on the clock and of processors, and the cause that was told."""
+class Trial:
+    """One engine to diagnose.
 
-    engine: str
-    mode: str
-    wall: float
-    processors: float
-    told: str
+    Attributes
+    ----------
+    part : str
+        Of the tables.
+    expected : str
+        The name of the cause; empty where none may be named.
+    title : str
+        What was planted, how strong, in which engine.
+    make : callable
+        Returns the engine and its graph.
+    """
 
-
-def plant(folder: Path, cache: Cache) -> dict[str, Path]:
-    """Write engines: red and blue exchanged, and noise in the weights of the last layer."""
-    source = prepare(source_model(None), cache, faces=proof_faces()).entry.path
-    made = {}
-    for name in ("red and blue exchanged", "noise in the bottleneck", "sound"):
-        model = load_onnx(source)
-        weights = {one.name: one for one in model.graph.initializer}
-        if name.startswith("red"):
-            first = next(node for node in model.graph.node if "input" in node.input)
-            one = weights[first.input[1]]
-            values = numpy_helper.to_array(one)[:, ::-1].copy()
-            one.CopyFrom(numpy_helper.from_array(values, one.name))
-        elif name.startswith("noise"):
-            one = weights["bottleneck/weight"]
-            values = numpy_helper.to_array(one)
-            noise = np.random.default_rng(0).normal(scale=2 * values.std(), size=values.shape)
-            noisy = (values + noise).astype(np.float32)
-            one.CopyFrom(numpy_helper.from_array(noisy, one.name))
-        made[name] = folder / f"{name.replace(' ', '-')}.onnx"
-        onnx.save(model, made[name])
-    return made
+    part: str
+    expected: str
+    title: str
+    make: Callable[[np.random.Generator], tuple[Engine, Path | None]]
 
 
-def measured(name: str, engine: Path, mode: str, folder: Path) -> Measured:
-    """Run parity and the contract on an engine."""
-    report = folder / f"report-{engine.stem}-{mode}"
-    command = [
-        *(sys.executable, "-m", "pytest", "suites/test_parity.py", "suites/test_contract.py", "-q"),
-        *("-p", "no:cacheprovider", "--facenet-set", "orl", "--facenet-engine", str(engine)),
-        *("--facenet-diagnose", mode, "--facenet-report", str(report)),
-    ]
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    ran = subprocess.run(
-        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
-    )
-    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    (folder / f"{engine.stem}-{mode}.txt").write_text(ran.stdout + ran.stderr)
-    document = json.loads((report / "results.json").read_text())
-    told = [one["text"] for one in document["measurements"] if one["name"] == "diagnosis"]
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(name, mode, wall, seconds, "; ".join(told))
+@dataclass
+class Bench:
+    """Sound engines, and faces to diagnose them on."""
+
+    lfw: Path
+    work: Path
+    _engines: dict[str, tuple[Engine, Path]] = field(default_factory=dict)
+
+    @cached_property
+    def pretrained(self) -> PretrainedEngines:
+        return PretrainedEngines(Cache(self.work))
+
+    @cached_property
+    def _photos(self) -> tuple[AlignedFaces, AlignedFaces]:
+        found = load_set(find_layout(self.lfw), name="lfw", title="LFW", calibration_images=1024)
+        every = np.random.default_rng(0).permutation(len(found.names))[:POOL]
+        names = tuple(found.names[row] for row in every)
+        paths = tuple(found.paths[row] for row in every)
+        aligned = self.pretrained.aligned
+        return aligned(names, paths), aligned(found.calibration_names, found.calibration_paths)
+
+    @cached_property
+    def faces(self) -> NDArray[np.uint8]:
+        return self._photos[0].load(np.arange(POOL))
+
+    @property
+    def calibration(self) -> AlignedFaces:
+        return self._photos[1]
+
+    def opened(self, path: Path, precision: Precision) -> Engine:
+        """Return an engine of a graph on this machine's CPU."""
+        cpu = self.pretrained.cpu
+        return OnnxRuntimeEngine(
+            path, digest="", precision=precision, artefact=path.name, device=cpu.name,
+            threads=cpu.cores, target=self.pretrained.target,
+        )  # fmt: skip
+
+    def sound(
+        self, precision: Precision, calibration: Sequence[int] | None = None
+    ) -> tuple[Engine, Path]:
+        """Return an engine of a recipe and its graph, for INT8 calibrated on some photos."""
+        rows = range(CALIBRATION) if calibration is None else calibration
+        key = f"{precision} {list(rows) if precision == 'int8' else ''}"
+        if key not in self._engines:
+            made = build_artefact(
+                precision, self.pretrained.model, self.pretrained.target,
+                lambda: self.calibration.part(list(rows)), self.pretrained.cache,
+            )  # fmt: skip
+            self._engines[key] = self.opened(made.path, precision), made.path
+        return self._engines[key]
+
+    def of_graph(self, graph: onnx.ModelProto, name: str) -> tuple[Engine, Path]:
+        """Return an FP32 engine of a graph, and where the graph is."""
+        path = self.work / "graphs" / f"{name}.onnx"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        onnx.save(graph, path)
+        return self.opened(path, "fp32"), path
+
+    def case(self, engine: Engine, graph: Path | None, random: np.random.Generator) -> Case:
+        """Return a case on faces that are drawn, the worst first."""
+        rows = random.choice(POOL, FACES, replace=False)
+        names = tuple(str(row) for row in rows)
+        reference, _ = self.sound("fp32")
+        return Case(engine, reference, self.pretrained.model, self.faces[rows], names, graph)
+
+
+# -- what is planted -------------------------------------------------------------------------------
+
+
+def planted(bench: Bench) -> Iterator[Trial]:
+    """Yield faults at the input, the output and the batch, in FP16 and in INT8 engines."""
+    for plant in (*planted_outputs(), *planted_inputs()):
+        for precision in PRECISIONS[1:]:
+
+            def make(
+                random: np.random.Generator,
+                plant: Any = plant,
+                precision: Precision = precision,
+            ) -> tuple[Engine, Path | None]:
+                return plant.make(bench.sound(precision)[0], random), None
+
+            yield Trial("planted", plant.cause, f"{plant.strength}, {precision}", make)
+
+
+def planted_in_graphs(bench: Bench) -> Iterator[Trial]:
+    """Yield faults in recipes, runtimes and single layers."""
+    yield from ()
+
+
+def sound_engines(bench: Bench) -> Iterator[Trial]:
+    """Yield engines that lost nothing: re-quantised, FP16, and exported in another way."""
+    for draw in range(30):
+
+        def quantised(_: np.random.Generator, draw: int = draw) -> tuple[Engine, Path | None]:
+            random = np.random.default_rng([SEED, draw])
+            rows = random.choice(len(bench.calibration.names), CALIBRATION, replace=False)
+            return bench.sound("int8", np.sort(rows).tolist())
+
+        yield Trial("sound", "", f"re-quantised, draw {draw}", quantised)
+    for draw in range(10):
+        yield Trial("sound", "", f"fp16, faces {draw}", lambda _: bench.sound("fp16"))
+
+        def exported(random: np.random.Generator, draw: int = draw) -> tuple[Engine, Path | None]:
+            model = load_onnx(bench.pretrained.model.entry.path)
+            return bench.of_graph(renamed(model, random), f"renamed-{draw}")
+
+        yield Trial("sound", "", f"re-exported, {draw}", exported)
+
+
+def unlisted(bench: Bench) -> Iterator[Trial]:
+    """Yield engines that fail for a reason that is on no list."""
+
+    def damaged(
+        change: Callable[[onnx.ModelProto, np.random.Generator], onnx.ModelProto], title: str
+    ) -> Trial:
+        def make(random: np.random.Generator) -> tuple[Engine, Path | None]:
+            model = load_onnx(bench.pretrained.model.entry.path)
+            return bench.of_graph(change(model, random), title.replace(" ", "-"))
+
+        return Trial("unlisted", "", title, make)
+
+    for level in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5):
+        yield damaged(partial(_noisy, level), f"noise of {level} on all weights")
+    for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+        yield damaged(partial(_pruned, share), f"{share} of all weights pruned")
+    for count in (2, 4, 8, 16, 32, 64):
+        yield damaged(partial(_drawn, count), f"{count} random layers")
+
+
+def _noisy(level: float, model: onnx.ModelProto, random: np.random.Generator) -> onnx.ModelProto:
+    return noisy(model, level, random)
+
+
+def _pruned(share: float, model: onnx.ModelProto, _: np.random.Generator) -> onnx.ModelProto:
+    return pruned(model, share)
+
+
+def _drawn(count: int, model: onnx.ModelProto, random: np.random.Generator) -> onnx.ModelProto:
+    names = random.choice(layers(model), count, replace=False).tolist()
+    return changed_layers(model, names, random_values, random)
+
+
+PARTS: dict[str, Callable[[Bench], Iterator[Trial]]] = {
+    "planted": planted,
+    "graphs": planted_in_graphs,
+    "sound": sound_engines,
+    "unlisted": unlisted,
+}
+
+# -- measuring -------------------------------------------------------------------------------------
+
+
+def measured(bench: Bench, trial: Trial, seed: int, place: int) -> dict[str, Any]:
+    """Diagnose one engine; return a line of the log."""
+    random = np.random.default_rng([seed, place])
+    engine, graph = trial.make(random)
+    start = time.perf_counter()
+    diagnosis = diagnose(bench.case(engine, graph, random), full=trial.part == "sound")
+    best = diagnosis.cause or diagnosis.tried[0]
+    return {
+        "part": trial.part,
+        "expected": trial.expected,
+        "title": trial.title,
+        "named": "" if diagnosis.cause is None else diagnosis.cause.cause.name,
+        "best": best.cause.name,
+        "removed": best.removed,
+        "before": best.cosine_before,
+        "after": best.cosine_after,
+        "detail": best.detail,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def right(line: dict[str, Any]) -> bool:
+    """Say whether the cause is the planted one, or all of the planted ones, or none."""
+    return set(line["named"].split(" + ")) == set(line["expected"].split(" + "))
+
+
+def rows_of(lines: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield a row for each cause, or for each kind of engine where none may be named."""
+    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in lines:
+        grouped[line["expected"] or line["title"].split(",")[0]].append(line)
+    for name, group in grouped.items():
+        wrong = [line for line in group if not right(line)]
+        told = "; ".join(f"{one['title']}: {one['named'] or 'none'}" for one in wrong)
+        removed = [line["removed"] for line in group]
+        counted = f"{len(group) - len(wrong)} of {len(group)}"
+        yield [name, counted, f"{min(removed):.3f} to {max(removed):.3f}", told or "–"]
+    total = sum(right(line) for line in lines)
+    yield ["all", f"{total} of {len(lines)} ({100 * total / len(lines):.1f} %)", "", ""]
 
 
 def main() -> None:
-    """Measure, and write the table."""
+    """Measure, print, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("-o", dest="out", type=Path, default=Path("diagnosis-times.md"))
+    parser.add_argument("--lfw", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="cache folder")
+    parser.add_argument("--tune", action="store_true", help="the seed that limits were chosen by")
+    parser.add_argument("--part", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--only", default="", metavar="TEXT", help="causes and titles with it")
+    parser.add_argument("--draws", type=int, default=1, metavar="N", help="draws of faces")
     arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    work = arguments.work.resolve()
-    os.environ["FACENET_CACHE"] = str(work / "cache")
-    rows = []
-    for name, engine in plant(work, Cache(work / "cache")).items():
-        measured(name, engine, "off", work)
-        rows += [measured(name, engine, mode, work) for mode in MODES]
-    head = "| engine | `--facenet-diagnose` | seconds | processor seconds | told |"
-    lines = [head, "| --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| {one.engine} | {one.mode} | {one.wall:.0f} | {one.processors:.0f} | {one.told} |"
-        for one in rows
-    ]
-    arguments.out.write_text("\n".join(lines) + "\n")
+    seed = TUNING_SEED if arguments.tune else SEED
+    bench = Bench(arguments.lfw, arguments.work)
+    log = arguments.work / f"diagnosis-{seed}.jsonl"
+    known = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    done = {(line["part"], line["expected"], line["title"], line["draw"]): line for line in known}
+    for part in arguments.part:
+        lines = []
+        for draw in range(arguments.draws):
+            for place, trial in enumerate(PARTS[part](bench)):
+                if arguments.only not in f"{trial.expected} {trial.title}":
+                    continue
+                key = (part, trial.expected, trial.title, draw)
+                if key not in done:
+                    done[key] = measured(bench, trial, seed, 1000 * draw + place) | {"draw": draw}
+                    with log.open("a") as file:
+                        file.write(json.dumps(done[key]) + "\n")
+                line = done[key]
+                lines.append(line)
+                say(
+                    f"{'  ' if right(line) else '! '}{part} | {line['expected']} | {line['title']} "
+                    f"→ {line['named'] or 'none'} ({line['best']}: {line['removed']:.3f}, cosine "
+                    f"{line['before']:.4f} to {line['after']:.4f}; {line['detail']}) "
+                    f"[{line['seconds']:.0f} s]"
+                )
+        if lines and not arguments.tune and not arguments.only:
+            write_table(TABLE, part, ["planted", "right", "removed", "wrong"], list(rows_of(lines)))
 
 
 if __name__ == "__main__":

@@ -64,9 +64,9 @@ OUTPUT_PERMUTED = Cause(
 )
 DIMENSIONS_SCALED = Cause(
     "dimensions scaled",
-    "dimensions of the embedding have scales and offsets of their own",
+    "dimensions of the embedding have scales of their own, or are zero",
     "Check the batch norm behind the last layer and the output scales of each channel.",
-    ("the scale or the offset of the last batch norm is lost",),
+    ("the scale of the last batch norm is lost",),
 )
 OUTPUT_ROTATED = Cause(
     "output rotated",

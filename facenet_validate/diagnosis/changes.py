@@ -20,6 +20,13 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of R, G and B in a grey value, ITU-R BT.601; OpenCV's and Pillow's."""
 
 
+YCRCB = (0.299, 0.587, 0.114, 0.5, -0.419, -0.081, -0.169, -0.331, 0.5)
+"""Rows of Y, Cr and Cb over R, G and B, around the middle value; as JPEG and OpenCV have them."""
+
+YUV = (0.299, 0.587, 0.114, -0.147, -0.289, 0.436, 0.615, -0.515, -0.1)
+"""Rows of Y, U and V over R, G and B, as BT.601 and OpenCV have them."""
+
+
 def _batch(values: NDArray[Any]) -> Batch:
     return np.ascontiguousarray(values, dtype=np.float32)
 

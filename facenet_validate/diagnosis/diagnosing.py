@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -12,8 +11,10 @@ from facenet_validate.diagnosis.diagnosis import Diagnosis, Finding, NotTried
 from facenet_validate.diagnosis.distance_causes import distance_findings
 from facenet_validate.diagnosis.input_causes import input_findings
 from facenet_validate.diagnosis.output_causes import output_findings
+from facenet_validate.diagnosis.recipe_causes import recipe_findings
 from facenet_validate.diagnosis.row_causes import row_findings, stale_findings
-from facenet_validate.diagnosis.rule import rounding_only
+from facenet_validate.diagnosis.rule import NOTHING, rounding_only
+from facenet_validate.diagnosis.walk import walk_nodes
 
 Experiment = Callable[[Case], Iterable[Finding | NotTried]]
 
@@ -22,6 +23,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     output_findings,
     stale_findings,
     distance_findings,
+    recipe_findings,
     input_findings,
 )
 """From the simplest fault to those that fit most, and from cheap to costly."""
@@ -29,8 +31,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 MARGIN = 0.5
 """A later experiment replaces the cause if it leaves no more than this share of what was left."""
 
-SECONDS = 40.0
-"""How long experiments may take where not all are asked for."""
+SECONDS, FULL_SECONDS = 40.0, 120.0
+"""How long experiments may take, and how long where all are asked for."""
 
 
 def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Diagnosis:
@@ -41,14 +43,16 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
     case : Case
         The engine, its reference, and a few dozen faces.
     full : bool
-        Whether every experiment is made. Otherwise they end at the first cause that leaves no more
-        than rounding, and after `SECONDS`.
+        Whether every experiment is made, and the nodes are walked. Otherwise experiments end at the
+        first cause that leaves no more than rounding; the nodes are walked where no cause was
+        found.
     progress : callable
         Called with (experiments done, experiments in all).
     """
     tried: list[Finding] = []
     not_tried: list[NotTried] = []
-    deadline = math.inf if full else time.monotonic() + SECONDS
+    seconds = FULL_SECONDS if full else SECONDS
+    deadline = time.monotonic() + seconds
     for done, experiment in enumerate(EXPERIMENTS):
         progress(done, len(EXPERIMENTS))
         for one in _guarded(experiment, case):
@@ -56,16 +60,21 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
                 not_tried.append(one)
             else:
                 tried.append(one)
-            if not full and (_settled(tried, case) or time.monotonic() > deadline):
+            if time.monotonic() > deadline:
+                not_tried.append(NotTried(_name(experiment), f"{seconds:g} seconds were over"))
+                break
+            if not full and _settled(tried, case):
                 break
         if not full and _settled(tried, case):
             break
+    cause = simplest(tried)
+    walk = walk_nodes(case) if full or cause is None else None
     progress(len(EXPERIMENTS), len(EXPERIMENTS))
     return Diagnosis(
-        cause=simplest(tried),
+        cause=cause,
         tried=tuple(sorted(tried, key=lambda one: -one.removed)),
         not_tried=tuple(not_tried),
-        walk=None,
+        walk=walk,
         faces=len(case.faces),
         worst=case.names,
     )
@@ -75,19 +84,31 @@ def simplest(tried: Sequence[Finding]) -> Finding | None:
     """Return the cause: the first that explains the engine, unless a later one does far better.
 
     Findings come in the order of how much they fit. A fit can follow a simpler fault too, so it
-    must leave half of what the simpler one leaves, or less.
+    must leave half of what the simpler one leaves, or less; and that must be something.
     """
     best: Finding | None = None
     for one in tried:
-        if one.named and (best is None or 1 - one.removed <= MARGIN * (1 - best.removed)):
+        if one.named and (best is None or _far_better(one, best)):
             best = one
     return best
+
+
+def _far_better(later: Finding, best: Finding) -> bool:
+    left = 1 - best.removed
+    return left > NOTHING and 1 - later.removed <= MARGIN * left
 
 
 def _settled(tried: Sequence[Finding], case: Case) -> bool:
     """Say whether a cause leaves nothing to explain."""
     precision = case.engine.info.precision
-    return any(one.named and rounding_only(one.cosine_after, precision) for one in tried)
+    return any(
+        one.named and (rounding_only(one.cosine_after, precision) or 1 - one.removed <= NOTHING)
+        for one in tried
+    )
+
+
+def _name(experiment: Experiment) -> str:
+    return experiment.__name__.removesuffix("_findings").replace("_", " ")
 
 
 def _guarded(experiment: Experiment, case: Case) -> Iterator[Finding | NotTried]:
@@ -95,5 +116,4 @@ def _guarded(experiment: Experiment, case: Case) -> Iterator[Finding | NotTried]
     try:
         yield from experiment(case)
     except Exception as error:  # a diagnosis must not hide the failure that it explains
-        name = experiment.__name__.removesuffix("_findings").replace("_", " ")
-        yield NotTried(name, f"{type(error).__name__}: {error}")
+        yield NotTried(_name(experiment), f"{type(error).__name__}: {error}")

@@ -18,6 +18,9 @@ Numbers = NDArray[np.float64]
 HALF_SIDE = 80
 """Pixels from the centre at which a number of `FRAME` moves a picture by one pixel."""
 
+ALONE = 0.1
+"""Weight of other colours, as a share of the largest, up to which a plane is one colour's."""
+
 STRAIGHT = 0.02
 """Deviation from a line, as a share of its rise, up to which a curve is one."""
 
@@ -34,8 +37,8 @@ class Family:
         When it happens to a picture.
     identity : tuple of float
         The numbers that change nothing.
-    steps : tuple of float
-        How far each number is moved to see what it does: small, and large beside rounding.
+    steps : callable
+        Numbers → how far each is moved to see what it does: small, and large beside rounding.
     change : callable
         Numbers → change.
     described : callable
@@ -45,7 +48,7 @@ class Family:
     name: str
     stage: Stage
     identity: tuple[float, ...]
-    steps: tuple[float, ...]
+    steps: Callable[[Numbers], Numbers]
     change: Callable[[Numbers], Change]
     described: Callable[[Numbers], tuple[Cause, str]]
 
@@ -65,13 +68,11 @@ class Family:
 
 
 def _feeds(numbers: Numbers) -> tuple[Cause, str]:
-    """Describe scales and offsets of right values as (x - mean) / scale of pixels x."""
-    parts = []
-    for name, scale, offset in zip("RGB", numbers[:3], numbers[3:], strict=True):
-        if abs(scale) < 1e-3:
-            parts.append(f"{name} is {offset:.3g}")
-        else:
-            parts.append(f"{name} (x - {127.5 - 128 * offset / scale:.4g}) / {128 / scale:.4g}")
+    """Describe gains and middles of right values as (x - mean) / scale of pixels x."""
+    parts = [
+        f"{name} (x - {128 * middle + 127.5:.4g}) / {128 / (gain or 1e-9):.4g}"
+        for name, gain, middle in zip("RGB", numbers[:3], numbers[3:], strict=True)
+    ]
     cause = causes.INVERTED if np.all(numbers[:3] < 0) else causes.OTHER_STANDARDIZATION
     return cause, f"as though fed {', '.join(parts)}"
 
@@ -80,11 +81,11 @@ VALUES = Family(
     "values",
     Stage.VALUES,
     (1, 1, 1, 0, 0, 0),
-    (0.05,) * 6,
-    lambda numbers: changes.affine(numbers[:3].tolist(), numbers[3:].tolist()),
+    lambda numbers: np.concatenate([0.05 * np.maximum(np.abs(numbers[:3]), 0.2), [0.05] * 3]),
+    lambda numbers: changes.affine(numbers[:3].tolist(), (-numbers[:3] * numbers[3:]).tolist()),
     _feeds,
 )
-"""A scale and an offset for each colour plane."""
+"""For each colour plane the gain, and the value that becomes zero."""
 
 KNOTS = np.linspace(0, 255, 6)
 
@@ -93,8 +94,8 @@ def _bent(numbers: Numbers) -> tuple[Cause, str]:
     places = (KNOTS - 127.5) / 128
     slope, level = np.polyfit(places, numbers, 1)
     bend = np.abs(slope * places + level - numbers).max()
-    if bend <= STRAIGHT * abs(slope) * 2:
-        return _feeds(np.repeat([slope, level], 3))
+    if bend <= STRAIGHT * abs(slope) * 2 and slope:
+        return _feeds(np.repeat([slope, -level / slope], 3))
     points = ", ".join(
         f"{pixel:.0f} as {value:.0f}"
         for pixel, value in zip(KNOTS, 128 * numbers + 127.5, strict=True)
@@ -106,7 +107,7 @@ CURVE = Family(
     "curve",
     Stage.VALUES,
     tuple(((KNOTS - 127.5) / 128).tolist()),
-    (0.05,) * len(KNOTS),
+    lambda _: np.full(len(KNOTS), 0.05),
     lambda numbers: changes.curve(numbers.tolist()),
     _bent,
 )
@@ -124,8 +125,12 @@ def along(change: Change) -> Numbers:
 
 def _mixed(numbers: Numbers) -> tuple[Cause, str]:
     matrix = numbers[:9].reshape(3, 3)
+    size = np.abs(matrix).max()
+    if np.abs(matrix - np.diag(np.diag(matrix))).max() <= ALONE * size:
+        gains = np.diag(matrix)
+        return _feeds(np.concatenate([gains, -numbers[9:] / np.where(gains, gains, 1e-9)]))
     rows = "; ".join(" ".join(f"{value:.2f}" for value in row) for row in matrix)
-    same = np.abs(matrix - matrix.mean(axis=0)).max() <= 0.1 * np.abs(matrix).max()
+    same = np.abs(matrix - matrix.mean(axis=0)).max() <= ALONE * size
     return causes.GREY if same else causes.COLOURS_MIXED, f"R, G, B from the colours by {rows}"
 
 
@@ -139,7 +144,7 @@ COLOURS = Family(
     "colours",
     Stage.COLOUR,
     (1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0),
-    (0.05,) * 12,
+    lambda _: np.full(12, 0.05),
     _mixing,
     _mixed,
 )
@@ -168,7 +173,7 @@ FRAME = Family(
     "frame",
     Stage.GEOMETRY,
     (0,) * 6,
-    (1.0,) * 6,
+    lambda _: np.ones(6),
     lambda numbers: changes.warped(_placed(numbers)),
     _framed,
 )
@@ -196,7 +201,7 @@ BLUR = Family(
     "blur",
     Stage.GEOMETRY,
     (0,),
-    (0.5,),
+    lambda _: np.array([0.5]),
     lambda numbers: changes.blurred(float(numbers[0])),
     _softened,
 )
@@ -219,7 +224,12 @@ def _covering(numbers: Numbers) -> Change:
 
 
 BORDERS = Family(
-    "borders", Stage.GEOMETRY, (0,) * 5, (2.0, 2.0, 2.0, 2.0, 0.1), _covering, _covered
+    "borders",
+    Stage.GEOMETRY,
+    (0,) * 5,
+    lambda _: np.array([2.0, 2.0, 2.0, 2.0, 0.1]),
+    _covering,
+    _covered,
 )
 """The widths of four borders without a picture, in pixels, and their value."""
 

@@ -7,16 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from facenet_validate.diagnosis.families import CURVE, FAMILIES, Family, Numbers, along
+from facenet_validate.diagnosis.families import (
+    COLOURS,
+    CURVE,
+    FAMILIES,
+    VALUES,
+    Family,
+    Numbers,
+    along,
+)
 from facenet_validate.diagnosis.imitations import Faults, Stage
-from facenet_validate.diagnosis.rule import unit
+from facenet_validate.diagnosis.rule import NOTHING, unit
 from facenet_validate.diagnosis.trial import Trial
 
-ROUNDS = 8
+ROUNDS = 12
 """Steps of a fit at most."""
 
 WORTH = 0.05
 """Share of what is left that a step must remove, or be expected to remove."""
+
+FAR = 3.0
+"""How much longer steps are where short ones lead nowhere."""
 
 SIMPLER = 1.5
 """What one fault fewer may leave, beside what is left with it."""
@@ -60,7 +71,14 @@ def _start(family: Family, faults: Faults) -> Start:
             return Start(family, others, np.array(one.numbers))
         if family is CURVE and one.stage == Stage.VALUES and one.family:
             return Start(family, others, along(one.change))
+        if family is COLOURS and one.family == VALUES.name:
+            return Start(family, others, _in_colours(np.array(one.numbers)))
     return Start(family, faults, np.array(family.identity, np.float64))
+
+
+def _in_colours(values: Numbers) -> Numbers:
+    """Return the numbers of `COLOURS` that do what those of `VALUES` do."""
+    return np.concatenate([np.diag(values[:3]).ravel(), -values[:3] * values[3:]])
 
 
 def fitted(trial: Trial, start: Start) -> Faults | None:
@@ -71,23 +89,26 @@ def fitted(trial: Trial, start: Start) -> Faults | None:
     """
     family, numbers = start.family, start.numbers
     left = trial.left(start.with_numbers(numbers))
-    improved = False
+    improved, reach = False, 1.0
     for _ in range(ROUNDS):
-        ahead, slopes = _linear(trial, start, numbers)
+        ahead, slopes = _linear(trial, start, numbers, reach)
         better = None
         for damping in DAMPING:
             step, expected = _step(ahead, slopes, damping)
             if expected < WORTH:
                 break
-            moved = numbers + step * np.array(family.steps)
+            moved = numbers + reach * step * family.steps(numbers)
             after = trial.left(start.with_numbers(moved))
             if after < (1 - WORTH) * left:
                 better = moved, after
                 break
-        if better is None:
+        if better is not None:
+            numbers, left = better
+            improved = True
+        elif improved and reach == 1 and left > NOTHING:
+            reach = FAR  # kinks hide the way at small steps
+        else:
             break
-        numbers, left = better
-        improved = True
     return start.with_numbers(numbers) if improved else None
 
 
@@ -105,10 +126,10 @@ def refitted(trial: Trial, faults: Faults) -> Faults:
 
 
 def _linear(
-    trial: Trial, start: Start, numbers: Numbers
+    trial: Trial, start: Start, numbers: Numbers, reach: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return what is left of each value, and how it changes with each step: (M,) and (M, P)."""
-    steps, few = np.array(start.family.steps), trial.few
+    steps, few = reach * start.family.steps(numbers), trial.few
     here = trial.directions(start.with_numbers(numbers), few)
     there = [
         (trial.directions(start.with_numbers(numbers + step * one), few) - here).ravel()

@@ -10,6 +10,7 @@ from facenet_validate.diagnosis.diagnosis import Finding
 from facenet_validate.diagnosis.fitting import fitted, refitted, starts
 from facenet_validate.diagnosis.imitations import EIGHT_BITS, Faults, Stage
 from facenet_validate.diagnosis.known_faults import SHARES, THROUGH, known_faults, resized
+from facenet_validate.diagnosis.rule import NOTHING
 from facenet_validate.diagnosis.trial import Trial
 
 TOGETHER = 3
@@ -18,7 +19,7 @@ TOGETHER = 3
 WORTH = 0.1
 """Share of what is left that one more fault must remove."""
 
-BEAM = 2
+BEAM = 3
 """Faults, or faults together, to which each other one is added."""
 
 CLOSER = 8
@@ -79,6 +80,9 @@ def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:
 
 
 def _helps(trial: Trial, faults: Faults, before: Faults) -> bool:
+    """Say whether faults leave less, where there was something left."""
+    if trial.left(before) <= NOTHING:
+        return False
     return trial.left(faults) <= (1 - WORTH) * trial.left(before)
 
 
@@ -89,7 +93,7 @@ def _nearest_first(trial: Trial, choice: Sequence[Faults]) -> list[Faults]:
 
 
 def _singles(case: Case) -> list[Faults]:
-    singles: list[Faults] = [(one,) for one in known_faults()]
+    singles: list[Faults] = [(one,) for one in known_faults(case.model.image_size)]
     if case.engine.info.precision == "int8":
         singles += [(one, EIGHT_BITS) for (one,) in singles if one.stage == Stage.VALUES]
     return singles

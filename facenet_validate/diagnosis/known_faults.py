@@ -29,12 +29,12 @@ SHARES = tuple(np.arange(0.2, 0.96, 0.05).tolist())
 """Sides through which pictures are resized, as shares of their own."""
 
 
-def known_faults() -> Iterator[Imitation]:
-    """Yield every fault that is tried before anything is fitted."""
+def known_faults(side: int) -> Iterator[Imitation]:
+    """Yield every fault that is tried before anything is fitted, for pictures of a side."""
     yield from _colours()
     yield from _values()
     yield from _geometry()
-    yield from _framing()
+    yield from _framing(side)
     for way in THROUGH:
         yield resized(0.5, *way)
 
@@ -47,6 +47,8 @@ def _colours() -> Iterator[Imitation]:
         fed = "".join("RGB"[plane] for plane in order)
         yield Imitation(cause, Stage.COLOUR, changes.planes(order), f"fed as {fed}")
     yield COLOURS.of(*changes.LUMA * 3, 0, 0, 0)
+    for matrix in (changes.YCRCB, changes.YUV):
+        yield COLOURS.of(*matrix, 0, 0, 0)
     for plane, name in enumerate(("red", "green", "blue")):
         change = changes.planes([plane] * 3)
         yield Imitation(causes.GREY, Stage.COLOUR, change, f"the {name} plane three times")
@@ -64,8 +66,8 @@ def _values() -> Iterator[Imitation]:
         (causes.WRAPPED, changes.wrapped, ""),
     ):
         yield Imitation(cause, Stage.VALUES, change, detail)
-    for scale, offset in ((128, 0), (4, 0), (2, 0), (0.5, 0), (0.25, 0), (1, 0.5), (1, -0.5)):
-        yield VALUES.of(*[scale] * 3, *[offset] * 3)
+    for gain, middle in ((128, 0), (4, 0), (2, 0), (0.5, 0), (0.25, 0), (1, 0.5), (1, -0.5)):
+        yield VALUES.of(*[gain] * 3, *[middle] * 3)
     for power in (0.45, 2.2):
         values = 255 * (KNOTS / 255) ** power
         yield CURVE.of(*((values - 127.5) / 128))
@@ -86,13 +88,14 @@ def _geometry() -> Iterator[Imitation]:
     yield Imitation(causes.LAYOUT, Stage.LAYOUT, changes.nhwc_as_nchw)
 
 
-def _framing() -> Iterator[Imitation]:
+def _framing(side: int) -> Iterator[Imitation]:
     for factor in (1.14, 1.33, 0.88):
         yield zoom(factor)
-    for right, down in ((8, 0), (-8, 0), (0, 8), (0, -8)):
+    step = side / 20
+    for right, down in ((step, 0), (-step, 0), (0, step), (0, -step)):
         yield shift(right, down)
     for place, value in product(range(4), (0.0, -1.0)):
-        yield BORDERS.of(*(40.0 * (place == side) for side in range(4)), value)
+        yield BORDERS.of(*(side / 4 * (place == border) for border in range(4)), value)
 
 
 def resized(share: float, down: str, up: str) -> Imitation:

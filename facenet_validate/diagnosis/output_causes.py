@@ -55,11 +55,9 @@ def output_findings(case: Case) -> Iterator[Finding]:
         detail += f", {np.sum(signs < 0)} with the opposite sign"
     yield finding(causes.OUTPUT_PERMUTED, lengths[judge] * known[judge][:, order] * signs, detail)
 
-    slopes, offsets = fitted_dimensions(rows[fit], known[fit])
-    detail = f"scales {slopes.min():.3g} to {slopes.max():.3g}"
-    yield finding(
-        causes.DIMENSIONS_SCALED, lengths[judge] * unit(known[judge] * slopes + offsets), detail
-    )
+    scales = fitted_scales(rows[fit], known[fit])
+    detail = f"scales {scales.min():.3g} to {scales.max():.3g}"
+    yield finding(causes.DIMENSIONS_SCALED, lengths[judge] * unit(known[judge] * scales), detail)
 
 
 def matched_dimensions(
@@ -80,19 +78,11 @@ def matched_dimensions(
     return order, np.where(products[of, order] < 0, -1.0, 1.0)
 
 
-def fitted_dimensions(
-    rows: NDArray[np.float64], known: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a scale and an offset for each dimension, by least squares.
+def fitted_scales(rows: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a scale for each dimension, by least squares.
 
-    A few faces decide two numbers, so both are drawn to 1 and 0 with the weight of one face.
+    A dimension in which the faces differ little decides nothing, so each scale is drawn to 1 with
+    the weight of one face.
     """
-    mean, level = known.mean(axis=0), rows.mean(axis=0)
-    centred = known - mean
-    prior = np.mean(centred**2)
-    slopes = (np.sum(centred * (rows - level), axis=0) + prior) / (
-        np.sum(centred**2, axis=0) + prior
-    )
-    count = len(rows)
-    offsets = (level - slopes * mean) * count / (count + 1)
-    return slopes, offsets
+    prior = np.mean(known**2)
+    return np.asarray((np.sum(known * rows, axis=0) + prior) / (np.sum(known**2, axis=0) + prior))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from facenet_validate.diagnosis import causes
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding, NotTried
-from facenet_validate.diagnosis.rule import comparable, judged, unit
+from facenet_validate.diagnosis.rule import MOST, comparable, judged, unit
 
 SHOWN = 4
 """Rows named in a detail."""
@@ -30,14 +31,11 @@ def row_findings(case: Case) -> Iterator[Finding]:
     of = np.where(products[own, of] - products[own, own] < 1e-6, own, of)
     once = len(np.unique(of)) == len(of)
     cause = causes.ROWS_EXCHANGED if once else causes.ROWS_REPEATED
-    yield judged(
-        cause,
-        rows,
-        known,
-        known[of],
-        case.engine.info.precision,
-        described(of),
-    )
+    found = judged(cause, rows, known, known[of], case.engine.info.precision, described(of))
+    # Where all rows lie elsewhere, some other face is the nearest by chance.
+    moved = of != own
+    before, after = (np.sum((rows - one)[moved] ** 2, axis=1) for one in (known, known[of]))
+    yield replace(found, named=found.named and bool(np.all(after <= (1 - MOST) * before)))
 
 
 def described(of: NDArray[np.intp]) -> str:

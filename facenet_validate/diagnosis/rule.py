@@ -16,7 +16,13 @@ MOST = 0.8
 """Share of the difference that a named fault removes."""
 
 HALF = 0.5
-"""Share that is enough where no more than the rounding of the engine's precision remains."""
+"""Share that is enough where no more than the rounding of the engine's precision remains.
+
+Also the share of what tells faces apart that a named fault follows.
+"""
+
+NOTHING = 0.01
+"""Share of the difference that may be left where nothing is left to explain."""
 
 ROUNDING: dict[Precision, float] = {"fp32": 0.99999, "fp16": 0.9995, "int8": 0.98}
 """Row cosine to FP32 down to which an engine of a precision may be sound.
@@ -70,6 +76,17 @@ def rounding_only(cosine_after: float, precision: Precision) -> bool:
     return cosine_after >= ROUNDING[precision]
 
 
+def followed(found: Rows, imitated: Rows) -> float:
+    """Return the share of what tells an engine's faces apart that an imitation follows.
+
+    Both are taken from their means. An engine that gives every face nearly the same embedding is
+    near to any imitation that does so, too, but does not follow it.
+    """
+    ours, theirs = (rows - rows.mean(axis=0) for rows in (found, imitated))
+    spread = float(np.sum(ours**2))
+    return 1 - float(np.sum((ours - theirs) ** 2)) / spread if spread > 0 else 1.0
+
+
 def judged(
     cause: Cause,
     found: Rows,
@@ -95,6 +112,8 @@ def judged(
         removed,
         cosine(found, expected),
         cosine(found, imitated),
-        before > ARITHMETIC and (removed >= MOST or (removed >= HALF and rounding)),
+        before > ARITHMETIC
+        and (removed >= MOST or (removed >= HALF and rounding))
+        and followed(found, imitated) >= HALF,
         detail,
     )
