@@ -1,6 +1,6 @@
 """What a diagnosis adds to a run: seconds, and what the failing test then says.
 
-    python measure_diagnosed_runs.py --work FOLDER [-o diagnosis-times.md]
+    python measure_diagnosis_time.py --work FOLDER [-o diagnosis-times.md]
 
 Plants faults in the packaged model, runs parity and the contract on the ORL photos with
 ``--facenet-diagnose`` off, auto and full, and writes a table. The first run of an engine is not
