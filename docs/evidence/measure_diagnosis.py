@@ -26,9 +26,25 @@ import onnx
 from measure_gates import say, write_table
 from numpy.typing import NDArray
 from planted_causes import planted_inputs, planted_outputs
-from planted_graphs import changed_layers, layers, noisy, pruned, random_values, renamed
+from planted_graphs import (
+    CHANGES,
+    Change,
+    calibrated_on,
+    changed_layers,
+    collapsed,
+    from_0_to_1,
+    layers,
+    noisy,
+    pruned,
+    random_values,
+    raw,
+    renamed,
+    rounded_tensors,
+    standardized_again,
+)
 from pretrained_engines import PretrainedEngines
 
+from facenet_validate.base.preprocessing import standardize
 from facenet_validate.base.vocabulary import PRECISIONS, Precision
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces
@@ -40,6 +56,7 @@ from facenet_validate.engines.artefacts import build_artefact
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.models.prepared import load_onnx
+from facenet_validate.models.quantization.recipes import int8_recipe
 
 TABLE = Path(__file__).with_name("diagnosis.md")
 SEED, TUNING_SEED = 20180408, 18
@@ -124,12 +141,14 @@ class Bench:
             self._engines[key] = self.opened(made.path, precision), made.path
         return self._engines[key]
 
-    def of_graph(self, graph: onnx.ModelProto, name: str) -> tuple[Engine, Path]:
-        """Return an FP32 engine of a graph, and where the graph is."""
+    def of_graph(
+        self, graph: onnx.ModelProto, name: str, precision: Precision = "fp32"
+    ) -> tuple[Engine, Path]:
+        """Return an engine of a graph, and where the graph is."""
         path = self.work / "graphs" / f"{name}.onnx"
         path.parent.mkdir(exist_ok=True, parents=True)
         onnx.save(graph, path)
-        return self.opened(path, "fp32"), path
+        return self.opened(path, precision), path
 
     def case(self, engine: Engine, graph: Path | None, random: np.random.Generator) -> Case:
         """Return a case on faces that are drawn, the worst first."""
@@ -158,8 +177,52 @@ def planted(bench: Bench) -> Iterator[Trial]:
 
 
 def planted_in_graphs(bench: Bench) -> Iterator[Trial]:
-    """Yield faults in recipes, runtimes and single layers."""
-    yield from ()
+    """Yield faults of single layers, of ranges and of calibration."""
+
+    def layer(
+        place: float, change: Change, random: np.random.Generator
+    ) -> tuple[Engine, Path | None]:
+        model = load_onnx(bench.pretrained.model.entry.path)
+        names = layers(model)
+        name = names[round(place * (len(names) - 1))]
+        graph = changed_layers(model, [name], change, random)
+        return bench.of_graph(graph, f"layer-{place}-{change.__name__}")
+
+    for place in (0.1, 0.5, 0.9):
+        for change in CHANGES:
+            title = f"layer at {place:.0%}: {change.__name__}"
+            yield Trial("graphs", "single layer", title, partial(layer, place, change))
+
+    def ranged(place: float, factor: float, _: np.random.Generator) -> tuple[Engine, Path | None]:
+        graph = load_onnx(bench.sound("int8")[1])
+        tensors = rounded_tensors(graph)
+        tensor = tensors[round(place * (len(tensors) - 1))]
+        return bench.of_graph(collapsed(graph, tensor, factor), f"range-{place}", "int8")
+
+    for place, factor in ((0.2, 1 / 30), (0.5, 1 / 30), (0.8, 1 / 30)):
+        title = f"range at {place:.0%} × {factor:.2f}"
+        yield Trial("graphs", "collapsed range", title, partial(ranged, place, factor))
+
+    def calibrated(
+        images: Callable[[NDArray[np.float32]], NDArray[np.float32]], _: np.random.Generator
+    ) -> tuple[Engine, Path | None]:
+        model = load_onnx(bench.pretrained.model.entry.path)
+        faces = standardize(bench.faces[:CALIBRATION], bench.pretrained.model.image_size)
+        graph = calibrated_on(model, images(faces), int8_recipe(bench.pretrained.target))
+        return bench.of_graph(graph, f"calibrated-{getattr(images, '__name__', 'few')}", "int8")
+
+    for cause, images in (
+        ("calibration on raw photos", raw),
+        ("calibration scale", from_0_to_1),
+        ("calibration scale", standardized_again),
+        ("calibration on few faces", _first_face),
+    ):
+        title = f"calibrated on {images.__name__.strip('_').replace('_', ' ')}"
+        yield Trial("graphs", cause, title, partial(calibrated, images))
+
+
+def _first_face(faces: NDArray[np.float32]) -> NDArray[np.float32]:
+    return faces[:1]
 
 
 def sound_engines(bench: Bench) -> Iterator[Trial]:

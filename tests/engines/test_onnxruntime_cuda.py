@@ -144,7 +144,7 @@ def test_a_run_that_fails_is_named(tmp_path: Path, batch: NDArray[np.float32]) -
 
 def test_a_wrong_batch_is_no_work(path: Path, batch: NDArray[np.float32]) -> None:
     with on_cpu(path) as engine, pytest.raises(EngineError, match=r"float64 .*; expected float32"):
-        engine.work(batch.astype(np.float64), "device")  # type: ignore[arg-type]
+        engine.work(batch.astype(np.float64), "device")
 
 
 @pytest.mark.skipif(
