@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,8 +88,14 @@ def faces_without_names(faces: AlignedFaces) -> AlignedFaces:
     return replace(faces, names=row_names(len(faces.names)))
 
 
-def furthest_first(pairs: Iterable[Mapping[str, Any]]) -> list[int]:
-    """Return the places of pairs, those furthest from their threshold first."""
+def order_shown(kind: str, pairs: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return the places of pairs in the order they are shown.
+
+    Pairs whose decision changed are in the order of the set: those furthest from their threshold
+    come first. The hardest pairs are in their order.
+    """
+    if kind != "changed":
+        return list(range(len(pairs)))
     beyond = [abs(pair["distance"] - pair["threshold"]) for pair in pairs]
     return sorted(range(len(beyond)), key=lambda place: -beyond[place])
 
@@ -128,7 +134,7 @@ def with_pictures(
     for kind, pairs in found.items():
         if kind != "changed" and rules.shown != "all":
             continue
-        for place in furthest_first(pairs)[:MOST_PAIRS]:
+        for place in order_shown(kind, pairs)[:MOST_PAIRS]:
             pair = pairs[place]
             for side, rows in (("left", dataset.left), ("right", dataset.right)):
                 pair[f"{side}_picture"] = _written(faces, int(rows[pair["pair"]]), rules.folder)

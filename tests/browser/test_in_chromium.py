@@ -25,7 +25,9 @@ from tests.reporting.page.documents import document
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Read now: tests run without variables of ours.
 AXE = os.environ.get("FACENET_AXE", "")
+SCREENSHOTS = os.environ.get("FACENET_SCREENSHOTS", "")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -118,8 +120,8 @@ def page(browser: Any, pages: dict[str, Path], kind: str, scheme: str, size: str
 
 def test_it_fits_the_screen(page: Any, kind: str, scheme: str, size: str) -> None:
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-    if folder := os.environ.get("FACENET_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{kind}-{scheme}-{size}.png", full_page=True)
+    if SCREENSHOTS:
+        page.screenshot(path=Path(SCREENSHOTS) / f"{kind}-{scheme}-{size}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     drawings = page.evaluate(
         "[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().width)"

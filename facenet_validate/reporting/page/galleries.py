@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from facenet_validate.reporting.page.model import Face, Gallery, Pair
 from facenet_validate.reporting.page.parts import Line, Part
-from facenet_validate.reporting.photos import MOST_PAIRS, furthest_first
+from facenet_validate.reporting.photos import MOST_PAIRS, order_shown
 
 _TITLES = {
     "changed": "Pairs whose decision changed",
@@ -21,7 +21,7 @@ def galleries(measured: Part) -> tuple[Gallery, ...]:
     found = []
     for key, title in _TITLES.items():
         every = list(measured["worth_seeing"][key])
-        pairs = [every[place] for place in furthest_first(one.value for one in every)]
+        pairs = [every[place] for place in order_shown(key, [one.value for one in every])]
         if not pairs:
             continue
         shown = tuple(_pair(pair) for pair in pairs[:MOST_PAIRS])

@@ -62,6 +62,7 @@ def losses_figure(
         axes.set_ylim(-0.6, len(losses) - 0.4)
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.08)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(quantity)
     explained: Line = ("The dot is what was measured; the line ends at its upper 95 % bound. ",)
     if limit.float is not None:
