@@ -176,6 +176,7 @@ def light_project(
     monkeypatch.setenv("FACENET_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("FACENET_LFW", raising=False)
     monkeypatch.setenv("FACENET_SET", "synthetic")
+    monkeypatch.setenv("FACENET_DIAGNOSE", "off")  # there is no engine
     return pytester
 
 
@@ -246,7 +247,8 @@ def project(
 ) -> pytest.Pytester:
     """A user's project with our suites, on the small set and the small network.
 
-    Its runs can be made in this process. Outside CI, where too few stored sessions may fail.
+    Its runs can be made in this process. Outside CI, where too few stored sessions may fail. Why a
+    gate fails is found out only in the tests that are about it.
     """
     assert main(["init", str(pytester.path)]) == 0
     (pytester.path / "baselines" / "gates.toml").write_text(FEW_PAIRS_GATES)
@@ -255,4 +257,5 @@ def project(
     monkeypatch.setenv("FACENET_CALIBRATION_IMAGES", "100")
     monkeypatch.setenv("FACENET_MODEL", str(small_model))
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("FACENET_DIAGNOSE", "off")
     return pytester

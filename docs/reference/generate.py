@@ -27,7 +27,8 @@ EXIT_CODES = {
     ),
     1: (
         "the verdict is *fail*: a gate failed in any try, or something broke before a verdict",
-        "`cache verify` found a damaged entry; `history compare` found a regression",
+        "`cache verify` found a damaged entry; `history compare` found a regression; `diagnose` "
+        "found that the engine is not its model",
     ),
     2: (
         "interrupted; `results.json` is written, and its verdict is *fail*",
@@ -71,10 +72,11 @@ def gates_table(gates: Iterable[catalogue.Gate]) -> str:
             _BESIDE[gate.beside],
             ", ".join(_NEEDS[need] for need in gate.needs),
             "left out" if gate.optional else "not evaluated",
+            "yes" if gate.diagnosed else "",
         )
         for gate in gates
     ]
-    return _table((*head, "needs", "without a limit"), rows)
+    return _table((*head, "needs", "without a limit", "diagnosed"), rows)
 
 
 def options_table() -> str:

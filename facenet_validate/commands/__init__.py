@@ -145,6 +145,38 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _diagnose(parser: argparse.ArgumentParser) -> None:
+    from facenet_validate.base.vocabulary import PRECISIONS
+    from facenet_validate.engines.backends import BACKEND_NAMES
+
+    parser.add_argument(
+        "engine", metavar="ENGINE", help="an ONNX graph, or a TensorRT plan you trust"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="MODEL",
+        help="the FP32 source model it should be; default: the pretrained 20180408-102900",
+    )
+    faces = parser.add_argument_group("faces to try it on; by default those of the run's set")
+    faces.add_argument(
+        "--faces", metavar="DIR", action=NamesPath, help="aligned face photos in this folder"
+    )
+    faces.add_argument("--lfw", metavar="DIR", help="a verification set; also FACENET_LFW")
+    parser.add_argument(
+        "--backend",
+        choices=("auto", *BACKEND_NAMES),
+        help="what runs the engine; also FACENET_BACKEND; default: auto",
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of a plan, which does not tell its own"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="try more, also where the engine agrees with the model"
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON, with every node")
+    parser.add_argument("--cache", metavar="DIR", help="default: the plugin's, or FACENET_CACHE")
+
+
 def _cache(parser: argparse.ArgumentParser) -> None:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
@@ -272,6 +304,7 @@ COMMANDS = (
         _source,
     ),
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
+    Command("diagnose", "say why an engine is not its model: exits with 1 if it is not", _diagnose),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
     Command("history", "the measured sessions over time: list, compare, plot", _history),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
+    from facenet_validate.datasets.faces import AlignedFaces
+
 MOST_FACES = 64
 """Faces a proof uses of a folder: one that fails does so on the first."""
 
@@ -119,15 +121,21 @@ def _restored(
 
 
 def read_faces(folder: Path) -> NDArray[np.uint8]:
-    """Return the aligned faces in a folder, (N, 160, 160, 3) RGB: the first 64 by name.
+    """Return the aligned faces in a folder, (N, 160, 160, 3) RGB: the first 64 by name."""
+    import numpy as np
+
+    found = faces_below(folder)
+    return found.load(np.arange(len(found.names)))
+
+
+def faces_below(folder: Path) -> AlignedFaces:
+    """Return the aligned faces in a folder: the first 64 by name.
 
     Raises
     ------
     DatasetError
         If there is no such folder, there are fewer than four, or one is no photo of 160×160.
     """
-    import numpy as np
-
     from facenet_validate.datasets.faces import already_aligned
     from facenet_validate.datasets.photo_files import photos_below
     from facenet_validate.models.proof import FACES
@@ -142,8 +150,7 @@ def read_faces(folder: Path) -> NDArray[np.uint8]:
         raise DatasetError(
             f"{folder}: {len(paths)} photos (.jpg, .png); expected at least {FACES} aligned faces."
         )
-    names = [str(path) for path in paths]
-    return already_aligned(names, paths).load(np.arange(len(paths)))
+    return already_aligned([str(path) for path in paths], paths)
 
 
 def _copy(model: Path, out: Path) -> None:

@@ -28,6 +28,9 @@ bits by channel leaves about a tenth; other weights leave nearly all."""
 
 _IMAGE_CHANNELS = 3
 
+_KEEP = ("Add", "Sum", "MaxPool", "GlobalMaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean")
+"""Operators that give as many channels as they read."""
+
 
 def channel_factors(
     operators: Sequence[Operator], weights: Mapping[str, LayerWeights]
@@ -57,8 +60,12 @@ def channel_factors(
             of[operator.name] = np.concatenate(known) if len(known) == len(before) else None
         else:
             of[operator.name] = next((found for found in before if found is not None), None)
+    if operators and operators[-1].name in weights and of[operators[-1].name] is None:
+        # Nothing could multiply the embedding back.
+        of[operators[-1].name] = np.ones(len(weights[operators[-1].name].reference))
+    channels = _channels(operators, weights)
     for operator in reversed(operators):
-        _fill(operator, weights, of)
+        _fill(operator, weights, channels, of)
     return {name: np.ones(1) if found is None else found for name, found in of.items()}
 
 
@@ -95,30 +102,40 @@ def _ratio(ours: Factors, theirs: Factors, *, axis: int) -> Factors | None:
     return ratio
 
 
+def _channels(operators: Sequence[Operator], weights: Mapping[str, LayerWeights]) -> dict[str, int]:
+    """Return how many channels each operator gives; 0 where that is not known."""
+    of = {"": _IMAGE_CHANNELS}
+    for operator in operators:
+        before = [of[edge.maker] for edge in operator.read]
+        if operator.name in weights:
+            of[operator.name] = len(weights[operator.name].reference)
+        elif operator.reference.op_type == "Concat":
+            of[operator.name] = sum(before) if all(before) else 0
+        else:
+            of[operator.name] = max(before) if operator.reference.op_type in _KEEP else 0
+    return of
+
+
 def _fill(
-    operator: Operator, weights: Mapping[str, LayerWeights], of: dict[str, Factors | None]
+    operator: Operator,
+    weights: Mapping[str, LayerWeights],
+    channels: Mapping[str, int],
+    of: dict[str, Factors | None],
 ) -> None:
     """Give an operator's unknown operands their factors, from what it gives."""
     given = of.get(operator.name)
-    before = [edge.maker for edge in operator.read]
-    if given is None or all(of.get(name) is not None for name in before):
+    if given is None:
         return
-    if operator.name in weights:
-        layer = weights[operator.name]
-        made = _ratio(layer.reference, layer.engine * given[:, None, None], axis=1)
-        of[before[0]] = made
-    elif operator.reference.op_type != "Concat":
-        for name in before:
-            if of.get(name) is None:
-                of[name] = given
-    else:
-        unknown = [name for name in before if of.get(name) is None]
-        known = sum(len(found) for name in before if (found := of.get(name)) is not None)
-        if len(unknown) == 1:
-            start = 0
-            for name in before:
-                found = of.get(name)
-                if found is None:
-                    of[name] = given[start : start + len(given) - known]
-                    break
-                start += len(found)
+    start = 0
+    for edge in operator.read:
+        made: Factors | None = given
+        if operator.name in weights:
+            layer = weights[operator.name]
+            made = _ratio(layer.reference, layer.engine * given[:, None, None], axis=1)
+            if made is not None and len(made) != channels[edge.maker]:
+                made = None  # a flattened channel has several columns
+        elif operator.reference.op_type == "Concat":
+            made = given[start : start + channels[edge.maker]]
+            start += channels[edge.maker]
+        if of.get(edge.maker) is None and made is not None and len(made) == channels[edge.maker]:
+            of[edge.maker] = made

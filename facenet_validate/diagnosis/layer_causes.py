@@ -11,7 +11,7 @@ from facenet_validate.diagnosis.graph_trial import FEW, GraphTrial
 from facenet_validate.diagnosis.layers_restored import restored
 from facenet_validate.diagnosis.matching import Operator
 from facenet_validate.diagnosis.sides import Sides
-from facenet_validate.diagnosis.walk import JUMP, measured
+from facenet_validate.diagnosis.walk import jump_limit, measured
 
 
 def layer_findings(trial: GraphTrial, others: Sequence[Operator]) -> Iterator[Finding | NotTried]:
@@ -44,14 +44,15 @@ def layer_findings(trial: GraphTrial, others: Sequence[Operator]) -> Iterator[Fi
 
 
 def _lossy(trial: GraphTrial) -> list[Operator]:
-    """Return the layers that lose a tenth of their signal when each is fed with the model's."""
+    """Return the layers that lose far more than others, each fed with the model's tensors."""
     sides = trial.sides
     _, alone = measured(sides, trial.batch[:FEW], None)
     known = {layer.name for layer in trial.layers}
+    limit = jump_limit([difference.sqnr for difference in alone])
     return [
         operator
         for operator, difference in zip(sides.operators, alone, strict=True)
-        if difference.sqnr < JUMP and operator.name in known
+        if difference.sqnr < limit and operator.name in known
     ]
 
 

@@ -23,9 +23,6 @@ from facenet_validate.diagnosis.quantisers import Need, Quantiser, with_ranges
 _OFF = 4.0
 """How often the noise of a range may be that of the range which the faces need: one bit."""
 
-_SINGLE = 0.05
-"""Share of the ranges that may be off where single tensors are to blame, not the calibration."""
-
 _RAW = 10.0
 """How often the image's range may be what faces need, from which pixels were not standardized:
 those of the contract end at 1, raw ones at 255."""
@@ -61,18 +58,21 @@ def rounding_findings(
 
 
 def _ranges_undone(trial: GraphTrial) -> Finding | None:
-    """Return what fitting ranges leave, of single tensors or of all; None if none is off."""
+    """Return what fitting ranges leaves, of one tensor or of all; None if none is off."""
     off = [pair for pair in trial.ranges if pair[1].noise > _OFF * pair[1].least]
     if not off:
         return None
-    shown = _off(*max(off, key=lambda pair: pair[1].noise))
-    if len(off) <= max(1, _SINGLE * len(trial.ranges)):
-        graph = with_ranges(trial.sides.engine, [(one, need.range) for one, need in off])
-        return trial.undone(COLLAPSED, graph, shown)
+    worst = max(off, key=lambda pair: pair[1].noise)
+    one, need = worst
+    if all(edge.maker for edge in one.edges):
+        graph = with_ranges(trial.sides.engine, [(one, need.range)])
+        finding = trial.undone(COLLAPSED, graph, _off(*worst))
+        if finding.named or len(off) == 1:
+            return finding
     # Corrected biases make up for rounded weights on the calibration images.
     graph = trial.refitted(restored(trial.sides, (), trial.layers))
     count = f"{len(off)} of {len(trial.ranges)} ranges are off"
-    return trial.undone(_calibration(trial.ranges), graph, f"{count}; {shown}")
+    return trial.undone(_calibration(trial.ranges), graph, f"{count}; {_off(*worst)}")
 
 
 def _off(one: Quantiser, need: Need) -> str:

@@ -48,6 +48,8 @@ class Gate:
     optional : bool
         Whether an engine without a limit is not judged by it. Any other gate then says that the
         limit is missing.
+    diagnosed : bool
+        Whether a run finds out why an engine fails it: it shows that the engine is not the model.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Gate:
     needs: tuple[Need, ...] = ()
     family: Family = ""
     optional: bool = False
+    diagnosed: bool = False
 
     @property
     def suite(self) -> str:
@@ -95,11 +98,22 @@ CATALOGUE: tuple[Gate, ...] = (
         "smallest row cosine to the reference on eight drawn faces in colour",
         "floor",
         optional=True,
+        diagnosed=True,
     ),
-    Gate("contract.non_finite", "rows with NaN or infinity", "ceiling"),
-    Gate("contract.norm_error_max", "largest |‖e‖ − 1|", "ceiling"),
-    Gate("contract.batch_invariance", "largest L2 distance between batch sizes", "ceiling"),
-    Gate("contract.order_invariance", "largest L2 distance between orders in a batch", "ceiling"),
+    Gate("contract.non_finite", "rows with NaN or infinity", "ceiling", diagnosed=True),
+    Gate("contract.norm_error_max", "largest |‖e‖ − 1|", "ceiling", diagnosed=True),
+    Gate(
+        "contract.batch_invariance",
+        "largest L2 distance between batch sizes",
+        "ceiling",
+        diagnosed=True,
+    ),
+    Gate(
+        "contract.order_invariance",
+        "largest L2 distance between orders in a batch",
+        "ceiling",
+        diagnosed=True,
+    ),
     Gate(
         "contract.precision_share",
         "share of multiply-adds in its precision, by the loaded engine",
@@ -113,9 +127,9 @@ CATALOGUE: tuple[Gate, ...] = (
         needs=("fp16",),
         optional=True,
     ),
-    Gate("parity.cosine_min", "smallest row cosine to the reference", "floor"),
-    Gate("parity.cosine_p1", "1st percentile of row cosines", "floor"),
-    Gate("parity.cosine_mean", "mean row cosine", "floor"),
+    Gate("parity.cosine_min", "smallest row cosine to the reference", "floor", diagnosed=True),
+    Gate("parity.cosine_p1", "1st percentile of row cosines", "floor", diagnosed=True),
+    Gate("parity.cosine_mean", "mean row cosine", "floor", diagnosed=True),
     Gate("accuracy.acc", "accuracy over ten folds", "floor", per="set"),
     Gate("accuracy.auc", "area under the ROC curve, pooled", "floor", per="set"),
     Gate(
@@ -126,6 +140,7 @@ CATALOGUE: tuple[Gate, ...] = (
         per="set",
         beside="reference",
         family="paired",
+        diagnosed=True,
     ),
     Gate(
         "accuracy.against_drop",
@@ -145,6 +160,7 @@ CATALOGUE: tuple[Gate, ...] = (
         per="set",
         beside="reference",
         family="paired",
+        diagnosed=True,
     ),
     Gate(
         "accuracy.against_mixed_drop",

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facenet_validate.base.errors import SettingsError
-from facenet_validate.base.files import write_whole
+from facenet_validate.reporting.picture_files import FOLDER, write_picture
 from facenet_validate.reporting.report import AlignmentFacts
 
 if TYPE_CHECKING:
     from facenet_validate.datasets.faces import AlignedFaces
     from facenet_validate.datasets.framing import Framing
-
-FOLDER = "pictures"
 
 
 def alignment_facts(
@@ -56,7 +53,7 @@ def alignment_facts(
         for name, title, chosen in sheets:
             if chosen:
                 file = f"{name}-{faces.digest[:12]}.png"
-                _write(report / FOLDER / file, _sheet(faces, paths, chosen, title))
+                write_picture(report / FOLDER / file, _sheet(faces, paths, chosen, title))
                 pictures.append(f"{FOLDER}/{file}")
     return AlignmentFacts(
         faces.aligner, faces.digest, list(faces.undetected), list(faces.several), pictures
@@ -74,15 +71,3 @@ def _sheet(faces: AlignedFaces, paths: Sequence[Path], rows: Sequence[int], titl
 
     photos = [PhotoWithBoxes(faces.names[row], paths[row], faces.framings[row]) for row in rows]
     return face_sheet(photos, f"{len(rows)} photos with {title}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a picture whole; its name has the faces' digest, so none replaces another."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
-    except OSError as error:
-        raise SettingsError(
-            f"report picture {path} cannot be written ({error.strerror}). Free space or name "
-            "another folder with --facenet-report."
-        ) from None

@@ -1,4 +1,4 @@
-"""Contact sheets for the report: photos with the faces found in them."""
+"""Contact sheets for the report: photos with the faces found in them, and aligned faces."""
 
 from __future__ import annotations
 
@@ -81,17 +81,60 @@ def face_sheet(photos: Sequence[PhotoWithBoxes], title: str) -> bytes:
     tiles = [_tile(photo) for photo in drawn]
     if len(drawn) < len(photos):
         tiles.append(_rest(len(photos) - len(drawn)))
+    sheet = _sheet(tiles, title, _TOP)
+    _legend(sheet)
+    return _png(sheet)
+
+
+def face_strip(faces: Sequence[Picture], captions: Sequence[str], title: str) -> bytes:
+    """Draw faces side by side, six in a row, each with its caption below.
+
+    Parameters
+    ----------
+    faces : sequence of ndarray of shape (S, S, 3)
+        uint8, RGB. At least one.
+    captions : sequence of str
+        As many, in ASCII; what is not becomes a question mark.
+    title : str
+        Written above.
+
+    Returns
+    -------
+    bytes
+        A PNG.
+
+    Raises
+    ------
+    ValueError
+        Without faces.
+    """
+    if not len(faces):
+        raise ValueError("a strip of no faces")
+    tiles = []
+    for face, caption in zip(faces, captions, strict=True):
+        tile = _blank()
+        tile[:_SIDE] = cv2.resize(face, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
+        _write(tile, caption, (0, _SIDE + _LINE - 8), _SIDE)
+        tiles.append(tile)
+    return _png(_sheet(tiles, title, 2 * _LINE))
+
+
+def _sheet(tiles: Sequence[Picture], title: str, top: int) -> Picture:
+    """Return tiles in rows below a title, the first row so many pixels down."""
     rows = -(-len(tiles) // _COLUMNS)
     across, down = _SIDE + _GAP, _SIDE + _LINE + _GAP
-    sheet = np.full((_TOP + rows * down, _COLUMNS * across + _GAP, 3), _PAPER, np.uint8)
+    sheet = np.full((top + rows * down, _COLUMNS * across + _GAP, 3), _PAPER, np.uint8)
     _write(sheet, title, (_GAP, _LINE), sheet.shape[1] - 2 * _GAP, size=0.7)
-    _legend(sheet)
     for place, tile in enumerate(tiles):
         row, column = divmod(place, _COLUMNS)
-        y, x = _TOP + row * down, _GAP + column * across
+        y, x = top + row * down, _GAP + column * across
         sheet[y : y + tile.shape[0], x : x + tile.shape[1]] = tile
+    return sheet
+
+
+def _png(sheet: Picture) -> bytes:
     _, png = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    return png.tobytes()
+    return bytes(png.tobytes())
 
 
 def _tile(photo: PhotoWithBoxes) -> Picture:

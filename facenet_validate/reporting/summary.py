@@ -11,6 +11,7 @@ import pytest
 
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.verdicts import Verdict
+from facenet_validate.reporting.diagnosis import diagnosis_lines
 from facenet_validate.reporting.replacement import replacement_lines
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
 from facenet_validate.reporting.results import SCHEMA, Ending, Results
@@ -132,6 +133,7 @@ def _notes(report: RunReport, results: Results) -> list[str]:
         lines += engine.notes or ()
     for name, origin in report.embeddings.items():
         lines.append(f"embeddings, {name}: {origin}")
+    lines += diagnosis_lines(results.measurements)
     lines += verification_lines(results.measurements)
     lines += replacement_lines(results.measurements)
     lines += speed_lines(results.measurements)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.errors import EngineError
 from facenet_validate.cache import Cache
 from facenet_validate.datasets.faces import AlignedFaces
 from facenet_validate.engines.embedding import Embeddings, Flipped, cached_embeddings
@@ -17,6 +19,11 @@ from facenet_validate.metrics.protocols import PROTOCOLS, with_flips
 from facenet_validate.metrics.view2 import View2, evaluate_embeddings
 from facenet_validate.run.data import Data
 from facenet_validate.run.run import Run
+
+
+def _as_it_is(engine: Engine, message: str) -> str:
+    del engine
+    return message
 
 
 class Embedder:
@@ -30,10 +37,15 @@ class Embedder:
         The faces.
     cache : Cache
         Where embeddings are kept.
+    explain : callable
+        Takes an engine and what is wrong with its embeddings; returns that with its cause.
     """
 
-    def __init__(self, run: Run, data: Data, cache: Cache) -> None:
+    def __init__(
+        self, run: Run, data: Data, cache: Cache, explain: Callable[[Engine, str], str] = _as_it_is
+    ) -> None:
         self._run = run
+        self._explain = explain
         self._data = data
         self._cache = cache
         self._known: dict[tuple[EngineInfo, str], Embeddings] = {}
@@ -74,8 +86,16 @@ class Embedder:
             others = "" if faces is self._data.faces else f", {len(faces.names)} other faces"
             self._run.report.embeddings[what + others] = found.origin
         values = self._known[info, shown.digest].values
-        check_embeddings(values, faces.names, what=what, pictures=faces.photo_digests)
+        try:
+            check_embeddings(values, faces.names, what=what, pictures=faces.photo_digests)
+        except EngineError as error:
+            raise EngineError(self._explain(engine, str(error))) from None
         return values
+
+    def at_hand(self, engine: Engine) -> NDArray[np.float32] | None:
+        """Return embeddings ``(N, D)`` of the evaluation faces; None where none were computed."""
+        known = self._known.get((engine.info, self._data.faces.digest))
+        return None if known is None else known.values
 
     def scored(self, engine: Engine, faces: AlignedFaces) -> NDArray[np.floating[Any]]:
         """Return embeddings as the run's protocol compares them.

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from facenet_validate.base.vocabulary import Precision
 from facenet_validate.cache import Cache
 from facenet_validate.engines.artefacts import Artefact
+from facenet_validate.engines.backend import BuildRequest, Cpu, EngineContext
 from facenet_validate.engines.build_facts import BuildFacts
+from facenet_validate.engines.device.interface import Device, GpuFacts
 from facenet_validate.engines.factory import EngineFactory
 from facenet_validate.engines.protocol import Engine
 from facenet_validate.models.prepared import PreparedModel, prepare, source_model
@@ -67,6 +74,16 @@ class Engines:
         """Return what was built, as far as it can be told without running it."""
         return self._factory.facts(self.artefact(precision))
 
+    def graph(self, engine: Engine, precision: Precision) -> Path | None:
+        """Return the ONNX graph that an engine computes; None where it is not known.
+
+        It is not known of a plan that was built elsewhere, and of an engine that a project brings
+        itself.
+        """
+        artefact, supplied = self.artefact(precision), self._run.engine
+        is_plan = supplied is not None and supplied.backend is not None
+        return None if is_plan or engine.info.digest != artefact.digest else artefact.graph
+
     @cache  # noqa: B019 (as long as the run)
     def engine(self, precision: Precision) -> Engine:
         """Return the engine under test of a precision."""
@@ -75,6 +92,12 @@ class Engines:
         notes = [*(engines[precision].notes or ()), *engine.notes]
         engines[precision] = replace(engines[precision], notes=notes or None, **_loaded(engine))
         return engine
+
+    def is_under_test(self, engine: Engine) -> bool:
+        """Say whether an engine is judged, not one that it is compared with."""
+        others = [self.reference] if self._run.against is None else [self.reference, self.against]
+        judged = engine.info.precision in self._run.settings.precisions
+        return judged and all(engine is not other for other in others)
 
     def load(self, precision: Precision) -> Engine:
         """Load the engine under test anew; the caller closes it."""
@@ -118,10 +141,46 @@ def other_engine(engines: Engines, beside: Literal["fp32", "fp16", "against"]) -
     return engines.against if beside == "against" else engines.beside(beside)
 
 
-def prepared_model(run: Run, data: Data, cache: Cache) -> PreparedModel:
-    """Return the canonical FP32 model made from the source model, proven on the set's faces."""
+def engine_factory(
+    run: Run,
+    data: Data,
+    model: PreparedModel,
+    cache: Cache,
+    *,
+    device: Callable[[], Device],
+    gpu_facts: Callable[[], GpuFacts | None],
+) -> EngineFactory:
+    """Return what builds and loads engines of a model on the run's backend.
+
+    Parameters
+    ----------
+    device : callable
+        Opens the GPU when it is first called.
+    gpu_facts : callable
+        Returns what is known of the GPU; None where engines need none.
+    """
+    settings, cpu = run.settings, run.cpu
+    context = EngineContext(
+        model=model,
+        target=run.target,
+        cache=cache,
+        request=BuildRequest(
+            settings.batch_sizes,
+            settings.workspace,
+            settings.optimization_level,
+            settings.profile,
+            settings.int8_around,
+        ),
+        cpu=Cpu(cpu.name, cpu.details(), run.threads),
+        device=device,
+        gpu_facts=gpu_facts,
+    )
+    return EngineFactory(run.backend, context, lambda: data.calibration, settings.engine)
+
+
+def prepared_model(run: Run, faces: NDArray[np.uint8], cache: Cache) -> PreparedModel:
+    """Return the canonical FP32 model made from the source model, proven on faces (F, S, S, 3)."""
     source = source_model(run.settings.model)
-    faces = data.proof_faces
     with run.progress.stage("preparing the model") as report:
         prepared = prepare(
             source,

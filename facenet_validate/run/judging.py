@@ -26,6 +26,7 @@ from facenet_validate.gates.verdicts import (
 )
 from facenet_validate.reporting.terminal import failure_table
 from facenet_validate.run.collecting import COMPARED, check_gate, judged_gates, parameters_of
+from facenet_validate.run.diagnosing import Explainer, unexplained
 from facenet_validate.run.outcomes import running_properties
 from facenet_validate.run.run import Run
 
@@ -48,6 +49,8 @@ class Gates:
         another test's where a fixture of a wider scope records after its own test has ended.
     marked : tuple of str
         The gates that the test is marked to judge; empty where it has no mark.
+    explain : Explainer
+        Says why the engine differs.
     """
 
     def __init__(
@@ -58,12 +61,14 @@ class Gates:
         inconclusive: str,
         running: Callable[[], tuple[list[tuple[str, Any]], int]] | None = None,
         marked: tuple[str, ...] = (),
+        explain: Explainer = unexplained,
     ) -> None:
         self.limits = limits
         self.subject = subject
         self._running = running or (lambda: (properties, 1))
         self._inconclusive = inconclusive
         self._marked = marked
+        self._explain = explain
 
     def hold(self, gate: str, value: float | None, detail: str = "") -> GateResult:
         """Hold a value against its limit in ``gates.toml``, a floor or a ceiling by the catalogue.
@@ -139,9 +144,9 @@ class Gates:
     def check(self, *outcomes: GateResult | Observed, table: str = "") -> None:
         """Record gates and end the test with the worst verdict among them.
 
-        A fail fails the test with one table of gates, and ``table`` below it. Inconclusive and not
-        evaluated end it as a skip with their reason and a status of their own; neither counts as
-        passed.
+        A fail fails the test with one table of gates, and ``table`` below it. Where the engine was
+        diagnosed the cause stands above them. Inconclusive and not evaluated end it as a skip with
+        their reason and a status of their own; neither counts as passed.
 
         Parameters
         ----------
@@ -174,6 +179,7 @@ class Gates:
             for result in results
         ]
         properties.extend(recorded)
+        told = self._explain(results)  # when all are recorded: no verdict waits for it
         verdict = worst(result.verdict for result in results)
         reasons = "; ".join(
             f"{result.gate}: {result.detail}" for result in results if result.verdict is verdict
@@ -184,7 +190,7 @@ class Gates:
                 f"{verdict}"
             )
             text = failure_table(gates_of(recorded), heading=heading)
-            pytest.fail(f"{text}\n\n{table}" if table else text, pytrace=False)
+            pytest.fail(told.around(text, table), pytrace=False)
         if verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_EVALUATED):
             pytest.skip(f"{verdict}: {reasons}")
 
@@ -209,7 +215,14 @@ class Gates:
         ]
 
 
-def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool) -> Gates:
+def gates_for(
+    item: pytest.Item,
+    run: Run,
+    precision: str,
+    explain: Explainer = unexplained,
+    *,
+    recipe_only: bool,
+) -> Gates:
     """Return the limits in force for a test, and the recorder of its gates."""
     parameters = parameters_of(item)
     subject = Subject(
@@ -237,6 +250,7 @@ def gates_for(item: pytest.Item, run: Run, precision: str, *, recipe_only: bool)
         run.settings.inconclusive,
         lambda: running_properties(item),
         judged_gates(item),
+        explain,
     )
 
 

@@ -13,6 +13,7 @@ from facenet_validate.models.quantization.recipes import AROUND, MINIMUM_CALIBRA
 PROTOCOLS = ("plain", "davidsandberg")
 SETS = ("orl", "synthetic")
 SCOPES = ("auto", "device", "end-to-end")
+DIAGNOSES = ("auto", "off", "full")
 CALIBRATION_IMAGES = 512
 
 
@@ -198,6 +199,12 @@ OPTIONS: tuple[Option, ...] = (
     _option("facenet_reason", "TEXT", "why a new epoch is accepted; required with accept"),
     _option(
         "facenet_inconclusive", "{warn,fail}", "what an inconclusive gate does (default: warn)"
+    ),
+    _option(
+        "facenet_diagnose",
+        _choice(*DIAGNOSES),
+        "where a gate shows that an engine differs, find out why (default: auto); full tries more, "
+        "and on engines that pass too",
     ),
     _option("facenet_report", "DIR", "write results.json there; the previous one is kept"),
 )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from facenet_validate.base.errors import CacheError, DatasetError, FacenetValidateError, ModelError
-from facenet_validate.gates.records import gates_of
+from facenet_validate.gates.records import gates_of, measurement_property
 from facenet_validate.reporting.terminal import failure_table
 from facenet_validate.run.collecting import judged_by
 from facenet_validate.run.run import RUN
@@ -36,6 +36,13 @@ def running_properties(item: pytest.Item) -> tuple[list[tuple[str, Any]], int]:
     """
     running = item.session.stash.get(_RUNNING, item)
     return running.user_properties, running.stash.get(TRY, 1)
+
+
+def record_measurement(session: pytest.Session, name: str, values: Mapping[str, Any]) -> None:
+    """Record a measurement that no gate judges with the test that runs now."""
+    running = session.stash.get(_RUNNING, None)
+    if running is not None:
+        running.user_properties.append(measurement_property(name, values))
 
 
 def begin_try(item: pytest.Item) -> None:

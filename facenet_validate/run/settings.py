@@ -19,7 +19,14 @@ from facenet_validate.base.wording import quoted
 from facenet_validate.engines.backend import PROFILES, Profile
 from facenet_validate.engines.backends import BACKEND_NAMES
 from facenet_validate.models.quantization.recipes import AROUND, Around
-from facenet_validate.run.options import CALIBRATION_IMAGES, OPTIONS, PROTOCOLS, SCOPES, SETS
+from facenet_validate.run.options import (
+    CALIBRATION_IMAGES,
+    DIAGNOSES,
+    OPTIONS,
+    PROTOCOLS,
+    SCOPES,
+    SETS,
+)
 
 if TYPE_CHECKING:
     from facenet_validate.engines.protocol import Scope
@@ -79,6 +86,7 @@ class Settings:
     update_baselines: str | None
     reason: str | None
     inconclusive: str
+    diagnose: str
     report: Path | None
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -192,6 +200,7 @@ def resolve(given: Mapping[str, Given], *, root: Path) -> Settings:
         update_baselines=update,
         reason=reason,
         inconclusive=reader.choice("facenet_inconclusive", ("warn", "fail"), "warn") or "warn",
+        diagnose=reader.choice("facenet_diagnose", DIAGNOSES, "auto") or "auto",
         report=reader.path("facenet_report"),
         origins={name: value.origin for name, value in given.items()},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from importlib import metadata
@@ -17,7 +17,7 @@ from facenet_validate.base.progress import Progress
 from facenet_validate.base.versions import onnxruntime_version
 from facenet_validate.base.wording import path_text
 from facenet_validate.gates.document import is_ours, may_be_there
-from facenet_validate.gates.limits import read_gates
+from facenet_validate.gates.limits import GatesFile, read_gates
 from facenet_validate.models.pretrained import (
     ORL_PHOTOS,
     PRETRAINED,
@@ -111,6 +111,39 @@ def run_of(config: pytest.Config) -> Run:
 
 def _make_run(config: pytest.Config) -> Run:
     settings = resolve(_given(config, os.environ), root=project_root(config))
+    return make_run(
+        settings,
+        lambda: read_gates(settings.baselines / GATES_FILE.name),
+        lambda: _progress(config),
+        parallel=hasattr(config, "workerinput"),
+    )
+
+
+def make_run(
+    settings: Settings,
+    gates: Callable[[], GatesFile],
+    progress: Callable[[], Progress],
+    *,
+    parallel: bool = False,
+) -> Run:
+    """Return a run of what was asked for.
+
+    Parameters
+    ----------
+    settings : Settings
+        As they were given: the set that is at hand is put in here.
+    gates : callable
+        Returns the limits.
+    progress : callable
+        Returns what shows progress; called when it is first needed.
+    parallel : bool
+        Whether this process is one of several workers.
+
+    Raises
+    ------
+    FacenetValidateError
+        If a setting is wrong, or a path that was named does not hold what it should.
+    """
     settings = _with_packaged(_with_downloaded(settings))
     engine = against = None
     if settings.engine is not None:
@@ -121,9 +154,9 @@ def _make_run(config: pytest.Config) -> Run:
     run = Run(
         settings,
         cpu_identity(),
-        read_gates(settings.baselines / "gates.toml"),
-        lambda: _progress(config),
-        parallel=hasattr(config, "workerinput"),
+        gates(),
+        progress,
+        parallel=parallel,
         engine=engine,
         against=against,
     )

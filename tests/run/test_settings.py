@@ -42,6 +42,20 @@ def test_defaults() -> None:
     assert not found.rebuild
 
 
+@pytest.mark.parametrize("mode", ["auto", "off", "full"])
+def test_when_to_diagnose(mode: str) -> None:
+    assert _settings().diagnose == "auto"
+    assert _settings({"facenet_diagnose": mode}).diagnose == mode
+    assert _settings({}, {"FACENET_DIAGNOSE": mode}).diagnose == mode
+    assert _settings({}, {}, {"facenet_diagnose": mode}).diagnose == mode
+
+
+def test_another_way_to_diagnose_is_refused() -> None:
+    told = "--facenet-diagnose: 'always'; expected one of auto, off, full"
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        _settings({"facenet_diagnose": "always"})
+
+
 def test_command_line_goes_before_environment_before_ini() -> None:
     line = {"facenet_precision": ["fp32"]}
     environment = {"FACENET_PRECISION": "fp16"}
