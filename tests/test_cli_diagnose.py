@@ -41,7 +41,8 @@ def diagnose(
     onnx.save(engine, "bgr.onnx")
     monkeypatch.setenv("FACENET_CACHE", str(shared_cache.root))
     # A busy machine must not leave out experiments.
-    monkeypatch.setattr("facenet_validate.diagnosis.diagnosing.SECONDS", math.inf)
+    for bound in ("SECONDS", "FULL_SECONDS"):
+        monkeypatch.setattr(f"facenet_validate.diagnosis.diagnosing.{bound}", math.inf)
     return ["diagnose", "--against", str(small_model), "--faces", "faces"]
 
 

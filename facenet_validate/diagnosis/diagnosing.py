@@ -23,8 +23,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     output_findings,
     stale_findings,
     distance_findings,
-    recipe_findings,
     input_findings,
+    recipe_findings,
 )
 """From the simplest fault to those that fit most, and from cheap to costly."""
 
