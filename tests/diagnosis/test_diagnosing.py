@@ -47,7 +47,7 @@ def test_a_planted_fault_is_named(case: Case, plant: Plant) -> None:
 
 
 def test_the_numbers_of_a_fault_are_told(case: Case) -> None:
-    half = Planted(case.reference, give=lambda rows: rows / 2)
+    half = Planted(case.reference, give=lambda rows: np.float32(0.5) * rows)
     found = diagnose(replace(case, engine=half)).cause
     assert found is not None
     assert found.detail == "every row times 0.5"
@@ -96,7 +96,7 @@ def test_a_layer_of_random_weights_has_no_cause_in_input_or_output(
     ("give", "reason"),
     [
         (lambda rows: np.full_like(rows, np.nan), "24 of 24 embeddings are not finite"),
-        (lambda rows: np.zeros_like(rows), "every embedding is zero"),
+        (np.zeros_like, "every embedding is zero"),
         (lambda rows: rows[:, :8], r"shape (24, 8), the reference (24, 16)"),
     ],
 )
