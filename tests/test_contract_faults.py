@@ -126,7 +126,12 @@ def _verdicts(project: pytest.Pytester, *arguments: str) -> dict[str, str]:
     project.runpytest_inprocess("suites/test_contract.py", "--facenet-report=report", *arguments)
     document = json.loads((project.path / "report" / "results.json").read_text())
     found = {gate["gate"]: gate["verdict"] for gate in document["gates"]}
-    return {gate: found[gate] for gate in found if gate.startswith("contract.")}
+    # Those of threads and builds are judged by another suite, which was not asked for.
+    return {
+        gate: verdict
+        for gate, verdict in found.items()
+        if gate.startswith("contract.") and verdict != "not run"
+    }
 
 
 def _failing(verdicts: dict[str, str]) -> list[str]:

@@ -35,17 +35,17 @@ def write_summary(terminal: pytest.TerminalReporter, ending: Ending) -> None:
     if verbosity >= 0:
         terminal.write_line(sentence)
         terminal.write_line("")
-        for line in failure_lines(ending.gates):
-            terminal.write_line(line, red=line.startswith("fail"))
+    for line in failure_lines(ending.gates):
+        terminal.write_line(line, red=line.startswith("fail"))
+    if verbosity >= 0:
         table = gate_table(brief, width=width, colour=terminal.hasmarkup, verbose=verbosity > 0)
         terminal.write_line(table.lstrip("\n"))
     for line in (*unjudged_lines(ending.gates), *ending.stand_ins):
         terminal.write_line(line)
     if cannot_run:
         terminal.write_line("the engine is judged by its build alone")
-    if verbosity >= 0:
-        for line in _notes(ending.report, results):
-            terminal.write_line(line)
+    for line in _notes(ending.report, results):
+        terminal.write_line(line)
     if results.report_error:
         terminal.write_line(f"results.json was not written: {results.report_error}", red=True)
     if results.page_error:
