@@ -68,7 +68,9 @@ class Embedder:
             If a row is NaN, infinity or zeros, or different photos have equal rows.
         """
         faces = self._data.faces if faces is None else faces
-        others = "" if faces is self._data.faces else f", {len(faces.names)} other faces"
+        others = (
+            "" if faces.digest == self._data.faces.digest else f", {len(faces.names)} other faces"
+        )
         values, what = self._embedded(engine, faces, others, flipped=flipped)
         try:
             check_embeddings(values, faces.names, what=what, pictures=faces.photo_digests)
