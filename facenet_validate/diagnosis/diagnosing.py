@@ -56,6 +56,7 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
     for done, experiment in enumerate(EXPERIMENTS):
         progress(done, len(EXPERIMENTS))
         for one in _guarded(experiment, case):
+            progress(done, len(EXPERIMENTS))
             if isinstance(one, NotTried):
                 not_tried.append(one)
             else:
@@ -68,7 +69,12 @@ def diagnose(case: Case, *, full: bool = False, progress: Report = silent) -> Di
         if not full and _settled(tried, case):
             break
     cause = simplest(tried)
-    walk = walk_nodes(case) if full or cause is None else None
+    walk = None
+    if full or cause is None:
+        try:
+            walk = walk_nodes(case)
+        except Exception as error:  # as of an experiment
+            not_tried.append(NotTried("walk", f"{type(error).__name__}: {error}"))
     progress(len(EXPERIMENTS), len(EXPERIMENTS))
     return Diagnosis(
         cause=cause,
