@@ -15,7 +15,7 @@ from facenet_validate.base.wording import refusal
 from facenet_validate.commands import COMMANDS, output
 from facenet_validate.commands.output import say, tell
 from facenet_validate.commands.parsing import NamesPath, Parser, refuse_empty
-from facenet_validate.gates.shipped import project_files
+from facenet_validate.gates.shipped import project_files, workflow_file
 
 # What numbers, texts and memory can do beyond what was thought of; anything else is a mistake of
 # ours, whose traceback is wanted.
@@ -55,6 +55,9 @@ def _parser() -> Parser:
     init.add_argument(
         "folder", action=NamesPath, nargs="?", default=Path(), help="default: the current folder"
     )
+    init.add_argument(
+        "--ci", choices=["github"], help="write a workflow too; suites that are there stay"
+    )
     commands.add_parser("doctor", help="say what would run here and what is missing")
     for command in COMMANDS:
         command.arguments(commands.add_parser(command.name, help=command.help))
@@ -63,7 +66,7 @@ def _parser() -> Parser:
 
 def _run(parsed: argparse.Namespace) -> None:
     if parsed.command == "init":
-        _init(parsed.folder)
+        _init(parsed.folder, ci=parsed.ci is not None)
     elif parsed.command == "doctor":
         _doctor()
     else:
@@ -75,8 +78,10 @@ def _failed(why: str) -> int:
     return 2
 
 
-def _init(folder: Path) -> None:
+def _init(folder: Path, *, ci: bool) -> None:
     files = [(source, folder / path) for source, path in project_files()]
+    kept = any(target.exists() for _, target in files) and ci
+    files = [*([] if kept else files), *([_placed(folder)] if ci else [])]
     existing = [target for _, target in files if target.exists()]
     if existing:
         raise SettingsError(
@@ -90,7 +95,14 @@ def _init(folder: Path) -> None:
         except OSError as error:
             raise SettingsError(f"{target}: cannot be written ({error.strerror}).") from None
         said.append(f"wrote {target}\n")
+    if kept:
+        said.append("the suites and gates.toml that are there stay as they are\n")
     say("".join(said) + f"next: cd {folder} && pytest suites/ --precision int8\n")
+
+
+def _placed(folder: Path) -> tuple[Path, Path]:
+    source, path = workflow_file()
+    return source, folder / path
 
 
 def _doctor() -> None:

@@ -50,7 +50,7 @@ def test_it_is_in_every_report(project: pytest.Pytester) -> None:
         "--precision=fp32", "--facenet-report=report", "--junitxml=junit.xml"
     )
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*contract *toy *fp32 *0.25 *0.5 *pass*"])
+    result.stdout.fnmatch_lines(["*contract.toy *fp32 *0.25 *0.5 *pass*"])
     document = json.loads((project.path / "report" / "results.json").read_text())
     assert document["gate_titles"]["contract.toy"] == "what the toy observes"
     (gate,) = [gate for gate in document["gates"] if gate["gate"] == "contract.toy"]
@@ -69,13 +69,13 @@ def test_its_limit_fails_a_value_above_it(project: pytest.Pytester) -> None:
     project.makepyfile(TEST.format(values="0.75"))
     result = project.runpytest_inprocess("--precision=fp32")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*contract *toy *fp32 *0.75 *0.5 *fail*", "verdict: FAIL*"])
+    result.stdout.fnmatch_lines(["*contract.toy *fp32 *0.75 *0.5 *fail*", "verdict: FAIL*"])
 
 
 def test_without_its_test_it_is_not_run(project: pytest.Pytester) -> None:
     project.makepyfile(TEST.format(values=""))
     project.runpytest_inprocess("--precision=fp32").stdout.fnmatch_lines(
-        ["*contract *toy *not run*"]
+        ["*contract.toy *not run*"]
     )
 
 

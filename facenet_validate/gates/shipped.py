@@ -8,10 +8,11 @@ from facenet_validate.base.errors import SettingsError
 from facenet_validate.gates.limits import GatesFile, read_gates
 
 _GATES = Path("baselines", "gates.toml")
+_WORKFLOW = Path("docs", "guide", "ci", "github.yml")
 
 
 def project_files() -> list[tuple[Path, Path]]:
-    """Return what ``init`` copies: source files and their paths in a project.
+    """Return what ``init`` copies always: source files and their paths in a project.
 
     Raises
     ------
@@ -21,6 +22,17 @@ def project_files() -> list[tuple[Path, Path]]:
     root = _root()
     files = [*sorted((root / "suites").glob("*.py")), root / _GATES]
     return [(path, path.relative_to(root)) for path in files]
+
+
+def workflow_file() -> tuple[Path, Path]:
+    """Return the workflow of GitHub Actions that ``init --ci github`` copies, and its place.
+
+    Raises
+    ------
+    SettingsError
+        If it did not come with this installation.
+    """
+    return _root() / _WORKFLOW, Path(".github", "workflows", "facenet.yml")
 
 
 def shipped_gates() -> GatesFile:

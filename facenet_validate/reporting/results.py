@@ -98,7 +98,7 @@ class Results:
         same = (record["test"], record.get("try"), _key(record))
         for place, known in enumerate(self.gates):
             if (known["test"], known.get("try"), _key(known)) == same:
-                if _severity(record) > _severity(known):
+                if severity(record) > severity(known):
                     self.gates[place] = record
                 return
         self.gates.append(record)
@@ -165,7 +165,8 @@ def first_line(message: str) -> str:
     return next((line.strip() for line in message.splitlines() if line.strip()), "")
 
 
-def _severity(gate: Mapping[str, Any]) -> tuple[bool, int]:
+def severity(gate: Mapping[str, Any]) -> tuple[bool, int]:
+    """Return how bad a gate's verdict is, for sorting; what fails the run is worst."""
     return bool(gate["fails"]), SEVERITY.index(Verdict(gate["verdict"]))
 
 
@@ -232,21 +233,29 @@ class Ending:
         return overall(self.gates, broken=broken)
 
     @property
+    def stand_ins(self) -> list[str]:
+        """What was judged on a stand-in, a line each."""
+        return _stand_ins(self.gates)
+
+    @property
     def why_partial(self) -> str:
         """What was not judged; empty unless the verdict is partial."""
         return _why_partial(self.gates) if self.verdict == "partial" else ""
 
 
+def _stand_ins(gates: list[dict[str, Any]]) -> list[str]:
+    """Say what was judged on a stand-in, and why that is not the engine."""
+    precisions = {gate["precision"] for gate in gates if gate["recipe_only"]}
+    told = {
+        "fp16": "FP16 on a CPU speaks for the recipe, not for an engine (the provider computes "
+        "most of it in FP32)",
+        "int8": "INT8 for TensorRT speaks for the recipe, not for an engine (emulated here)",
+    }
+    return [reason for precision, reason in told.items() if precision in precisions]
+
+
 def _why_partial(gates: list[dict[str, Any]]) -> str:
-    reasons = []
-    stand_ins = {gate["precision"] for gate in gates if gate["recipe_only"]}
-    if "fp16" in stand_ins:
-        reasons.append(
-            "FP16 on a CPU speaks for the recipe, not for an engine (the provider computes most of "
-            "it in FP32)"
-        )
-    if "int8" in stand_ins:
-        reasons.append("INT8 for TensorRT speaks for the recipe, not for an engine (emulated here)")
+    reasons = _stand_ins(gates)
     for verdict in (Verdict.NOT_EVALUATED, Verdict.NOT_RUN):
         names = sorted({gate["gate"] for gate in gates if gate["verdict"] == verdict})
         if names:

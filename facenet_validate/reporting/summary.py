@@ -3,63 +3,87 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from facenet_validate.gates import catalogue
-from facenet_validate.gates.verdicts import Verdict
 from facenet_validate.reporting.replacement import replacement_lines
 from facenet_validate.reporting.report import AlignmentFacts, RunReport, SetFacts
-from facenet_validate.reporting.results import SCHEMA, Ending, Results
+from facenet_validate.reporting.results import SCHEMA, UNJUDGED, Ending, Results
 from facenet_validate.reporting.robustness import robustness_lines
 from facenet_validate.reporting.speed import speed_lines
 from facenet_validate.reporting.terminal import gate_table
 from facenet_validate.reporting.verification import verification_lines
+from facenet_validate.reporting.words import failure_lines, unjudged_lines, verdict_sentence
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "partial": "cyan"}
 
 
 def write_summary(terminal: pytest.TerminalReporter, ending: Ending) -> None:
-    """Print the table of gates, what they were judged on, and the verdict."""
-    gates, results, verdict = ending.gates, ending.results, ending.verdict
-    terminal.section("facenet verdict", sep="=")
+    """Print the verdict in words, the failures, the table of gates, and what they stand on."""
+    results, verdict, sentence = ending.results, ending.verdict, ending_sentence(ending)
+    verbosity = terminal.config.get_verbosity()
     width = shutil.get_terminal_size((120, 40)).columns
-    cannot_run = ending.environment.cannot_run
-    # Its reason stands below, once; results.json has it with every gate.
-    shown = [
-        {**gate, "detail": "cannot run here"}
-        if cannot_run and cannot_run in gate["detail"]
-        else gate
-        for gate in gates
-    ]
-    # The same holds for the error that kept gates from being judged.
-    brief = [
-        {**gate, "detail": "see below"}
-        if gate["verdict"] == Verdict.NOT_RUN and gate["detail"]
-        else gate
-        for gate in shown
-    ]
-    terminal.write_line(gate_table(brief, width=width, colour=terminal.hasmarkup))
-    for line in _why_not_run(gates):
+    terminal.section("facenet verdict", sep="=")
+    brief, cannot_run = _brief(ending.gates, ending.environment.cannot_run)
+    if verbosity >= 0:
+        terminal.write_line(sentence)
+        terminal.write_line("")
+        for line in failure_lines(ending.gates):
+            terminal.write_line(line, red=line.startswith("fail"))
+        table = gate_table(brief, width=width, colour=terminal.hasmarkup, verbose=verbosity > 0)
+        terminal.write_line(table)
+    for line in (*unjudged_lines(ending.gates), *ending.stand_ins):
         terminal.write_line(line)
-    if shown != gates:
-        terminal.write_line(f"not evaluated: {cannot_run}; the engine is judged by its build alone")
-    for line in _notes(ending.report, results):
-        terminal.write_line(line)
-    counts = {name: sum(g["verdict"] == name for g in gates) for name in _verdicts(gates)}
-    text = ", ".join(f"{count} {name}" for name, count in counts.items())
-    terminal.write_line(f"verdict: {verdict.upper()} ({text})", **{_COLOURS[verdict]: True})
+    if cannot_run:
+        terminal.write_line("the engine is judged by its build alone")
+    if verbosity >= 0:
+        for line in _notes(ending.report, results):
+            terminal.write_line(line)
     if results.report_error:
         terminal.write_line(f"results.json was not written: {results.report_error}", red=True)
     if results.unmet:
         terminal.write_line(f"required and not judged: {', '.join(results.unmet)}", red=True)
-    if verdict == "partial":
-        terminal.write_line(f"partial: {ending.why_partial}")
-    if results.interrupted or ending.exit_status == pytest.ExitCode.INTERRUPTED:
-        terminal.write_line("fail: the run was interrupted before every gate was judged", red=True)
+    counts = {name: sum(g["verdict"] == name for g in ending.gates) for name in _verdicts(ending)}
+    text = ", ".join(f"{count} {name}" for name, count in counts.items())
+    colour = {_COLOURS[verdict]: True}
+    terminal.write_line(f"verdict: {verdict.upper()} ({text}): {sentence}", **colour)
+
+
+def ending_sentence(ending: Ending) -> str:
+    """Return the verdict of a run in words."""
+    results, against = ending.results, ending.report.against
+    ended = results.came_to_its_end(ending.exit_status)
+    broken = [
+        "" if ended else "The run ended before every gate was judged.",
+        _broken(len(results.errors)),
+        "Gates of a required data set were not judged." if results.unmet else "",
+    ]
+    return verdict_sentence(
+        ending.gates,
+        ending.verdict,
+        against=Path(against.path).name if against and against.path else "",
+        broken=" ".join(line for line in broken if line),
+    )
+
+
+def _broken(count: int) -> str:
+    """Say how many tests broke; empty where none did."""
+    tests = f"{count} tests" if count > 1 else "A test"
+    return f"{tests} broke before a verdict." if count else ""
+
+
+def _brief(gates: list[dict[str, Any]], cannot_run: str) -> tuple[list[dict[str, Any]], bool]:
+    """Leave out of the table the reasons that stand below it; say whether no engine could run."""
+    seen = [bool(cannot_run) and cannot_run in gate["detail"] for gate in gates]
+    found = [
+        {**gate, "detail": "see below"} if gate["verdict"] in UNJUDGED and gate["detail"] else gate
+        for gate in gates
+    ]
+    return found, any(seen)
 
 
 def suite_properties(ending: Ending) -> dict[str, str]:
@@ -67,6 +91,7 @@ def suite_properties(ending: Ending) -> dict[str, str]:
     report, environment = ending.report, ending.environment
     found = {
         "facenet.verdict": ending.verdict,
+        "facenet.sentence": ending_sentence(ending),
         "facenet.partial": ending.why_partial,
         "facenet.backend": f"{environment.backend} {environment.backend_version}",
         "facenet.cannot_run": environment.cannot_run,
@@ -87,6 +112,7 @@ def report_document(ending: Ending) -> dict[str, Any]:
         "schema": SCHEMA,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "verdict": ending.verdict,
+        "sentence": ending_sentence(ending),
         "exit_status": ending.exit_status,
         "gate_titles": {gate.name: gate.observes for gate in catalogue.CATALOGUE},
         "protocol": next(
@@ -101,17 +127,8 @@ def report_document(ending: Ending) -> dict[str, Any]:
     }
 
 
-def _why_not_run(gates: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each reason why gates were not run, with how many it kept."""
-    reasons = Counter(g["detail"] for g in gates if g["verdict"] == Verdict.NOT_RUN and g["detail"])
-    return [
-        f"not run, {count} {'gate' if count == 1 else 'gates'}: {reason}"
-        for reason, count in reasons.items()
-    ]
-
-
-def _verdicts(gates: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(gate["verdict"] for gate in gates))
+def _verdicts(ending: Ending) -> list[str]:
+    return list(dict.fromkeys(gate["verdict"] for gate in ending.gates))
 
 
 def _notes(report: RunReport, results: Results) -> list[str]:

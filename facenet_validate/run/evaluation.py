@@ -270,7 +270,7 @@ class EngineComparison:
         text = (
             "no drop would fail here: too few pairs"
             if detectable is None
-            else f"fails 95 % of engines that lose {detectable:.5f}"
+            else f"would detect a loss of {detectable:.5f} 95 times in 100"
         )
         values: dict[str, Any] = {
             "compared_with": self.beside,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,13 @@ from facenet_validate.reporting.results import (
     first_line,
     has_ended,
 )
-from facenet_validate.reporting.summary import report_document, suite_properties, write_summary
+from facenet_validate.reporting.step_summary import VARIABLE, append_step_summary, step_summary
+from facenet_validate.reporting.summary import (
+    ending_sentence,
+    report_document,
+    suite_properties,
+    write_summary,
+)
 from facenet_validate.run.ending import ending_of, record_sessions, unmet_requirements
 from facenet_validate.run.run import RUN, Run
 from facenet_validate.run.start import named_report_folder
@@ -268,5 +276,13 @@ class ReportedSession:
     def summarise(self, terminal: pytest.TerminalReporter) -> None:
         """Print the table of gates and the verdict, where tests of ours were to run."""
         run = self.config.stash.get(RUN, None)
-        if run is not None and self._ours and runs_tests(self.config):
-            write_summary(terminal, ending_of(run, self.results, self._exitstatus))
+        if run is None or not self._ours or not runs_tests(self.config):
+            return
+        ending = ending_of(run, self.results, self._exitstatus)
+        write_summary(terminal, ending)
+        if path := os.environ.get(VARIABLE):
+            try:
+                append_step_summary(Path(path), step_summary(ending, ending_sentence(ending)))
+            except OSError as error:
+                text = f"{VARIABLE}: {path} was not written: {error.strerror}"
+                terminal.write_line(text, yellow=True)

@@ -1,0 +1,71 @@
+"""The recipes for CI: what they run is right, and a repository with one sees a regression."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from facenet_validate.cli import main
+from facenet_validate.models.prepared import PreparedModel
+from facenet_validate.run.options import OPTIONS
+
+RECIPES = Path(__file__).parents[1] / "docs" / "guide" / "ci"
+WORKFLOW = Path(".github", "workflows", "facenet.yml")
+
+_FLAG = re.compile(r"--(?:facenet-[\w-]+|precision)\b")
+_VARIABLE = re.compile(r"\bFACENET_[A-Z0-9_]+\b")
+
+
+@pytest.mark.parametrize("name", ["github.yml", "github-gpu.yml", "gitlab-ci.yml", "Jenkinsfile"])
+def test_every_option_of_a_recipe_is_one(name: str) -> None:
+    text = (RECIPES / name).read_text()
+    flags = {option.flag for option in OPTIONS} | {option.alias for option in OPTIONS}
+    variables = {option.variable for option in OPTIONS}
+    assert set(_FLAG.findall(text)) <= flags
+    assert set(_VARIABLE.findall(text)) <= variables
+    assert "--facenet-report report --junitxml report/junit.xml" in " ".join(text.split())
+
+
+def test_init_writes_the_workflow_beside_suites_that_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", str(tmp_path)]) == 0
+    gates = tmp_path / "baselines" / "gates.toml"
+    gates.write_text("mine")
+    assert main(["init", str(tmp_path), "--ci", "github"]) == 0
+    assert "stay as they are" in capsys.readouterr().out
+    assert gates.read_text() == "mine"
+    assert (tmp_path / WORKFLOW).read_bytes() == (RECIPES / "github.yml").read_bytes()
+    assert main(["init", str(tmp_path), "--ci", "github"]) == 2
+    assert "facenet.yml exists; nothing was copied" in capsys.readouterr().err
+
+
+def test_a_repository_with_it_catches_a_regression(
+    project: pytest.Pytester, prepared_small: PreparedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workflow's own command, on an engine whose first convolution lost every other channel."""
+    assert main(["init", str(project.path), "--ci", "github"]) == 0
+    graph = onnx.load(prepared_small.entry.path)
+    first = next(node for node in graph.graph.node if node.op_type == "Conv").input[1]
+    weights = next(one for one in graph.graph.initializer if one.name == first)
+    kept = np.array(numpy_helper.to_array(weights))
+    kept[::2] = 0
+    weights.CopyFrom(numpy_helper.from_array(kept, first))
+    onnx.save(graph, project.path / "pruned.onnx")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "summary.md"))
+    monkeypatch.setenv("FACENET_ENGINE", "pruned.onnx")
+    (line,) = re.findall(r"run: (pytest .*)", (project.path / WORKFLOW).read_text())
+    _, *arguments = shlex.split(line.replace(" --precision int8", ""))
+    result = project.runpytest_inprocess(*arguments, "-k", "parity")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    summary = (project.path / "summary.md").read_text()
+    assert "may not replace" in summary
+    assert "- fail: parity.cosine\\_mean" in summary
+    assert (project.path / "report" / "results.json").is_file()
+    assert (project.path / "report" / "junit.xml").is_file()
