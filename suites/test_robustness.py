@@ -18,7 +18,7 @@ def test_any_picture(facenet_robustness: Robustness, facenet_gates: Gates) -> No
     @invariants.settings
     @given(picture=invariants.pictures)
     def holds(picture: NDArray[np.uint8]) -> None:
-        """One picture."""
+        """The picture breaks no invariant."""
         invariants.hold(picture)
 
     facenet_gates.check(invariants.observed(holds))
