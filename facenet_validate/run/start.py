@@ -258,9 +258,22 @@ def validate(run: Run) -> None:
     if settings.update_baselines and not settings.baselines.is_dir():
         raise BaselineError(f"baselines folder {settings.baselines}: no such folder.")
     check_writable(settings.cache)
+    if settings.picture is not None and not _is_file(settings.picture):
+        raise SettingsError(
+            f"--facenet-picture: no picture at {path_text(settings.picture)}. Name a file that a "
+            "failing test of robustness has saved."
+        )
     if settings.report is not None:
         check_report_folder(settings.report)
     check_runnable(run.engine, run.against, settings.model, Cache(settings.cache), run.backend)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a regular file is there; False where the system does not say so."""
+    try:
+        return is_regular(path)
+    except OSError:
+        return False
 
 
 def _check_required(run: Run, at_hand: tuple[str, ...]) -> None:

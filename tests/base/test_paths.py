@@ -23,7 +23,9 @@ from tests.closed_folders import close_folder
 from tests.models.small_facenet import small_facenet
 
 PATH_OPTIONS = [option for option in OPTIONS if option.metavar in ("PATH", "DIR", "[NAME=]FILE")]
-EXPECTED = {"cache", "model", "engine", "against", "lfw", "pairs", "baselines", "report"}
+EXPECTED = {
+    "cache", "model", "engine", "against", "lfw", "pairs", "baselines", "report", "picture",
+}  # fmt: skip
 
 Place = Callable[[str], str]
 
