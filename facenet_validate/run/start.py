@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from facenet_validate.base.errors import BaselineError, SettingsError
+from facenet_validate.base.files import is_regular
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.progress import Progress
 from facenet_validate.base.versions import onnxruntime_version
