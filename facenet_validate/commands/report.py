@@ -12,6 +12,7 @@ from typing import Any
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.base.files import write_whole
+from facenet_validate.base.paths import named_path
 from facenet_validate.commands.output import say
 from facenet_validate.gates.verdicts import format_number
 from facenet_validate.history.text import printable
@@ -46,14 +47,14 @@ def run(arguments: argparse.Namespace) -> None:
             "--out DIR."
         )
     else:
-        folder, document = read_report(Path(action))
+        folder, document = read_report(named_path(action, "DIR"))
         say(f"wrote {_page(folder, document)}\n")
 
 
 def _compare(reports: Sequence[str], out: Path | None) -> None:
     if len(reports) != 2:
         raise SettingsError(f"report compare: {len(reports)} reports; expected two, A and B.")
-    (_, a), (_, b) = (read_report(Path(one)) for one in reports)
+    (_, a), (_, b) = (read_report(named_path(one, "DIR")) for one in reports)
     found = compare_reports(a, b)
     say("".join(f"{printable(line)}\n" for line in comparison_lines(found, a, b)))
     if out is not None:
@@ -69,7 +70,7 @@ def _compare(reports: Sequence[str], out: Path | None) -> None:
 def _merge(reports: Sequence[str], out: Path | None) -> None:
     if len(reports) < 2 or out is None:
         raise SettingsError("report merge: expected two or more reports, and --out DIR.")
-    read = [read_report(Path(one)) for one in reports]
+    read = [read_report(named_path(one, "DIR")) for one in reports]
     merged = merge_reports([(name, one) for name, (_, one) in zip(reports, read, strict=True)])
     if (out / FILENAME).exists():
         raise SettingsError(f"{out / FILENAME} exists; name a new folder with --out.")
