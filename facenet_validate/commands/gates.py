@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace) -> None:
     BaselineError
         If the gates file is wrong, or changed meanwhile.
     """
+    named = [named_path(one, "DIR") for one in arguments.reports]
     path: Path = arguments.gates or _nearest(Path.cwd())
     content = read_content(path)
     gates = gates_in(path, parse_document(path, content))
-    named = [named_path(one, "DIR") for one in arguments.reports]
     read = [read_report(one) for one in named]
     twice = [one for place, one in enumerate(read) if one in read[:place]]
     if twice:

@@ -17,7 +17,7 @@ from typing import Any
 from facenet_validate.base.errors import BaselineError
 from facenet_validate.base.wording import path_text
 from facenet_validate.gates import catalogue
-from facenet_validate.gates.document import parse_document
+from facenet_validate.gates.document import LARGEST, parse_document
 from facenet_validate.gates.limits import gates_in
 
 MARK = "# gates propose: "
@@ -97,6 +97,11 @@ def with_limits(path: Path, content: bytes, changes: Sequence[Change]) -> bytes:
         wanted = _wanted(parse_document(path, content), change)
         lines = content.decode("utf-8").split("\n")
         content = "\n".join(_changed(lines, change)).encode()
+        if len(content) > LARGEST:
+            raise BaselineError(
+                f"gates file {path_text(path)}: with {change.gate} it would be larger than "
+                f"{LARGEST // 1024} KiB. Delete what is no longer true in it."
+            )
         try:
             found = parse_document(path, content)
         except BaselineError:

@@ -29,33 +29,36 @@ class Scale:
 
     Attributes
     ----------
-    best, worst : float
+    best, worst : int
         What an engine without loss measures, and what none is worse than.
-    factor : float
+    factor : Decimal
         By which the distance from ``best`` is multiplied.
-    finest : float
+    finest : Decimal
         A limit is not set nearer to ``best``.
     """
 
-    best: float
-    worst: float
-    factor: float
-    finest: float = 0.0
+    best: int
+    worst: int
+    factor: Decimal
+    finest: Decimal = Decimal()
 
-    def distance(self, value: float) -> float:
-        """Return how far a value is from the best one, at least 0."""
-        return max(0.0, self.best - value if self.best > self.worst else value - self.best)
+    def distance(self, value: float) -> Decimal:
+        """Return how far a value is from the best one, at least 0.
+
+        In decimals, so that 0.995 is 0.005 from 1, and not a little more.
+        """
+        lost = Decimal(repr(float(value))) - self.best
+        return max(Decimal(), -lost if self.best > self.worst else lost)
 
 
 # Rounding of float32 moves an embedding by some 1e-7, and other kernels round in another way. A
 # distance d of unit vectors is a cosine of 1 - d²/2.
-_ROUNDING = 1e-5
 SCALES: Mapping[str, Scale] = {
-    "distance": Scale(best=0.0, worst=2.0, factor=2.0, finest=_ROUNDING),
-    "cosine": Scale(best=1.0, worst=-1.0, factor=2.0, finest=_ROUNDING**2 / 2),
-    "share": Scale(best=1.0, worst=0.0, factor=2.0),
+    "distance": Scale(best=0, worst=2, factor=Decimal(2), finest=Decimal("1e-5")),
+    "cosine": Scale(best=1, worst=-1, factor=Decimal(2), finest=Decimal("5e-11")),
+    "share": Scale(best=1, worst=0, factor=Decimal(2)),
     # Most of these errors are the model's, and every engine of it makes them.
-    "accuracy": Scale(best=1.0, worst=0.0, factor=1.25),
+    "accuracy": Scale(best=1, worst=0, factor=Decimal("1.25")),
 }
 """`Gate.measures` → its scale."""
 
@@ -96,23 +99,22 @@ def propose(gate: Gate, values: Sequence[float]) -> Proposal:
     """
     scale = SCALES[gate.measures]
     distances = [scale.distance(value) for value in values]
-    worst = values[distances.index(max(distances))]
-    if max(distances) == 0.0:
+    farthest = max(distances)
+    worst = values[distances.index(farthest)]
+    if not farthest:
         return Proposal(None, worst, "it is without any loss, and a margin is a multiple of a loss")
-    distance, reason = max(distances) * scale.factor, f"distance from {scale.best:g} × "
-    reason += f"{scale.factor:g}"
-    if len(values) >= FEWEST and min(distances) > 0.0:
-        bound = tolerance_bound(distances)
+    distance, reason = farthest * scale.factor, f"distance from {scale.best} × {scale.factor}"
+    if len(values) >= FEWEST and min(distances) > 0:
+        bound = Decimal(tolerance_bound([float(one) for one in distances]))
         if bound > distance:
             distance, reason = bound, f"95 %/95 % tolerance bound of {len(values)} engines"
     if distance < scale.finest:
         distance, reason = scale.finest, "as near as float32 rounds"
-    if distance >= abs(scale.best - scale.worst):
-        return Proposal(None, worst, "with a margin it would take in every value")
     rounded = rounded_up(distance)
-    best = Decimal(str(scale.best))
-    limit = float(best - rounded if scale.best > scale.worst else best + rounded)
-    return Proposal(limit, worst, reason)
+    if rounded >= abs(scale.best - scale.worst):
+        return Proposal(None, worst, "with a margin it would take in every value")
+    limit = scale.best - rounded if scale.best > scale.worst else scale.best + rounded
+    return Proposal(float(limit), worst, reason)
 
 
 def tolerance_bound(distances: Sequence[float]) -> float:
@@ -136,13 +138,13 @@ def tolerance_bound(distances: Sequence[float]) -> float:
     return math.exp(exponent) if exponent < 700.0 else math.inf
 
 
-def rounded_up(distance: float) -> Decimal:
+def rounded_up(distance: Decimal) -> Decimal:
     """Return a distance above 0 with two significant digits, never below itself.
 
     Examples
     --------
-    >>> rounded_up(0.00971), rounded_up(2e-5)
-    (Decimal('0.0098'), Decimal('0.000020'))
+    >>> rounded_up(Decimal("0.00971")), rounded_up(Decimal("0.01"))
+    (Decimal('0.0098'), Decimal('0.010'))
     """
-    exact = Decimal(str(distance))
-    return exact.quantize(Decimal(1).scaleb(exact.adjusted() - _DIGITS + 1), ROUND_CEILING)
+    unit = Decimal(1).scaleb(distance.adjusted() - _DIGITS + 1)
+    return distance.quantize(unit, ROUND_CEILING)
