@@ -241,6 +241,7 @@ def test_a_set_of_one_s_own_gets_its_first_limit(
         (report(model=[]), "model is []; expected an object"),
         (report(settings=1), "settings is 1; expected an object"),
         (report(sets={"x": 1}), "x is 1; expected an object"),
+        (report(sets={"x\n\x1b[2J": 1}), "x\ufffd\ufffd[2J is 1; expected an object"),
         (report(gate(COSINE, "pass"), engines={"int8": 3}), "int8 is 3; expected an object"),
         (report(started_at=None), "started_at is None"),
         (report(started_at="2026-01-01\n[gates]"), "started_at is "),
@@ -278,7 +279,7 @@ def test_what_is_no_ground_for_limits_is_refused_in_a_line(
             {"dataset": {"name": "lfw", "pairs_sha256": "2"}},
             "b: the digest of the pairs of lfw is '2', but '1' in a",
         ),
-        ({}, "a: its report is named twice"),
+        ({}, "a/results.json: its run is named twice"),
     ],
 )
 def test_reports_that_do_not_go_together_are_refused(

@@ -36,14 +36,16 @@ def run(arguments: argparse.Namespace) -> None:
     path: Path = arguments.gates or _nearest(Path.cwd())
     content = read_content(path)
     gates = gates_in(path, parse_document(path, content))
-    read = [read_report(one) for one in named]
-    twice = [one for place, one in enumerate(read) if one in read[:place]]
-    if twice:
-        raise SettingsError(f"{path_text(twice[0][0])}: its report is named twice; name it once.")
-    found = proposals(
-        [(path_text(name), document) for name, (_, document) in zip(named, read, strict=True)],
-        gates,
-    )
+    names = [path_text(one) for one in named]
+    documents = [read_report(one)[1] for one in named]
+    for place, document in enumerate(documents):
+        if document in documents[:place]:
+            raise SettingsError(f"{names[place]}: its run is named twice; name it once.")
+    try:
+        found = proposals(list(zip(names, documents, strict=True)), gates)
+    except SettingsError as error:
+        # The message may quote a report's text.
+        raise SettingsError(printable(str(error))) from None
     after = with_limits(path, content, found.changes)
     as_utf8()
     say(unified_diff(path, content, after))

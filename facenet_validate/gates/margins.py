@@ -99,19 +99,19 @@ def propose(gate: Gate, values: Sequence[float]) -> Proposal:
     """
     scale = SCALES[gate.measures]
     distances = [scale.distance(value) for value in values]
-    farthest = max(distances)
+    farthest, span = max(distances), abs(scale.best - scale.worst)
     worst = values[distances.index(farthest)]
     if not farthest:
         return Proposal(None, worst, "it is without any loss, and a margin is a multiple of a loss")
     distance, reason = farthest * scale.factor, f"distance from {scale.best} × {scale.factor}"
     if len(values) >= FEWEST and min(distances) > 0:
-        bound = Decimal(tolerance_bound([float(one) for one in distances]))
+        bound = Decimal(min(tolerance_bound([float(one) for one in distances]), span))
         if bound > distance:
             distance, reason = bound, f"95 %/95 % tolerance bound of {len(values)} engines"
     if distance < scale.finest:
         distance, reason = scale.finest, "as near as float32 rounds"
     rounded = rounded_up(distance)
-    if rounded >= abs(scale.best - scale.worst):
+    if rounded >= span:
         return Proposal(None, worst, "with a margin it would take in every value")
     limit = scale.best - rounded if scale.best > scale.worst else scale.best + rounded
     return Proposal(float(limit), worst, reason)
