@@ -195,6 +195,13 @@ CATALOGUE: tuple[Gate, ...] = (
         "ceiling",
         needs=("rebuilds",),
     ),
+    Gate(
+        "contract.timed_outputs",
+        "largest L2 distance between embeddings of timed blocks and untimed ones",
+        "ceiling",
+        per="batch",
+        optional=True,
+    ),
     Gate("parity.cosine_min", "smallest row cosine to the reference", "floor", diagnosed=True),
     Gate("parity.cosine_p1", "1st percentile of row cosines", "floor", diagnosed=True),
     Gate("parity.cosine_mean", "mean row cosine", "floor", diagnosed=True),
@@ -381,13 +388,6 @@ CATALOGUE: tuple[Gate, ...] = (
         above=1.0,
         per="batch",
         needs=("self_check",),
-    ),
-    Gate(
-        "performance.timed_outputs",
-        "largest L2 distance between embeddings of timed blocks and untimed ones",
-        "ceiling",
-        per="batch",
-        optional=True,
     ),
 )
 """Every gate, in the order of reports."""
