@@ -31,7 +31,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 MARGIN = 0.5
 """A later experiment replaces the cause if it leaves no more than this share of what was left."""
 
-SECONDS, FULL_SECONDS = 80.0, 240.0
+SECONDS, FULL_SECONDS = 110.0, 300.0
 """How long experiments may take, and how long where all are asked for: seconds of all processors
 together that this process uses. What other programs take of a busy machine does not count."""
 
