@@ -9,7 +9,7 @@ from facenet_validate.base.progress import Report, silent
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Diagnosis, Finding, NotTried
 from facenet_validate.diagnosis.distance_causes import distance_findings
-from facenet_validate.diagnosis.input_causes import input_findings
+from facenet_validate.diagnosis.input_causes import fitted_input_findings, input_findings
 from facenet_validate.diagnosis.output_causes import output_findings
 from facenet_validate.diagnosis.recipe_causes import recipe_findings
 from facenet_validate.diagnosis.row_causes import row_findings, stale_findings
@@ -25,6 +25,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     distance_findings,
     input_findings,
     recipe_findings,
+    fitted_input_findings,
 )
 """From the simplest fault to those that fit most, and from cheap to costly."""
 
