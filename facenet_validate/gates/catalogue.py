@@ -242,6 +242,14 @@ CATALOGUE: tuple[Gate, ...] = (
         measures="distance",
     ),
     Gate(
+        "contract.timed_outputs",
+        "largest L2 distance between embeddings of timed blocks and untimed ones",
+        "ceiling",
+        per="batch",
+        optional=True,
+        measures="distance",
+    ),
+    Gate(
         "parity.cosine_min",
         "smallest row cosine to the reference",
         "floor",
@@ -441,14 +449,6 @@ CATALOGUE: tuple[Gate, ...] = (
         above=1.0,
         per="batch",
         needs=("self_check",),
-    ),
-    Gate(
-        "performance.timed_outputs",
-        "largest L2 distance between embeddings of timed blocks and untimed ones",
-        "ceiling",
-        per="batch",
-        optional=True,
-        measures="distance",
     ),
 )
 """Every gate, in the order of reports."""
