@@ -1,6 +1,6 @@
 """What the gates on a replacement see: stored templates, the deployed threshold, identification.
 
-    python docs/evidence/measure_replacement.py --lfw DIR --work DIR [--trials 200] [--engines 8] [--tables …]
+    python docs/evidence/measure_replacement.py --lfw DIR --work DIR [--tables …]
 
 Real FP32 embeddings of LFW's View 2 photos stand for the engine in production. The new engine is a
 re-quantised one, or one that is damaged in a known way; `measure_gates.py` has the damages. Each
