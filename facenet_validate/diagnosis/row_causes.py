@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facenet_validate.diagnosis import causes
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding, NotTried
-from facenet_validate.diagnosis.rule import MOST, comparable, judged, unit
+from facenet_validate.diagnosis.rule import MOST, SAME, comparable, distance, judged, unit
 
 SHOWN = 4
 """Rows named in a detail."""
@@ -39,9 +39,9 @@ def row_findings(case: Case) -> Iterator[Finding]:
     moved = of != own
     before, after = (np.sum((rows - one)[moved] ** 2, axis=1) for one in (known, known[of]))
     yield replace(found, named=found.named and bool(np.all(after <= (1 - MOST) * before)))
-    # Only rows that are all the same follow a constant.
     constant = np.broadcast_to(rows.mean(axis=0), rows.shape)
-    yield judged(causes.ALL_THE_SAME, rows, known, constant, precision)
+    if distance(rows, constant) <= SAME:
+        yield judged(causes.ALL_THE_SAME, rows, known, constant, precision)
 
 
 def described(of: NDArray[np.intp]) -> str:
