@@ -43,6 +43,9 @@ class Family:
         Numbers → change.
     described : callable
         Numbers → the cause that they are, and they in words.
+    ways : tuple of tuple of float
+        Directions in which numbers are searched before they are fitted, each as long as the first
+        step. Empty where a fit finds its way by itself.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Family:
     steps: Callable[[Numbers], Numbers]
     change: Callable[[Numbers], Change]
     described: Callable[[Numbers], tuple[Cause, str]]
+    ways: tuple[tuple[float, ...], ...] = ()
 
     def member(self, numbers: Numbers) -> Imitation:
         """Return the fault with these numbers."""
@@ -176,8 +180,19 @@ FRAME = Family(
     lambda _: np.ones(6),
     lambda numbers: changes.warped(_placed(numbers)),
     _framed,
+    ways=(
+        (8, 0, 0, 8, 0, 0),  # larger or smaller
+        (0, 8, -8, 0, 0, 0),  # rotated
+        (0, 0, 0, 0, 8, 0),
+        (0, 0, 0, 0, 0, 8),
+        (0, 0, 0, 0, 8, 8),
+        (0, 0, 0, 0, 8, -8),
+    ),
 )
-"""Where each pixel is taken from: an affine map, in pixels at the border."""
+"""Where each pixel is taken from: an affine map, in pixels at the border.
+
+A picture that is moved by a part of a pixel is blurred as well. That hides from a fit where to go.
+"""
 
 
 def zoom(factor: float) -> Imitation:

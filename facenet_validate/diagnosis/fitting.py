@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ SIMPLER = 1.5
 
 DAMPING = (1e-3, 1e-1, 1.0)
 """Tried in turn until a step helps."""
+
+HALVINGS = 4
+"""How often the steps of a search are halved."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,27 @@ def fitted(trial: Trial, start: Start) -> Faults | None:
         else:
             break
     return start.with_numbers(numbers) if improved else None
+
+
+def searched(trial: Trial, start: Start) -> Start:
+    """Return a start that is nearer, where steps in the family's ways lead to one.
+
+    A compass search: of the steps in all ways, forth and back, the best is taken; where none helps,
+    steps are halved. Kolda, Lewis and Torczon, SIAM Review 45, 2003.
+    """
+    ways = np.array(start.family.ways, np.float64).reshape(-1, len(start.numbers))
+    halvings = 0
+    left = trial.left(start.with_numbers(start.numbers), trial.first)
+    while halvings <= HALVINGS and left > NOTHING and len(ways):
+        steps = np.concatenate([ways, -ways]) / 2**halvings
+        near = [replace(start, numbers=start.numbers + step) for step in steps]
+        lefts = [trial.left(one.with_numbers(one.numbers), trial.first) for one in near]
+        best = int(np.argmin(lefts))
+        if lefts[best] < (1 - WORTH) * left:
+            start, left = near[best], lefts[best]
+        else:
+            halvings += 1
+    return start
 
 
 def refitted(trial: Trial, faults: Faults) -> Faults:

@@ -11,9 +11,9 @@ from itertools import islice
 
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
-from facenet_validate.diagnosis.fitting import fitted, refitted, starts
+from facenet_validate.diagnosis.fitting import fitted, refitted, searched, starts
 from facenet_validate.diagnosis.imitations import EIGHT_BITS, Faults, Stage
-from facenet_validate.diagnosis.known_faults import SHARES, THROUGH, known_faults, resized
+from facenet_validate.diagnosis.known_faults import every_size, known_faults
 from facenet_validate.diagnosis.rule import NOTHING
 from facenet_validate.diagnosis.trial import Trial
 
@@ -69,13 +69,9 @@ def _together(trial: Trial, singles: Sequence[Faults], known: Sequence[Faults]) 
 def _sized(trial: Trial, base: Faults) -> Faults | None:
     """Return faults with the side through which pictures were resized, where such a one helps."""
     others = tuple(one for one in base if one.stage != Stage.GEOMETRY)
-    halves = min(((*others, resized(0.5, *way)) for way in THROUGH), key=trial.left)
-    if not _helps(trial, halves, others):
-        return None
-    known = _nearest_first(
-        trial, [(*others, resized(share, *way)) for way in THROUGH for share in SHARES]
-    )
-    return known[0]
+    sizes = [(*others, one) for one in every_size(trial.case.model.image_size)]
+    nearest = _nearest_first(trial, sizes)[0]
+    return nearest if _helps(trial, nearest, others) else None
 
 
 def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:
@@ -83,7 +79,10 @@ def _fits(trial: Trial, best: Faults) -> Iterator[Finding]:
     while len(best) < TOGETHER:
         candidates = [best]
         for start in starts(best):
-            found = fitted(trial, start)
+            near = searched(trial, start)
+            found = fitted(trial, near)
+            if found is None and near is not start:
+                found = near.with_numbers(near.numbers)
             if found is not None:
                 simple = refitted(trial, found)
                 candidates.append(simple)

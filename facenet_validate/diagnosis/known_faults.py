@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import permutations, product
 
 import cv2
-import numpy as np
 
 from facenet_validate.diagnosis import causes, changes
 from facenet_validate.diagnosis.families import (
@@ -25,8 +24,11 @@ WAYS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "area": cv2.
 THROUGH = (("nearest", "nearest"), ("area", "bilinear"), ("bilinear", "bilinear"))
 """Interpolations by which pictures are made smaller and larger again."""
 
-SHARES = tuple(np.arange(0.2, 0.96, 0.05).tolist())
-"""Sides through which pictures are resized, as shares of their own."""
+LEAST = 0.2
+"""Smallest side through which pictures are resized, as a share of their own."""
+
+STEPS = 16
+"""Sides of smooth interpolations that are tried."""
 
 
 def known_faults(side: int) -> Iterator[Imitation]:
@@ -96,6 +98,19 @@ def _framing(side: int) -> Iterator[Imitation]:
         yield shift(right, down)
     for place, value in product(range(4), (0.0, -1.0)):
         yield BORDERS.of(*(side / 4 * (place == border) for border in range(4)), value)
+
+
+def every_size(side: int) -> Iterator[Imitation]:
+    """Yield pictures of a side that were resized to smaller sides and back.
+
+    To every smaller side without interpolation, since which pixels are left changes with each; to
+    some sides with it.
+    """
+    least = max(1, round(LEAST * side))
+    for way in THROUGH:
+        step = 1 if way == ("nearest", "nearest") else max(1, round((side - least) / STEPS))
+        for smaller in range(least, side, step):
+            yield resized(smaller / side, *way)
 
 
 def resized(share: float, down: str, up: str) -> Imitation:
