@@ -26,6 +26,7 @@ extensions = ["myst_parser"]
 # Anchors of headings down to the fourth level, named as code hosts name them.
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
+smartquotes = False  # an option's two hyphens are no dash
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
