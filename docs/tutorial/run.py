@@ -170,6 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = (given.work or Path(temporary)).resolve()
         (folder / "facenet_validate").symlink_to(REPOSITORY)
         variables = environment(folder)
+        begun = time.monotonic()
         try:
             for step in steps(given.page.read_text("utf-8")):
                 started = time.monotonic()
@@ -179,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         except TutorialError as error:
             _say(f"{given.page}: {error}")
             return 1
+        _say(f"{time.monotonic() - begun:6.0f} s  in all")
     return 0
 
 
