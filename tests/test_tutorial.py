@@ -49,7 +49,7 @@ def ran(page: str, folder: Path) -> int:
 
 def test_a_page_that_says_what_happens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ran(GOOD, tmp_path) == 0
-    assert capsys.readouterr().out.count(" s  line ") == 3
+    assert capsys.readouterr().out.count("processors  line ") == 3
     assert (tmp_path / "work" / "project").is_dir()
     assert (tmp_path / "work" / "facenet_validate" / "pyproject.toml").is_file()
 
