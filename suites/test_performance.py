@@ -13,7 +13,7 @@ pytestmark = pytest.mark.facenet_fps
     "performance.stored",
     "performance.stored_ratio",
     "performance.against",
-    "performance.timed_outputs",
+    "contract.timed_outputs",
 )
 def test_speed(facenet_timing: Timing, facenet_gates: Gates) -> None:
     """No slower than its stored sessions, nor than another engine; a lower precision pays."""
@@ -23,7 +23,7 @@ def test_speed(facenet_timing: Timing, facenet_gates: Gates) -> None:
     facenet_gates.check(*speed.results, table=speed.table)
 
 
-@pytest.mark.facenet_judges("performance.self_check", "performance.timed_outputs")
+@pytest.mark.facenet_judges("performance.self_check", "contract.timed_outputs")
 @pytest.mark.facenet_needs("self_check")
 def test_self_check(facenet_timing: Timing, facenet_gates: Gates) -> None:
     """An engine is not called slower than itself."""

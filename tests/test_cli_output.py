@@ -17,6 +17,7 @@ from facenet_validate.cache import Cache
 from facenet_validate.cli import main
 from tests.history.sessions import write_project
 from tests.models.small_facenet import small_facenet
+from tests.reporting.small_reports import gate, report, write
 
 # Every command, with what makes it say something and end with 0.
 COMMANDS: dict[str, list[str]] = {
@@ -30,6 +31,7 @@ COMMANDS: dict[str, list[str]] = {
     "cache verify": ["cache", "verify"],
     "cache prune": ["cache", "prune", "--dry-run"],
     "cache clear": ["cache", "clear", "plan", "--yes"],
+    "gates propose": ["gates", "propose", "report-é"],
     "history list": ["history", "list"],
     "history show": ["history", "show", "latest"],
     "history compare": ["history", "compare", "epoch:1", "epoch:2"],
@@ -52,6 +54,9 @@ def folder(tmp_path: Path, shared_cache: Cache, monkeypatch: pytest.MonkeyPatch)
     onnx.save(small_facenet(), tmp_path / "é.onnx")
     cache = Cache(tmp_path / "cache-é")
     cache.get_or_build("plan", {"gpu": "é"}, "engine.plan", lambda path: path.touch())
+    write(tmp_path / "report-é", report(gate("parity.cosine_min", "pass", 0.99)))
+    (tmp_path / "baselines").mkdir(exist_ok=True)
+    (tmp_path / "baselines" / "gates.toml").write_text("schema = 1\n[gates]\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FACENET_CACHE", str(cache.root))
     return tmp_path

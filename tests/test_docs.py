@@ -28,7 +28,7 @@ GENERATED = {
 """Pages that are written from the code, and held by tests of their own."""
 
 MADE_BY_EXAMPLES = {
-    "facenet_validate/commands/gates.py",
+    "facenet_validate/commands/catalogue.py",
     "facenet_validate/datasets/jsonl_pairs.py",
     "facenet_validate/engines/opencv/backend.py",
     "facenet_validate/engines/opencv/engine.py",

@@ -47,5 +47,5 @@ def test_pytest_s_exit_codes_are_told() -> None:
 def test_a_row_of_the_catalogue_is_a_row_of_the_page() -> None:
     toy = replace(catalogue.CATALOGUE[0], name="contract.toy", observes="a|b", above=1.0)
     assert gates_table([toy]).splitlines()[-1] == (
-        r"| `contract.toy` | a\|b | ceiling above 1 | engine |  |  | not evaluated |  |"
+        r"| `contract.toy` | a\|b | ceiling above 1 | engine |  |  | not evaluated |  |  |"
     )

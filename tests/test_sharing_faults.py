@@ -170,8 +170,8 @@ def test_a_benchmark_that_computes_nothing_or_something_else_fails(
         "--facenet-batch-size=4",
     )
     failing = [gate for gate, verdict in gates.items() if verdict == "fail"]
-    assert failing == ([] if fault is Faulty else ["performance.timed_outputs"])
-    assert {*gates} >= {"performance.timed_outputs", "contract.two_threads", "contract.given_back"}
+    assert failing == ([] if fault is Faulty else ["contract.timed_outputs"])
+    assert {*gates} >= {"contract.timed_outputs", "contract.two_threads", "contract.given_back"}
 
 
 @pytest.mark.usefixtures("quick")
@@ -185,7 +185,7 @@ def test_blocks_are_looked_at_where_an_engine_is_timed_beside_itself(
         project, "suites/test_performance.py", "-k=self_check", "--precision=fp32",
         "--facenet-batch-size=4", "--facenet-self-check=1",
     )  # fmt: skip
-    assert found["performance.timed_outputs"] == "fail"
+    assert found["contract.timed_outputs"] == "fail"
 
 
 REBUILDS = "contract.rebuild_spread = 1e-5\n"

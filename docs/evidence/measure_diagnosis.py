@@ -127,7 +127,7 @@ class Bench:
         cpu = self.pretrained.cpu
         return OnnxRuntimeEngine(
             path, digest="", precision=precision, artefact=path.name, device=cpu.name,
-            threads=cpu.cores, target=self.pretrained.target,
+            threads=1, target=self.pretrained.target,  # parts are measured side by side
         )  # fmt: skip
 
     def sound(

@@ -79,10 +79,11 @@ def gates_table(gates: Iterable[catalogue.Gate]) -> str:
             ", ".join(_NEEDS[need] for need in gate.needs),
             "left out" if gate.optional else "not evaluated",
             "yes" if gate.diagnosed else "",
+            gate.measures,
         )
         for gate in gates
     ]
-    return _table((*head, "needs", "without a limit", "diagnosed"), rows)
+    return _table((*head, "needs", "without a limit", "diagnosed", "proposed"), rows)
 
 
 def options_table() -> str:

@@ -315,6 +315,29 @@ def _report(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _gates(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True)
+    propose = actions.add_parser(
+        "propose",
+        help="limits with margins from the reports of healthy engines, as a diff of gates.toml",
+    )
+    propose.add_argument(
+        "reports",
+        metavar="DIR",
+        nargs="+",
+        help="a folder of --facenet-report, or its results.json",
+    )
+    propose.add_argument(
+        "--gates",
+        metavar="FILE",
+        action=NamesPath,
+        help="default: the nearest baselines/gates.toml, here or above",
+    )
+    propose.add_argument(
+        "--write", action="store_true", help="change the file too; by default nothing is written"
+    )
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
@@ -329,6 +352,7 @@ COMMANDS = (
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
     Command("report", "a report's page again, two reports side by side, several as one", _report),
+    Command("gates", "limits from what was measured, as a diff of gates.toml", _gates),
     Command("history", "the measured sessions over time: list, compare, plot", _history),
 )
 

@@ -29,6 +29,12 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def as_utf8() -> None:
+    """Let standard output write UTF-8 on any terminal: what follows is of a file, byte for byte."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="strict")
+
+
 def say(text: str) -> None:
     """Write to standard output; whoever left early, as `| head` does, has seen enough.
 

@@ -31,6 +31,14 @@ STALE_OUTPUT = Cause(
     ("the input buffer was written after the run began",),
 )
 
+ALL_THE_SAME = Cause(
+    "constant output",
+    "every face gets the same embedding",
+    "Check that the input is copied to the engine, and that the pictures are not blank; then walk "
+    "the nodes: facenet-validate diagnose ENGINE --full.",
+    ("the input buffer is never written", "a tensor inside the engine is rounded to one value"),
+)
+
 # -- output ----------------------------------------------------------------------------------------
 
 OUTPUT_SCALED = Cause(

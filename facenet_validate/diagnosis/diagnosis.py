@@ -65,10 +65,13 @@ class NotTried:
         Of the cause.
     reason : str
         For people.
+    over : bool
+        Whether it was left out because the time for experiments was over.
     """
 
     name: str
     reason: str
+    over: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,3 +151,8 @@ class Diagnosis:
     walk: Walk | None
     faces: int
     worst: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no experiment was left out because the time for them was over."""
+        return not any(one.over for one in self.not_tried)

@@ -56,6 +56,7 @@ ONE_LAYER = Cause(
     "single layer",
     "one layer has other weights than the model",
     "Export that layer again, and check what changed it: a graph pass, a plugin, a damaged file.",
+    ("a scale, an offset or colours were folded into it, where it is the first convolution",),
 )
 EVERY = (
     SATURATING, RUNTIME, RECIPE, COLLAPSED, RAW_CALIBRATION, SCALED_CALIBRATION, FEW_CALIBRATION,

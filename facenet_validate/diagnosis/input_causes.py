@@ -1,9 +1,13 @@
-"""Experiments on the input: every known fault, two at once, and faults whose numbers are fitted."""
+"""Experiments on the input: known faults, several at once, and faults whose numbers are fitted.
+
+Faults and numbers are chosen on a few faces. The best of each step is judged on other faces.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding
@@ -27,28 +31,39 @@ CLOSER = 8
 
 
 def input_findings(case: Case) -> Iterator[Finding]:
-    """Imitate known faults, then two at once, then those whose numbers are fitted.
-
-    Faults and numbers are chosen on a few faces. The best of each step is judged on other faces.
-    """
+    """Imitate known faults, then two and more at once."""
     trial = Trial(case)
     singles = _singles(case)
     known = _nearest_first(trial, singles)
     for faults in known[1:]:
         yield replace(trial.finding(faults, rows=trial.first), named=False)
     yield trial.finding(known[0])
+    for faults in islice(_together(trial, singles, known), 1, None):
+        yield trial.finding(faults)
+
+
+def fitted_input_findings(case: Case) -> Iterator[Finding]:
+    """Fit the numbers of faults, on top of the known ones and alone."""
+    trial = Trial(case)
+    singles = _singles(case)
     best: Faults = ()
-    ahead = known[:BEAM]
-    while ahead and _helps(trial, ahead[0], best):
-        best = ahead[0]
-        more = dict.fromkeys(one for faults in ahead for one in _more(faults, singles))
-        ahead = _nearest_first(trial, list(more))[:BEAM]
-        if ahead and _helps(trial, ahead[0], best):
-            yield trial.finding(ahead[0])
+    for faults in _together(trial, singles, _nearest_first(trial, singles)):
+        best = faults
     for base in dict.fromkeys((best, ())):
         if (found := _sized(trial, base)) is not None:
             yield trial.finding(found)
         yield from _fits(trial, base)
+
+
+def _together(trial: Trial, singles: Sequence[Faults], known: Sequence[Faults]) -> Iterator[Faults]:
+    """Yield the nearest fault, then the nearest ones with one more, as long as that helps."""
+    best: Faults = ()
+    ahead = known[:BEAM]
+    while ahead and _helps(trial, ahead[0], best):
+        best = ahead[0]
+        yield best
+        more = dict.fromkeys(one for faults in ahead for one in _more(faults, singles))
+        ahead = _nearest_first(trial, list(more))[:BEAM]
 
 
 def _sized(trial: Trial, base: Faults) -> Faults | None:

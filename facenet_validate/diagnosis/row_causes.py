@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from facenet_validate.diagnosis import causes
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosis import Finding, NotTried
-from facenet_validate.diagnosis.rule import MOST, comparable, judged, unit
+from facenet_validate.diagnosis.rule import MOST, SAME, comparable, distance, judged, unit
 
 SHOWN = 4
 """Rows named in a detail."""
@@ -20,10 +20,13 @@ SHOWN = 4
 def row_findings(case: Case) -> Iterator[Finding]:
     """Find the face that each row is nearest to: another than its own is a row at a wrong place.
 
+    Rows that are all the same, and no face's, are told too.
+
     Nothing is fitted that could follow noise: a row has as many choices as there are faces, and
     hundreds of values that must agree.
     """
     rows, known = (unit(one) for one in comparable(case))
+    precision = case.engine.info.precision
     products = rows @ known.T
     own = np.arange(len(rows))
     of = np.argmax(products, axis=1)
@@ -31,11 +34,14 @@ def row_findings(case: Case) -> Iterator[Finding]:
     of = np.where(products[own, of] - products[own, own] < 1e-6, own, of)
     once = len(np.unique(of)) == len(of)
     cause = causes.ROWS_EXCHANGED if once else causes.ROWS_REPEATED
-    found = judged(cause, rows, known, known[of], case.engine.info.precision, described(of))
+    found = judged(cause, rows, known, known[of], precision, described(of))
     # Where all rows lie elsewhere, some other face is the nearest by chance.
     moved = of != own
     before, after = (np.sum((rows - one)[moved] ** 2, axis=1) for one in (known, known[of]))
     yield replace(found, named=found.named and bool(np.all(after <= (1 - MOST) * before)))
+    constant = np.broadcast_to(rows.mean(axis=0), rows.shape)
+    if distance(rows, constant) <= SAME:
+        yield judged(causes.ALL_THE_SAME, rows, known, constant, precision)
 
 
 def described(of: NDArray[np.intp]) -> str:

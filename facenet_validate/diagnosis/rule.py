@@ -35,6 +35,10 @@ ARITHMETIC = 1e-9
 """Mean squared distance of a row of length 1 below which FP32 engines agree."""
 
 
+SAME = 1e-12
+"""Mean squared distance of rows from their mean up to which they are one and the same."""
+
+
 def unit(rows: Rows) -> NDArray[np.float64]:
     """Return rows (N, D) divided by their L2 norms; rows of zeros stay."""
     values = rows.astype(np.float64)
@@ -80,11 +84,14 @@ def followed(found: Rows, imitated: Rows) -> float:
     """Return the share of what tells an engine's faces apart that an imitation follows.
 
     Both are taken from their means. An engine that gives every face nearly the same embedding is
-    near to any imitation that does so, too, but does not follow it.
+    near to any imitation that does so, too, but does not follow it. One that gives every face the
+    very same embedding is followed by imitations that do so.
     """
     ours, theirs = (rows - rows.mean(axis=0) for rows in (found, imitated))
     spread = float(np.sum(ours**2))
-    return 1 - float(np.sum((ours - theirs) ** 2)) / spread if spread > 0 else 1.0
+    if spread <= SAME * len(found):
+        return float(np.sum(theirs**2) <= SAME * len(found))
+    return 1 - float(np.sum((ours - theirs) ** 2)) / spread
 
 
 def judged(

@@ -14,6 +14,8 @@ MOST_TRIED = 8
 
 MOST_FACES = 5
 
+_UNFINISHED = "its cause was not found before the time for experiments was over"
+
 
 def one_line(diagnosis: Diagnosis) -> str:
     """Return the cause in a clause, or that none is known and where the nodes part."""
@@ -21,7 +23,7 @@ def one_line(diagnosis: Diagnosis) -> str:
         cause = diagnosis.cause
         return f"{cause.cause.title} (explains {_share(cause.removed)} of the difference)"
     jump = None if diagnosis.walk is None else diagnosis.walk.jump
-    found = "no known cause explains it"
+    found = "no known cause explains it" if diagnosis.complete else _UNFINISHED
     return f"{found}; the first jump is at {_where(jump)}" if jump else found
 
 

@@ -26,6 +26,8 @@ Need = Literal[
 ]
 Family = Literal["", "paired", "operating", "identification", "robustness", "speed"]
 
+Measure = Literal["", "cosine", "distance", "share", "accuracy"]
+
 FAMILY_ALPHA = 0.01
 """Probability that any gate of a family fails an engine that lost nothing, in a run."""
 
@@ -62,6 +64,9 @@ class Gate:
         limit is missing.
     diagnosed : bool
         Whether a run finds out why an engine fails it: it shows that the engine is not the model.
+    measures : {"", "cosine", "distance", "share", "accuracy"}
+        What its value is a measure of, where measured engines can say what the limit should be.
+        Empty where the limit is a decision: a loss, a slowdown, a size or a number of faults.
     """
 
     name: str
@@ -74,6 +79,7 @@ class Gate:
     family: Family = ""
     optional: bool = False
     diagnosed: bool = False
+    measures: Measure = ""
 
     @property
     def suite(self) -> str:
@@ -115,8 +121,20 @@ CATALOGUE: tuple[Gate, ...] = (
     Gate(
         "build.inputs", "build inputs that differ when they are made anew", "ceiling", optional=True
     ),
-    Gate("build.int8_share", "share of multiply-adds in INT8", "floor", optional=True),
-    Gate("build.half_share", "share of multiply-adds in FP16", "floor", optional=True),
+    Gate(
+        "build.int8_share",
+        "share of multiply-adds in INT8",
+        "floor",
+        optional=True,
+        measures="share",
+    ),
+    Gate(
+        "build.half_share",
+        "share of multiply-adds in FP16",
+        "floor",
+        optional=True,
+        measures="share",
+    ),
     Gate("build.size", "size in relation to the FP32 model's file", "ceiling", optional=True),
     Gate("contract.signature", "names, dtypes and shapes that differ from the contract", "ceiling"),
     Gate(
@@ -127,39 +145,63 @@ CATALOGUE: tuple[Gate, ...] = (
         diagnosed=True,
     ),
     Gate("contract.non_finite", "rows with NaN or infinity", "ceiling", diagnosed=True),
-    Gate("contract.norm_error_max", "largest |‖e‖ − 1|", "ceiling", diagnosed=True),
+    Gate(
+        "contract.norm_error_max",
+        "largest |‖e‖ − 1|",
+        "ceiling",
+        diagnosed=True,
+        measures="distance",
+    ),
     Gate(
         "contract.batch_invariance",
         "largest L2 distance between batch sizes",
         "ceiling",
         diagnosed=True,
+        measures="distance",
     ),
     Gate(
         "contract.order_invariance",
         "largest L2 distance between orders in a batch",
         "ceiling",
         diagnosed=True,
+        measures="distance",
     ),
     Gate(
         "contract.black_image",
         "largest |‖e‖ − 1| of black and other plain pictures",
         "ceiling",
         diagnosed=True,
+        measures="distance",
     ),
     Gate(
         "contract.batch_sizes",
         "sizes of a batch that are not answered, or refused without the largest size",
         "ceiling",
     ),
-    Gate("contract.equal_rows", "largest L2 distance between equal images of a batch", "ceiling"),
+    Gate(
+        "contract.equal_rows",
+        "largest L2 distance between equal images of a batch",
+        "ceiling",
+        measures="distance",
+    ),
     Gate(
         "contract.collapse",
         "smallest distance between faces apart, in relation to the reference's",
         "floor",
         diagnosed=True,
     ),
-    Gate("contract.repeatability", "largest L2 distance between two runs of a batch", "ceiling"),
-    Gate("contract.reload", "largest L2 distance between two loads of the engine", "ceiling"),
+    Gate(
+        "contract.repeatability",
+        "largest L2 distance between two runs of a batch",
+        "ceiling",
+        measures="distance",
+    ),
+    Gate(
+        "contract.reload",
+        "largest L2 distance between two loads of the engine",
+        "ceiling",
+        measures="distance",
+    ),
     Gate(
         "contract.input_refused",
         "wrong inputs that are taken, or refused without a name",
@@ -170,6 +212,7 @@ CATALOGUE: tuple[Gate, ...] = (
         "share of multiply-adds in its precision, by the loaded engine",
         "floor",
         optional=True,
+        measures="share",
     ),
     Gate(
         "contract.half_headroom",
@@ -182,11 +225,13 @@ CATALOGUE: tuple[Gate, ...] = (
         "contract.two_threads",
         "largest L2 distance between two threads at once and one; a refusal is 0",
         "ceiling",
+        measures="distance",
     ),
     Gate(
         "contract.two_engines",
         "largest L2 distance between engines at once and each alone",
         "ceiling",
+        measures="distance",
     ),
     Gate("contract.given_back", "kinds of what an engine holds after it is closed", "ceiling"),
     Gate(
@@ -194,12 +239,35 @@ CATALOGUE: tuple[Gate, ...] = (
         "largest L2 distance between builds of a recipe",
         "ceiling",
         needs=("rebuilds",),
+        measures="distance",
     ),
-    Gate("parity.cosine_min", "smallest row cosine to the reference", "floor", diagnosed=True),
-    Gate("parity.cosine_p1", "1st percentile of row cosines", "floor", diagnosed=True),
-    Gate("parity.cosine_mean", "mean row cosine", "floor", diagnosed=True),
-    Gate("accuracy.acc", "accuracy over ten folds", "floor", per="set"),
-    Gate("accuracy.auc", "area under the ROC curve, pooled", "floor", per="set"),
+    Gate(
+        "contract.timed_outputs",
+        "largest L2 distance between embeddings of timed blocks and untimed ones",
+        "ceiling",
+        per="batch",
+        optional=True,
+        measures="distance",
+    ),
+    Gate(
+        "parity.cosine_min",
+        "smallest row cosine to the reference",
+        "floor",
+        diagnosed=True,
+        measures="cosine",
+    ),
+    Gate(
+        "parity.cosine_p1",
+        "1st percentile of row cosines",
+        "floor",
+        diagnosed=True,
+        measures="cosine",
+    ),
+    Gate("parity.cosine_mean", "mean row cosine", "floor", diagnosed=True, measures="cosine"),
+    Gate("accuracy.acc", "accuracy over ten folds", "floor", per="set", measures="accuracy"),
+    Gate(
+        "accuracy.auc", "area under the ROC curve, pooled", "floor", per="set", measures="accuracy"
+    ),
     Gate(
         "accuracy.paired_drop",
         "accuracy lost at the reference's thresholds",
@@ -381,13 +449,6 @@ CATALOGUE: tuple[Gate, ...] = (
         above=1.0,
         per="batch",
         needs=("self_check",),
-    ),
-    Gate(
-        "performance.timed_outputs",
-        "largest L2 distance between embeddings of timed blocks and untimed ones",
-        "ceiling",
-        per="batch",
-        optional=True,
     ),
 )
 """Every gate, in the order of reports."""

@@ -30,7 +30,25 @@ def read_document(path: Path) -> dict[str, Any]:
     BaselineError
         If it cannot be read, is no regular file, too large or not TOML. One line.
     """
-    text = _text(path)
+    return parse_document(path, read_content(path))
+
+
+def parse_document(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the tables of a file's content.
+
+    Parameters
+    ----------
+    path : Path
+        What the file is called, for messages.
+    content : bytes
+        What it holds.
+
+    Raises
+    ------
+    BaselineError
+        If it is too large or not TOML. One line.
+    """
+    text = _text(path, content)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -67,14 +85,21 @@ def may_be_there(path: Path) -> bool:
     return True
 
 
-def _text(path: Path) -> str:
+def read_content(path: Path) -> bytes:
+    """Return what a file holds, up to a byte more than is allowed.
+
+    Raises
+    ------
+    BaselineError
+        If it cannot be read, or is no regular file. One line.
+    """
     try:
         # Before it is opened, since opening a pipe waits for its writer.
         if not is_regular(path):
             what = "a folder" if path.is_dir() else "not a regular file"
             raise _wrong(path, f"it is {what}; expected a TOML file")
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            return file.read(LARGEST + 1)
     except OSError as error:
         raise _wrong(
             path,
@@ -83,6 +108,9 @@ def _text(path: Path) -> str:
         ) from None
     except ValueError:
         raise _wrong(path, "cannot be read (its name has a NUL character).") from None
+
+
+def _text(path: Path, content: bytes) -> str:
     if len(content) > LARGEST:
         raise _wrong(path, f"it is larger than {LARGEST // 1024} KiB; expected tables of limits")
     try:

@@ -36,11 +36,14 @@ class GatesFile:
         Data sets whose gates must be evaluated.
     tables : mapping
         ``(data set, precision, target)`` → gate → limit.
+    datasets : tuple of str
+        Names that a data set with limits may have: ours, and those in ``sets``.
     """
 
     path: Path
     require: tuple[str, ...]
     tables: Mapping[tuple[str, str, str], Mapping[str, float]]
+    datasets: tuple[str, ...] = DATASETS
 
     def limits(self, dataset: str, precision: str, target: str) -> dict[str, float]:
         """Return the limits in force; a named table goes before ``any``, from left to right."""
@@ -69,7 +72,17 @@ def read_gates(path: Path) -> GatesFile:
         If it is missing or malformed, or has a key, data set, precision, target or gate we do not
         know: a gate that nobody evaluates must not look like one that passes.
     """
-    document = read_document(path)
+    return gates_in(path, read_document(path))
+
+
+def gates_in(path: Path, document: Mapping[str, Any]) -> GatesFile:
+    """Return the limits that a document holds; ``path`` is what messages call it.
+
+    Raises
+    ------
+    BaselineError
+        If it is malformed, or has what we do not know.
+    """
     # Another schema may have other keys: it is named first.
     schema = document.get("schema")
     if isinstance(schema, bool) or not isinstance(schema, int) or schema != SCHEMA:
@@ -87,7 +100,7 @@ def read_gates(path: Path) -> GatesFile:
                 tables[dataset, precision, target] = _limits(path, where, suites)
                 if dataset not in (ANY, *DATASETS):
                     _check_of_accuracy(path, where, tables[dataset, precision, target])
-    return GatesFile(path, _required(path, document.get("require", []), datasets), tables)
+    return GatesFile(path, _required(path, document.get("require", []), datasets), tables, datasets)
 
 
 def _required(path: Path, names: Any, datasets: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,9 +97,8 @@ class Gates:
         limit = self.limits.get(gate)
         if limit is not None:
             return hold(Observed(gate, value, detail), limit, catalogue.row(gate).bound)
-        return self.without_limit(
-            gate, detail if value is None else f"measured {value:.6g} {detail}"
-        )
+        measured = detail if value is None else f"measured {value:.6g} {detail}"
+        return replace(self.without_limit(gate, measured), observed=value)
 
     def within_limit(
         self, gate: str, judge: Callable[[float], GateResult], measured: str

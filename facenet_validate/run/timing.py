@@ -55,7 +55,7 @@ _PAIRED: Mapping[TimedBeside, str] = {
 }
 _STORED = {"performance.stored": LATENCY, "performance.stored_ratio": RELATIVE_LATENCY}
 _SELF_CHECK = "performance.self_check"
-_OUTPUTS = "performance.timed_outputs"
+_OUTPUTS = "contract.timed_outputs"
 
 
 @dataclass(frozen=True)

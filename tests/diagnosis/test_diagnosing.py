@@ -18,6 +18,7 @@ from facenet_validate.diagnosis import causes, diagnosing
 from facenet_validate.diagnosis.case import Case
 from facenet_validate.diagnosis.diagnosing import diagnose, simplest
 from facenet_validate.diagnosis.diagnosis import Cause, Finding, NotTried
+from facenet_validate.diagnosis.rule import unit
 from tests.diagnosis.conftest import opened, with_weights
 
 
@@ -41,7 +42,7 @@ def one_of_each() -> Iterator[Plant]:
             yield plant
 
 
-@pytest.mark.parametrize("plant", one_of_each(), ids=lambda plant: plant.cause)
+@pytest.mark.parametrize("plant", list(one_of_each()), ids=lambda plant: plant.cause)
 def test_a_planted_fault_is_named(case: Case, plant: Plant) -> None:
     engine = plant.make(case.reference, np.random.default_rng(1))
     diagnosis = diagnose(replace(case, engine=engine))
@@ -73,13 +74,6 @@ def test_rows_of_noise_have_no_cause(case: Case) -> None:
     noise *= np.float32(0.15)
     noisy = Planted(case.reference, give=lambda rows: rows + noise[: len(rows)])
     assert diagnose(replace(case, engine=noisy), full=True).cause is None
-
-
-def test_one_embedding_for_every_face_has_no_cause(case: Case) -> None:
-    row = np.random.default_rng(1).standard_normal((1, 16)).astype(np.float32)
-    row /= np.linalg.norm(row)
-    dead = Planted(case.reference, give=lambda rows: np.repeat(row, len(rows), axis=0))
-    assert diagnose(replace(case, engine=dead), full=True).cause is None
 
 
 @pytest.mark.parametrize("layer", ["stem/b", "block17/1b"])
@@ -131,7 +125,25 @@ def test_experiments_end_when_their_time_is_over(
     monkeypatch.setattr(diagnosing, "SECONDS", 0)
     noisy = Planted(case.reference, give=lambda rows: rows[:, ::-1] * rows)
     diagnosis = diagnose(replace(case, engine=noisy))
-    assert NotTried("input", "0 seconds were over") in diagnosis.not_tried
+    assert not diagnosis.complete
+    assert NotTried("input", "0 processor seconds were over", over=True) in diagnosis.not_tried
+
+
+def test_one_embedding_for_every_face_is_told_and_a_ruined_engine_is_no_such(case: Case) -> None:
+    axis = np.eye(1, case.expected.shape[1], 3, dtype=np.float32)
+    constant = Planted(case.reference, give=lambda rows: np.repeat(axis, len(rows), axis=0))
+    cause = diagnose(replace(case, engine=constant)).cause
+    assert cause is not None
+    assert cause.cause.name == "constant output"
+    noise = np.random.default_rng(0)
+    ruined = Planted(
+        case.reference,
+        give=lambda rows: unit(axis + 1e-3 * noise.normal(size=rows.shape)).astype(np.float32),
+    )
+    diagnosis = diagnose(replace(case, engine=ruined))
+    assert diagnosis.cause is None
+    assert "constant output" not in {one.cause.name for one in diagnosis.tried}
+    assert diagnosis.tried
 
 
 def seen(name: str, removed: float, *, named: bool = True) -> Finding:

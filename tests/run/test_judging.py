@@ -9,7 +9,7 @@ import pytest
 
 from facenet_validate.base.errors import SettingsError
 from facenet_validate.gates.records import Subject
-from facenet_validate.gates.verdicts import Observed
+from facenet_validate.gates.verdicts import Observed, Verdict
 from facenet_validate.run.judging import Gates
 
 LIMITS = {"parity.cosine_min": 0.9, "parity.cosine_mean": 0.9}
@@ -54,3 +54,8 @@ def test_an_optional_gate_without_a_limit_is_left_out_where_another_is_judged() 
     optional, other = Observed("build.size", 0.3), Observed("build.problems", 0)
     assert set(_judged(optional, other)) == {"build.problems"}
     assert set(_judged(optional)) == {"build.size"}
+
+
+def test_a_gate_without_a_limit_tells_its_value() -> None:
+    found = _gates().hold("parity.cosine_p1", 0.75)
+    assert (found.verdict, found.observed, found.limit) == (Verdict.NOT_EVALUATED, 0.75, None)

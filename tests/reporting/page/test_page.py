@@ -192,3 +192,12 @@ def test_pictures_stop_where_the_page_is_full(tmp_path: Path) -> None:
     folder = PictureFolder(tmp_path, room=size)
     assert folder.read("large.png") is not None
     assert folder.read("large.png") is None
+
+
+def test_what_is_inconclusive_is_not_called_failed(values: dict[str, Any]) -> None:
+    gate = {**values["gates"][0], "verdict": "inconclusive", "fails": False}
+    told = {**values, "verdict": "inconclusive", "gates": [gate], "errors": []}
+    page = render(told)
+    assert "What was not decided" in page
+    assert "What failed" not in page
+    assert "What failed" in render({**told, "gates": [{**gate, "verdict": "fail", "fails": True}]})
