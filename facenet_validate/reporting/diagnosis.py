@@ -31,6 +31,17 @@ def diagnosis_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def cause_lines(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return why engines fail and what to do, a line for each that was diagnosed."""
+    lines = [
+        f"why {one['precision'].upper()} differs: {one['text']}"
+        + (f". What to do: {one['advice']}" if one.get("advice") else "")
+        for one in measurements
+        if one["name"] == MEASUREMENT and one["explains"]
+    ]
+    return list(dict.fromkeys(lines))
+
+
 def diagnosis_pictures(case: Case, diagnosis: Diagnosis, report: Path | None) -> list[str]:
     """Draw the faces that moved most, and the walk over the nodes, into the report's folder.
 

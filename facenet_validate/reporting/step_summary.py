@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facenet_validate.gates.verdicts import format_number
+from facenet_validate.reporting.diagnosis import cause_lines
 from facenet_validate.reporting.results import Ending, severity
 from facenet_validate.reporting.words import failure_lines, unjudged_lines
 
@@ -15,7 +16,7 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 def step_summary(ending: Ending, sentence: str) -> str:
-    """Return the run's verdict as Markdown: the sentence, failures, what was not judged, a table.
+    """Return the run's verdict as Markdown: the sentence, causes, failures, what was not judged.
 
     Parameters
     ----------
@@ -26,6 +27,7 @@ def step_summary(ending: Ending, sentence: str) -> str:
     """
     report, gates = ending.report, sorted(ending.gates, key=severity, reverse=True)
     lines = [f"## FaceNet validation: {ending.verdict}", "", _escaped(sentence), ""]
+    lines += _bullets(cause_lines(ending.results.measurements))
     lines += _bullets(failure_lines(gates)) + _bullets(_errors(ending.results.errors))
     lines += _bullets(unjudged_lines(gates)) + _bullets(ending.stand_ins)
     facts = [

@@ -21,6 +21,20 @@ def summary(
     return tmp_path / "summary.md"
 
 
+def test_it_names_the_cause_and_what_to_do_above_the_failures(
+    light_project: pytest.Pytester, summary: Path
+) -> None:
+    told = {"precision": "fp32", "text": "red and blue are exchanged", "advice": "Feed RGB."}
+    measure = f"facenet_gates.measure('diagnosis', {told | {'explains': True}})"
+    light_project.makepyfile(
+        test_mine=FAILS.replace("facenet_gates.check", f"{measure}\n    facenet_gates.check")
+    )
+    light_project.runpytest_inprocess("--precision=fp32")
+    text = summary.read_text()
+    cause = "- why FP32 differs: red and blue are exchanged. What to do: Feed RGB."
+    assert text.index(cause) < text.index("- fail: parity.cosine")
+
+
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["one process", "xdist"])
 def test_it_names_what_failed_below_what_other_steps_wrote(
     light_project: pytest.Pytester, summary: Path, workers: tuple[str, ...]
