@@ -245,6 +245,13 @@ BORDERS = Family(
     lambda _: np.array([2.0, 2.0, 2.0, 2.0, 0.1]),
     _covering,
     _covered,
+    ways=(
+        (40, 0, 0, 0, 0),
+        (0, 40, 0, 0, 0),
+        (0, 0, 40, 0, 0),
+        (0, 0, 0, 40, 0),
+        (0, 0, 0, 0, 1),
+    ),
 )
 """The widths of four borders without a picture, in pixels, and their value."""
 

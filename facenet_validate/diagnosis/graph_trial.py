@@ -15,7 +15,7 @@ from facenet_validate.diagnosis.emulation import Values, emulated
 from facenet_validate.diagnosis.half_in_float import as_half, has_half
 from facenet_validate.diagnosis.matching import Operator
 from facenet_validate.diagnosis.quantisers import Need, Quantiser, needs, quantisers, with_ranges
-from facenet_validate.diagnosis.rule import cosine, distance, judged
+from facenet_validate.diagnosis.rule import cosine, distance, judged, unit
 from facenet_validate.diagnosis.sides import Sides
 
 FACES = 8
@@ -37,7 +37,8 @@ class GraphTrial:
     """The graph of a case, the FP32 model, and the embeddings of the case's first faces.
 
     Where a fault is undone in the graph, what remains is compared with the reference: a part that
-    is to blame leaves nothing when it is undone.
+    is to blame leaves nothing when it is undone. Rows are compared by direction: a norm that is
+    rounded as well leaves wrong lengths.
     """
 
     case: Case
@@ -113,13 +114,19 @@ class GraphTrial:
     def undone(self, cause: Cause, graph: onnx.ModelProto, detail: str) -> Finding:
         """Return what undoing a fault in the graph leaves of the difference."""
         rows = finite(emulated(graph, self.batch))
-        return judged(cause, self.expected, self.found, rows, self.precision, detail)
+        return _by_direction(cause, self.expected, self.found, rows, self.precision, detail)
 
     def imitated(self, cause: Cause, graph: onnx.ModelProto, detail: str) -> Finding:
         """Return how much of the engine a graph with a fault explains, on the first faces."""
         rows = finite(emulated(graph, self.batch[:FEW]))
         found, expected = self.found[:FEW], self.expected[:FEW]
-        return judged(cause, found, expected, rows, self.precision, detail)
+        return _by_direction(cause, found, expected, rows, self.precision, detail)
+
+
+def _by_direction(
+    cause: Cause, known: Values, other: Values, made: Values, precision: Precision, detail: str
+) -> Finding:
+    return judged(cause, unit(known), unit(other), unit(made), precision, detail)
 
 
 def finite(rows: Values) -> Values:
