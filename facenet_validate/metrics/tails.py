@@ -92,7 +92,7 @@ class Tail:
     def of(cls, found: Partial, pairs: Comparisons, limits: Limits) -> Tail:
         """Take what all stripes together found."""
         order = np.argsort(found.kept.distances, kind="stable")
-        left, right = found.kept.left[order], found.kept.right[order]
+        left, right = (side[order].astype(np.intp) for side in (found.kept.left, found.kept.right))
         of, everything = pairs.people.of_image, limits.whole and found.kept_bins == limits.bins
         unit = 2.0**-limits.bits
         return cls(
@@ -107,7 +107,7 @@ class Tail:
             edges=np.concatenate([[0], np.cumsum(found.weights)]) * unit,
             counts=np.concatenate([[0], np.cumsum(found.counts)]),
             marks=np.array(limits.marks) * limits.width,
-            of_person=found.of_person * unit,
+            of_person=found.of_person.astype(np.float64) * unit,
             whole=limits.whole,
         )
 
