@@ -42,7 +42,7 @@ COMMANDS: dict[str, list[str]] = {
     "history list --help": ["history", "list", "--help"],
 }
 # It needs the internet; a model and faces; a report.
-NOT_HERE = {"fetch lfw", "diagnose", "report"}
+NOT_HERE = {"fetch lfw", "diagnose", "embed", "report"}
 
 ENTRY = "import sys; from facenet_validate.cli import main; sys.exit(main())"
 
