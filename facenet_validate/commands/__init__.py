@@ -380,6 +380,31 @@ def _gates(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", metavar="DIR", action=NamesPath, help="embeddings that embed wrote"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="DIR",
+        action=NamesPath,
+        help="the same photos by the engine that made the stored templates",
+    )
+    parser.add_argument(
+        "--threshold", metavar="T", type=decimal, help="squared L2 of an operating point"
+    )
+    parser.add_argument(
+        "--work",
+        metavar="FOLDER",
+        action=NamesPath,
+        help="keep what was compared there: stopped and started again, it goes on",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=positive, default=1, help="processes; needs --work"
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON, with every digit")
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
@@ -392,6 +417,7 @@ COMMANDS = (
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
     Command("diagnose", "say why an engine is not its model: exits with 1 if it is not", _diagnose),
     Command("embed", "embed any number of photos into a folder of shards", _embed),
+    Command("verify", "all pairs and identification of embeddings in shards", _verify),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
     Command("report", "a report's page again, two reports side by side, several as one", _report),

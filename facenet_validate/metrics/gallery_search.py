@@ -181,7 +181,7 @@ def _bound(closeness: NDArray[np.float32], most: int) -> NDArray[np.float64]:
     if columns < most:
         return np.full(rows, -np.inf)
     if most == 1:
-        return closeness.max(axis=1).astype(np.float64)
+        return np.asarray(closeness.max(axis=1), np.float64)
     # The largest of each group: as many entries reach the k-th largest of these.
     starts = np.linspace(0, columns, min(columns, _GROUPS), endpoint=False).astype(np.intp)
     groups = np.maximum.reduceat(closeness, starts, axis=1)

@@ -7,11 +7,12 @@ the other, or on several machines.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from facenet_validate.base.progress import Report, silent
 from facenet_validate.metrics.limits import MOST_KEPT, Limits, Pilot
 from facenet_validate.metrics.operating import ErrorRates
 from facenet_validate.metrics.points import SLOPE_REACH, AllPairsPoint, point_at
@@ -85,20 +86,33 @@ class LargeSet:
     width: float
 
 
-def one_process(pairs: Comparisons, pilot: Pilot, limits: Limits) -> Iterable[Partial]:
-    """Compare one stripe of rows after the other, and keep nothing on a disk.
+@dataclass(frozen=True)
+class InMemory:
+    """Compares one stripe of rows after the other, and keeps nothing on a disk.
+
+    Attributes
+    ----------
+    report : callable
+        Called with the number of stripes that are done, and of all.
 
     Examples
     --------
     >>> from facenet_validate.metrics.rows import ArrayRows
     >>> pairs = Comparisons.of(ArrayRows(np.array([[0.0], [1.0], [4.0]])), np.array([0, 0, 1]))
     >>> pilot = Pilot.of(pairs)
-    >>> len(list(one_process(pairs, pilot, pilot.limits((0.5,), None))))
+    >>> len(list(InMemory()(pairs, pilot, pilot.limits((0.5,), None))))
     1
     """
-    del pilot
-    for start in range(0, pairs.images, STRIPE):
-        yield stripe(pairs, start, start + STRIPE, limits)
+
+    report: Report = silent
+
+    def __call__(self, pairs: Comparisons, pilot: Pilot, limits: Limits) -> Iterator[Partial]:
+        """Yield each stripe's result."""
+        del pilot
+        starts = range(0, pairs.images, STRIPE)
+        for done, start in enumerate(starts, start=1):
+            yield stripe(pairs, start, start + STRIPE, limits)
+            self.report(done, len(starts))
 
 
 def large_set(
@@ -106,7 +120,7 @@ def large_set(
     targets: tuple[float, ...] = TARGETS,
     threshold: float | None = None,
     *,
-    find: Find = one_process,
+    find: Find | None = None,
     most_kept: int = MOST_KEPT,
 ) -> LargeSet:
     """Compare all pairs of a set that need not fit into memory.
@@ -146,6 +160,7 @@ def large_set(
     (2, [1, 2, 1])
     """
     _check(pairs, targets, threshold)
+    find = find or InMemory()
     pilot, further = Pilot.of(pairs), 1.0
     while True:
         limits = pilot.limits(targets, threshold, further=further, most_kept=most_kept)

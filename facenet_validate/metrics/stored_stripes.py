@@ -184,8 +184,11 @@ def read(path: Path) -> Partial | None:
         return Partial(
             genuine,
             kept,
-            int(stored["kept_bins"]),
-            *(stored[name] for name in ("counts", "weights", "of_person", "accepts")),
+            kept_bins=int(stored["kept_bins"]),
+            counts=stored["counts"],
+            weights=stored["weights"],
+            of_person=stored["of_person"],
+            accepts=stored["accepts"],
             accepted=int(str(stored["accepted"])),
         )
 

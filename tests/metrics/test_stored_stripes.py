@@ -137,7 +137,7 @@ def test_other_embeddings_people_or_limits_are_kept_apart(tmp_path: Path) -> Non
     swapped = np.roll(one.people.of_image, 1)
     moved = rows.copy()
     moved[7, 3] = np.nextafter(moved[7, 3], np.float32(2))
-    kept = {}
+    kept: dict[Path, bytes] = {}
     for number, (case, threshold) in enumerate(
         [
             (one, 0.9),
