@@ -114,8 +114,8 @@ def cross_distances(
     distances = np.empty(len(left))
     for start in range(0, len(left), _CHUNK):
         part = slice(start, start + _CHUNK)
-        difference = lefts[left[part]].astype(np.float64)
-        difference -= rights[right[part]]
+        difference = lefts.take(left[part], axis=0).astype(np.float64)
+        difference -= rights.take(right[part], axis=0).astype(np.float64)
         distances[part] = np.einsum("ij,ij->i", difference, difference)
     return distances
 
