@@ -216,6 +216,17 @@ def _embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=PRECISIONS, help="of a plan, which does not tell its own"
     )
+    parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="embed with Ray Data, here or on the cluster of RAY_ADDRESS",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        help="engines that Ray holds; default: one a GPU, else one a host",
+    )
     parser.add_argument("--cache", metavar="DIR", help="default: the plugin's, or FACENET_CACHE")
 
 

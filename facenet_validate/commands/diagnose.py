@@ -14,8 +14,8 @@ import numpy as np
 
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache, check_writable
-from facenet_validate.commands import table
-from facenet_validate.commands.one_engine import engines_of, precision_of, run_of
+from facenet_validate.commands import progress, table
+from facenet_validate.commands.one_engine import given_to
 from facenet_validate.commands.output import say
 from facenet_validate.commands.prepare import faces_below
 from facenet_validate.datasets.synthetic import proof_faces
@@ -30,6 +30,7 @@ from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, forma
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.run.data import Data
 from facenet_validate.run.engines import prepared_model
+from facenet_validate.run.one_engine import engines_of, precision_of, run_of
 from facenet_validate.run.run import Run
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Agreement:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare an engine with its model, and say why it differs. Exits with 1 where it does."""
-    validating = run_of(arguments, _ARGUMENTS, _VARIABLES)
+    validating = run_of(given_to(arguments, _ARGUMENTS, _VARIABLES), progress)
     cache = Cache(validating.settings.cache)
     check_writable(cache.root)
     with ExitStack() as stack:

@@ -188,6 +188,13 @@ def faces_in_photos(
         return _align_photos(photos, cache, workers, report)
 
 
+def identity_of(photos: Photos) -> tuple[str, str]:
+    """Return what aligns photos, and the digest that they will have as a set of aligned faces."""
+    aligned = kind_of(photos.names, photos.sizes).aligned
+    aligner = "none" if aligned else _aligner(photos)
+    return aligner, _set_digest(aligner, photos.names, photos.digests)
+
+
 def already_aligned(names: Sequence[str], paths: Sequence[Path], advice: str = "") -> AlignedFaces:
     """Return faces of photos that must be aligned already, and may not be.
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from facenet_validate.base.errors import DatasetError, EngineError
 from facenet_validate.base.preprocessing import PREPROCESSING
 from facenet_validate.base.progress import Report, silent
-from facenet_validate.datasets.faces import AlignedFaces
+from facenet_validate.datasets.faces import identity_of
+from facenet_validate.datasets.photos import Photos
 from facenet_validate.engines.embedding import Faces, embed_batches
 from facenet_validate.engines.protocol import Engine, EngineInfo
 from facenet_validate.models.prepared import PreparedModel
@@ -22,14 +23,14 @@ from facenet_validate.shards import Manifest, ShardWriter
 def manifest_of(
     info: EngineInfo,
     model: PreparedModel,
-    faces: AlignedFaces,
+    photos: Photos,
     listed: bytes,
     *,
     cpu: str,
     shard_rows: int,
     batch: int,
 ) -> Manifest:
-    """Return what a folder of the embeddings of faces will hold.
+    """Return what a folder of the embeddings of photos will hold.
 
     Parameters
     ----------
@@ -38,8 +39,9 @@ def manifest_of(
     cpu : str
         CPU model and flags.
     """
+    aligner, digest = identity_of(photos)
     return Manifest(
-        rows=len(faces.names),
+        rows=len(photos.names),
         dimension=model.embedding_size,
         shard_rows=shard_rows,
         batch=batch,
@@ -50,8 +52,8 @@ def manifest_of(
         device=info.device,
         cpu=cpu,
         preprocessing=PREPROCESSING,
-        aligner=faces.aligner,
-        set=faces.digest,
+        aligner=aligner,
+        set=digest,
         photos=sha256(listed).hexdigest(),
     )
 

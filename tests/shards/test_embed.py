@@ -247,3 +247,17 @@ def test_wrong_use_exits_with_2_and_says_why(
     assert said.out == ""
     assert told in said.err
     assert "Traceback" not in said.err
+
+
+def test_ray_is_asked_for_by_name_and_told_where_it_is_absent(
+    embed: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    assert main(["embed", *embed, "--ray"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("facenet-validate: --ray: Ray Data is not installed")
+    assert said.endswith("pip install 'facenet-validate[scale]'\n")
+    assert main(["embed", *embed, "--workers", "2"]) == 2
+    assert "--workers goes with --ray" in capsys.readouterr().err
+    assert not Path("people.embeddings").exists()
