@@ -225,10 +225,10 @@ def stripe(pairs: Comparisons, start: int, stop: int, limits: Limits) -> Partial
             if first >= end:
                 break
             bottom = min(top + _ROWS, stop)
-            here = slice(top - start, bottom - start)
+            part = slice(top - start, bottom - start)
             block = space[: bottom - top, : end - first]
-            np.matmul(factor[here], other[first - begin :].T, out=block)
-            sums.add(block, rows[here], columns[first - begin :], top, first)
+            np.matmul(factor[part], other[first - begin :].T, out=block)
+            sums.add(block, rows[part], columns[first - begin :], top, first)
         sums.trim()
     return sums.partial()
 
