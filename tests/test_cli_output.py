@@ -41,8 +41,8 @@ COMMANDS: dict[str, list[str]] = {
     "quantize --help": ["quantize", "--help"],
     "history list --help": ["history", "list", "--help"],
 }
-# It needs the internet; a model and faces; a report.
-NOT_HERE = {"fetch lfw", "diagnose", "report"}
+# It needs the internet; a model and faces; a report; shards.
+NOT_HERE = {"fetch lfw", "diagnose", "embed", "report", "verify"}
 
 ENTRY = "import sys; from facenet_validate.cli import main; sys.exit(main())"
 

@@ -35,5 +35,9 @@ class CacheError(FacenetValidateError):
     """The cache folder cannot be used."""
 
 
+class ShardError(FacenetValidateError):
+    """A folder of embeddings in shards cannot be read or written, or holds other ones."""
+
+
 class BaselineError(FacenetValidateError):
     """A gates file or stored baseline cannot be read or written."""

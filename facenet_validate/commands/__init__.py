@@ -177,6 +177,59 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", metavar="DIR", help="default: the plugin's, or FACENET_CACHE")
 
 
+def _embed(parser: argparse.ArgumentParser) -> None:
+    from facenet_validate.base.vocabulary import PRECISIONS
+    from facenet_validate.engines.backends import BACKEND_NAMES
+
+    parser.add_argument(
+        "set",
+        metavar="SET",
+        action=NamesPath,
+        help="a folder of photos, or of a folder for each person; LFW's too",
+    )
+    parser.add_argument(
+        "--engine",
+        metavar="FILE",
+        required=True,
+        help="an ONNX graph, or a TensorRT plan you trust",
+    )
+    parser.add_argument(
+        "--model", metavar="MODEL", help="its FP32 source model; default: the pretrained one"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        action=NamesPath,
+        help="a new folder, or one to go on with; default: SET.embeddings in the current folder",
+    )
+    parser.add_argument(
+        "--shard-rows", metavar="N", type=positive, default=4096, help="photos of a shard: 4096"
+    )
+    parser.add_argument(
+        "--batch", metavar="N", type=positive, default=64, help="photos that run at once: 64"
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("auto", *BACKEND_NAMES),
+        help="what runs the engine; also FACENET_BACKEND; default: auto",
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of a plan, which does not tell its own"
+    )
+    parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="embed with Ray Data, here or on the cluster of RAY_ADDRESS",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        help="engines that Ray holds; default: one a GPU, else one a host",
+    )
+    parser.add_argument("--cache", metavar="DIR", help="default: the plugin's, or FACENET_CACHE")
+
+
 def _cache(parser: argparse.ArgumentParser) -> None:
     folder = argparse.ArgumentParser(add_help=False)
     folder.add_argument(
@@ -338,6 +391,31 @@ def _gates(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", metavar="DIR", action=NamesPath, help="embeddings that embed wrote"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="DIR",
+        action=NamesPath,
+        help="the same photos by the engine that made the stored templates",
+    )
+    parser.add_argument(
+        "--threshold", metavar="T", type=decimal, help="squared L2 of an operating point"
+    )
+    parser.add_argument(
+        "--work",
+        metavar="FOLDER",
+        action=NamesPath,
+        help="keep what was compared there: stopped and started again, it goes on",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=positive, default=1, help="processes; needs --work"
+    )
+    parser.add_argument("--json", action="store_true", help="write JSON, with every digit")
+
+
 COMMANDS = (
     Command(
         "prepare", "convert a model to the prepared model, and prove that it is the same", _prepare
@@ -349,6 +427,8 @@ COMMANDS = (
     ),
     Command("quantize", "make an FP16 or INT8 graph of a model", _quantize),
     Command("diagnose", "say why an engine is not its model: exits with 1 if it is not", _diagnose),
+    Command("embed", "embed any number of photos into a folder of shards", _embed),
+    Command("verify", "all pairs and identification of embeddings in shards", _verify),
     Command("fetch", "download a verification set", _fetch),
     Command("cache", "say what the cache holds, check it, make room", _cache),
     Command("report", "a report's page again, two reports side by side, several as one", _report),

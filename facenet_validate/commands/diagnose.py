@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache as once
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facenet_validate.base.preprocessing import standardize
 from facenet_validate.cache import Cache, check_writable
 from facenet_validate.commands import progress, table
+from facenet_validate.commands.one_engine import given_to
 from facenet_validate.commands.output import say
 from facenet_validate.commands.prepare import faces_below
 from facenet_validate.datasets.synthetic import proof_faces
@@ -28,19 +26,15 @@ from facenet_validate.diagnosis.sampling import faces_to_try, rows_to_try, worst
 from facenet_validate.diagnosis.telling import numbers, values, words
 from facenet_validate.gates import catalogue
 from facenet_validate.gates.plain import plain
-from facenet_validate.gates.shipped import shipped_gates
 from facenet_validate.gates.verdicts import GateResult, Observed, Verdict, format_number, hold
 from facenet_validate.metrics.parity import compare_embeddings
 from facenet_validate.run.data import Data
-from facenet_validate.run.engines import Engines, engine_factory, prepared_model
+from facenet_validate.run.engines import prepared_model
+from facenet_validate.run.one_engine import engines_of, precision_of, run_of
 from facenet_validate.run.run import Run
-from facenet_validate.run.settings import Given, gather, resolve
-from facenet_validate.run.start import make_run, validate
 
 if TYPE_CHECKING:
-    from facenet_validate.base.vocabulary import Precision
     from facenet_validate.datasets.faces import AlignedFaces
-    from facenet_validate.engines.device.interface import Device
 
 LOOKED_AT = 64
 """Faces among which those that moved most are looked for."""
@@ -88,7 +82,7 @@ class Agreement:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare an engine with its model, and say why it differs. Exits with 1 where it does."""
-    validating = _run(arguments)
+    validating = run_of(given_to(arguments, _ARGUMENTS, _VARIABLES), progress)
     cache = Cache(validating.settings.cache)
     check_writable(cache.root)
     with ExitStack() as stack:
@@ -123,27 +117,11 @@ def agreement_of(case: Case, limits: dict[str, float]) -> Agreement:
     )
 
 
-def _run(arguments: argparse.Namespace) -> Run:
-    """Return a run of the engine, by the arguments and the variables of a run."""
-    here = Path.cwd()
-    nothing: dict[str, str] = {}
-    variables = {name: text for name, text in os.environ.items() if name.lower() in _VARIABLES}
-    given = gather(nothing.get, variables, nothing.get, invocation=here, ini_folder=here)
-    for option, (argument, origin) in _ARGUMENTS.items():
-        text = getattr(arguments, argument)
-        if text is not None:
-            given[option] = Given(str(text), origin, here)
-    found = make_run(resolve(given, root=here), shipped_gates, progress)
-    validate(found)
-    return found
-
-
 def _case(run: Run, cache: Cache, folder: Path | None, stack: ExitStack) -> Case:
     data = Data(run, cache)
     model = prepared_model(run, proof_faces() if folder else data.proof_faces, cache)
-    factory = engine_factory(run, data, model, cache, device=_device(stack), gpu_facts=lambda: None)
-    engines = Engines(run, factory, stack)
-    precision = _precision(run)
+    engines = engines_of(run, data, model, cache, stack)
+    precision = precision_of(run)
     engine, reference = engines.engine(precision), engines.reference
     faces = faces_below(folder) if folder else _some(run, data, cache)
     batch = standardize(faces.load(np.arange(len(faces.names))), model.image_size)
@@ -164,21 +142,7 @@ def _some(run: Run, data: Data, cache: Cache) -> AlignedFaces:
 
 
 def _limits(run: Run) -> dict[str, float]:
-    return run.limits(run.dataset_name, _precision(run))
-
-
-def _precision(run: Run) -> Precision:
-    return cast("Precision", run.settings.precisions[0])
-
-
-def _device(stack: ExitStack) -> Callable[[], Device]:
-    @once
-    def device() -> Device:
-        from facenet_validate.engines.device.opening import open_device
-
-        return stack.enter_context(open_device())
-
-    return device
+    return run.limits(run.dataset_name, precision_of(run))
 
 
 def _text(case: Case, agreement: Agreement, found: Diagnosis | None) -> str:

@@ -170,10 +170,29 @@ def faces_of(
         be read or decoded.
     """
     photos = look_at(names, paths)
-    if kind_of(names, photos.sizes, beside).aligned:
+    return faces_in_photos(photos, cache, workers=workers, stage=stage, beside=beside)
+
+
+def faces_in_photos(
+    photos: Photos,
+    cache: Cache,
+    *,
+    workers: int,
+    stage: Stage = nullcontext,
+    beside: Kind | None = None,
+) -> AlignedFaces:
+    """Return photos that were looked at as aligned faces, as `faces_of` does."""
+    if kind_of(photos.names, photos.sizes, beside).aligned:
         return _unchanged(photos)
     with stage() as report:
         return _align_photos(photos, cache, workers, report)
+
+
+def identity_of(photos: Photos) -> tuple[str, str]:
+    """Return what aligns photos, and the digest that they will have as a set of aligned faces."""
+    aligned = kind_of(photos.names, photos.sizes).aligned
+    aligner = "none" if aligned else _aligner(photos)
+    return aligner, _set_digest(aligner, photos.names, photos.digests)
 
 
 def already_aligned(names: Sequence[str], paths: Sequence[Path], advice: str = "") -> AlignedFaces:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from facenet_validate.base.errors import DatasetError
 from facenet_validate.base.files import check_regular
+from facenet_validate.base.progress import Report, silent
 from facenet_validate.datasets.headers import image_size
 from facenet_validate.datasets.images import decode_image
 
@@ -60,7 +61,7 @@ class Photos:
     sizes: tuple[Size, ...]
 
 
-def look_at(names: Sequence[str], paths: Sequence[Path]) -> Photos:
+def look_at(names: Sequence[str], paths: Sequence[Path], progress: Report = silent) -> Photos:
     """Read photos' digests and sizes, each file once.
 
     Raises
@@ -73,8 +74,11 @@ def look_at(names: Sequence[str], paths: Sequence[Path]) -> Photos:
         data = read_photo(path)
         return hashlib.sha256(data).hexdigest(), _size(data, path)
 
+    found: list[tuple[str, Size]] = []
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(look, paths))
+        for one in pool.map(look, paths):
+            found.append(one)
+            progress(len(found), len(paths))
     digests, sizes = tuple(one[0] for one in found), tuple(one[1] for one in found)
     return Photos(tuple(names), tuple(paths), digests, sizes)
 

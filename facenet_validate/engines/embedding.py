@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -105,8 +105,7 @@ def embed(
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     parts: list[NDArray[np.float32]] = []
     done = 0
-    side = engine.input.shape[-1]
-    for part in engine.run_many(_batches(faces, chunks, side if isinstance(side, int) else 160)):
+    for part in embed_batches(engine, faces, chunks):
         parts.append(part)
         done += len(part)
         if progress is not None:
@@ -114,8 +113,16 @@ def embed(
     return np.concatenate(parts)
 
 
+def embed_batches(
+    engine: Engine, faces: Faces, chunks: Iterable[NDArray[np.intp]]
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the embeddings ``(len(chunk), D)`` of each chunk of rows, a batch each."""
+    side = engine.input.shape[-1]
+    return engine.run_many(_batches(faces, chunks, side if isinstance(side, int) else 160))
+
+
 def _batches(
-    faces: Faces, chunks: list[NDArray[np.intp]], size: int
+    faces: Faces, chunks: Iterable[NDArray[np.intp]], size: int
 ) -> Iterator[NDArray[np.float32]]:
     """Yield chunks of faces as the model reads them, decoded by all processors at once.
 

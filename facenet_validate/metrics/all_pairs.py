@@ -33,47 +33,18 @@ from scipy.special import ndtri
 
 from facenet_validate.metrics.arrays import Floats, Integers
 from facenet_validate.metrics.close_impostors import Blocks, Impostors, People
+from facenet_validate.metrics.points import (
+    SLOPE_REACH,
+    Z95_TWO_SIDED,
+    AllPairsPoint,
+    point_at,
+)
 from facenet_validate.metrics.tally import ROUNDING, Tally, jackknife_error
 from facenet_validate.metrics.verification import pair_distances
 
 ALL_PAIRS_TARGETS = (1e-3, 1e-4, 1e-5, 1e-6)
 
-_Z95_TWO_SIDED = float(ndtri(0.975))
 _Z_DETECTABLE = float(ndtri(0.99) + ndtri(0.95))
-_SLOPE_REACH = 2.0  # the ROC's slope is taken from half to twice the FAR
-
-
-@dataclass(frozen=True, eq=False)
-class AllPairsPoint:
-    """TAR where at most a given share of impostor pairs is accepted; identities weigh the same.
-
-    Attributes
-    ----------
-    target, far : float
-        The false-accept rate asked for, and the one achieved.
-    tar : float
-        Mean share of an identity's genuine pairs accepted.
-    threshold : float
-        Squared L2; pairs with a smaller distance are accepted.
-    standard_error : float
-        Of ``tar``, by the jackknife over identities.
-    interval : tuple of float
-        95 %, normal, within 0 and 1.
-    genuine_accepted, impostor_accepted : int
-        Plain counts of image pairs accepted.
-    left_out : (I,) float64 array
-        ``tar`` without each identity in turn, with the change of threshold along the ROC's slope.
-    """
-
-    target: float
-    far: float
-    tar: float
-    threshold: float
-    standard_error: float
-    interval: tuple[float, float]
-    genuine_accepted: int
-    impostor_accepted: int
-    left_out: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +190,7 @@ def compare_all_pairs(
     ):
         drop = old.tar - new.tar
         error = jackknife_error(old.left_out - new.left_out)
-        half = _Z95_TWO_SIDED * error
+        half = Z95_TWO_SIDED * error
         drops.append(
             AllPairsDrop(
                 target=old.target,
@@ -254,7 +225,7 @@ class _Gallery:
         people = _people(embeddings, identities, targets)
         left, right = people.genuine()
         distances = pair_distances(embeddings, left, right)
-        order = np.argsort(distances)
+        order = np.argsort(distances, kind="stable")
         of = people.of_image[left][order]
         several = people.images > 1
         weights = 2 / (people.images[of] * (people.images[of] - 1))
@@ -268,7 +239,7 @@ class _Gallery:
                 identities=len(people.images),
                 genuine_pairs=len(left),
                 impostor_pairs=images * (images - 1) // 2 - len(left),
-                points=tuple(_point(target, genuine, impostor, several) for target in targets),
+                points=tuple(point_at(target, genuine, impostor, several) for target in targets),
             ),
             frozen_far=weight / people.pairs,
             frozen_tar=genuine.sums[np.searchsorted(genuine.distances, frozen)]
@@ -302,58 +273,11 @@ def _enough_impostors(
 ) -> tuple[Impostors, NDArray[np.float64]]:
     """Return all of the closest impostor pairs up to the end of the slope at ``target``."""
     blocks = Blocks.of(embeddings, people)
-    far = 1.25 * _SLOPE_REACH * target
+    far = 1.25 * SLOPE_REACH * target
     while True:
         limit = blocks.estimate(far) if far < 1 else math.inf
         found, weight = blocks.below(limit, frozen)
-        enough = found.weights.sum() > _SLOPE_REACH * target * people.pairs + ROUNDING
+        enough = found.weights.sum() > SLOPE_REACH * target * people.pairs + ROUNDING
         if enough or math.isinf(limit):
             return found, weight
         far *= 4
-
-
-def _point(
-    target: float, genuine: Tally, impostor: Tally, several: NDArray[np.bool_]
-) -> AllPairsPoint:
-    people, photographed = len(several), np.count_nonzero(several)
-    pairs, pairs_without = people * (people - 1) / 2, (people - 1) * (people - 2) / 2
-    limit = impostor.first_beyond(target * pairs)
-    hits, misses = genuine.count(limit), impostor.count(limit)
-    far, tar = float(impostor.sums[misses] / pairs), float(genuine.sums[hits] / photographed)
-
-    # Slope of TAR against log FAR; TAR is close to straight in it.
-    ends = min(target * _SLOPE_REACH, 1.0), target / _SLOPE_REACH
-    high, low = (
-        genuine.sums[genuine.count(impostor.first_beyond(end * pairs))] / photographed
-        for end in ends
-    )
-    slope = (high - low) / math.log(ends[0] / ends[1])
-    far_without = (impostor.sums[misses] - impostor.by_identity(misses, people)) / pairs_without
-    tar_without = (genuine.sums[hits] - genuine.by_identity(hits, people)) / (
-        photographed - several
-    )
-    excess = far_without / far - 1 if far else np.zeros(people)
-    left_out = tar_without - slope * excess
-
-    error = jackknife_error(left_out)
-    half = _Z95_TWO_SIDED * error
-    return AllPairsPoint(
-        target=target,
-        far=far,
-        tar=tar,
-        threshold=_between(genuine.distances[:hits], impostor.distances[:misses], limit),
-        standard_error=error,
-        interval=(max(tar - half, 0.0), min(tar + half, 1.0)),
-        genuine_accepted=hits,
-        impostor_accepted=misses,
-        left_out=left_out,
-    )
-
-
-def _between(genuine: NDArray[np.float64], impostor: NDArray[np.float64], limit: float) -> float:
-    """Return the threshold midway between the last distance accepted and the first not."""
-    last = max(genuine[-1:].tolist() + impostor[-1:].tolist(), default=limit)
-    if math.isinf(limit):
-        return math.nextafter(last, math.inf)
-    middle = last / 2 + limit / 2
-    return middle if middle > last else limit

@@ -151,7 +151,8 @@ class Blocks:
         distances, weights, first, second = (
             np.concatenate(part) for part in zip(*kept, strict=True)
         )
-        order = np.argsort(distances)
+        # Tied pairs stay in the order of their rows: sums do not depend on how a sort breaks ties.
+        order = np.argsort(distances, kind="stable")
         impostors = Impostors(limit, distances[order], weights[order], first[order], second[order])
         return impostors, weight
 

@@ -13,6 +13,26 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
+class Accepted:
+    """The pairs below a distance.
+
+    Attributes
+    ----------
+    pairs : int
+    weight : float
+    by_identity : (I,) float64 array
+        Weight of each identity's pairs.
+    last : float
+        The largest distance among them; −∞ if there is none.
+    """
+
+    pairs: int
+    weight: float
+    by_identity: NDArray[np.float64]
+    last: float
+
+
+@dataclass(frozen=True, eq=False)
 class Tally:
     """Weighted pairs in the order of their distances.
 
@@ -35,6 +55,8 @@ class Tally:
     [0.0, 0.5, 1.5, 2.5, 4.5]
     >>> tally.count(2.5), tally.by_identity(3, identities=2).tolist(), tally.first_beyond(1.0)
     (3, [1.5, 1.0], 2.0)
+    >>> tally.accepted(2.5, identities=2).weight
+    2.5
     """
 
     distances: NDArray[np.float64]
@@ -56,6 +78,12 @@ class Tally:
     def count(self, limit: float) -> int:
         """Return how many pairs lie below a distance."""
         return int(np.searchsorted(self.distances, limit))
+
+    def accepted(self, limit: float, identities: int) -> Accepted:
+        """Return the pairs below a distance."""
+        count = self.count(limit)
+        last = float(self.distances[count - 1]) if count else -math.inf
+        return Accepted(count, float(self.sums[count]), self.by_identity(count, identities), last)
 
     def by_identity(self, count: int, identities: int) -> NDArray[np.float64]:
         """Return, for each identity, the weight of its pairs among the first ``count`` pairs."""

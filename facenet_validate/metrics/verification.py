@@ -87,11 +87,35 @@ def pair_distances(embeddings: Floats, left: Integers, right: Integers) -> NDArr
     [0.0, 2.0]
     """
     _check_rows(embeddings, left, right)
+    return cross_distances(embeddings, embeddings, left, right)
+
+
+def cross_distances(
+    lefts: Floats, rights: Floats, left: Integers, right: Integers
+) -> NDArray[np.float64]:
+    """Return the squared L2 distances of rows of one array to rows of another, in float64.
+
+    Parameters
+    ----------
+    lefts, rights : (N, D) and (M, D) float arrays
+    left, right : (P,) integer arrays
+        Rows of each pair: of ``lefts`` and of ``rights``. They are not checked.
+
+    Returns
+    -------
+    (P,) float64 array
+
+    Examples
+    --------
+    >>> lefts, rights = np.array([[0.0], [1.0]]), np.array([[5.0]])
+    >>> cross_distances(lefts, rights, np.array([0, 1]), np.array([0, 0])).tolist()
+    [25.0, 16.0]
+    """
     distances = np.empty(len(left))
     for start in range(0, len(left), _CHUNK):
         part = slice(start, start + _CHUNK)
-        difference = embeddings[left[part]].astype(np.float64)
-        difference -= embeddings[right[part]]
+        difference = lefts.take(left[part], axis=0).astype(np.float64)
+        difference -= rights.take(right[part], axis=0).astype(np.float64)
         distances[part] = np.einsum("ij,ij->i", difference, difference)
     return distances
 

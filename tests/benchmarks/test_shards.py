@@ -1,0 +1,143 @@
+"""Embedding into shards beside a bare loop, in turns with it: `tox -e perf`.
+
+``FACENET_BENCH_PHOTOS=20000`` measures the size that the guide tells of; 640 is the default.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.preprocessing import PREPROCESSING, standardize
+from facenet_validate.datasets.faces import AlignedFaces, already_aligned
+from facenet_validate.datasets.layout import find_layout
+from facenet_validate.datasets.lfw import load_set
+from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+from facenet_validate.engines.protocol import Engine
+from facenet_validate.models.prepared import PreparedModel, load_onnx
+from facenet_validate.models.quantization.int8 import calibrate, to_int8
+from facenet_validate.models.quantization.recipes import choose_target, int8_recipe
+from facenet_validate.run.sharded import embed_shards
+from facenet_validate.shards import Manifest, Shards, writing
+
+BATCH = 64
+PHOTOS = int(os.environ.get("FACENET_BENCH_PHOTOS", "640"))
+SHARDS = 5
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Faces again and again, each time moved by a column more."""
+
+    faces: AlignedFaces
+    count: int
+    digest: str = "0" * 64
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [f"{row}" for row in range(self.count)]
+
+    def load(self, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        again, row = np.divmod(rows, len(self.faces.names))
+        found = self.faces.load(row)
+        return np.stack([np.roll(face, move, 1) for face, move in zip(found, again, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def faces(small_set: Path) -> AlignedFaces:
+    found = load_set(find_layout(small_set), name="lfw", title="")
+    return already_aligned(found.names, found.paths)
+
+
+@pytest.fixture(scope="module")
+def engine(
+    prepared: PreparedModel, faces: AlignedFaces, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    images = standardize(faces.load(np.arange(32)))
+    target = choose_target(cpu_identity().flags)[0]
+    calibrated = calibrate(load_onnx(prepared.entry.path), images, equalized=True)
+    path = tmp_path_factory.mktemp("engine") / "int8.onnx"
+    onnx.save(to_int8(calibrated, int8_recipe(target)), path)
+    with OnnxRuntimeEngine(
+        path,
+        digest="e" * 64,
+        precision="int8",
+        artefact="int8",
+        device="here",
+        threads=cpu_identity().cores,
+    ) as made:
+        yield made
+
+
+def _peak() -> float:
+    """Return the most memory that this process held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def test_shards_beside_a_bare_loop(
+    benchmark: Any, engine: Engine, faces: AlignedFaces, tmp_path: Path
+) -> None:
+    """After each shard the bare loop runs as many batches, all of one ready array."""
+    ready = standardize(faces.load(np.arange(BATCH)))
+    manifest = Manifest(
+        rows=PHOTOS,
+        dimension=512,
+        shard_rows=max(BATCH, math.ceil(PHOTOS / SHARDS / BATCH) * BATCH),
+        batch=BATCH,
+        model="a" * 64,
+        engine="e" * 64,
+        precision="int8",
+        runtime=engine.info.runtime,
+        device="here",
+        cpu="here",
+        preprocessing=PREPROCESSING,
+        aligner="none",
+        set="0" * 64,
+        photos="0" * 64,
+    )
+    engine.run(ready)
+    ours: list[float] = []
+    bare: list[float] = []
+    peaks: list[float] = []
+    began = perf_counter()
+
+    def after(done: int, total: int) -> None:
+        nonlocal began
+        if done % manifest.shard_rows and done != total:
+            return
+        stopped = perf_counter()
+        ours.append(stopped - began)
+        peaks.append(_peak())
+        for rows in manifest.batches(len(ours) - 1):
+            engine.run(ready[: len(rows)])
+        began = perf_counter()
+        bare.append(began - stopped)
+
+    def embed() -> None:
+        nonlocal began
+        with writing(tmp_path / "made", manifest, b"") as writer:
+            began = perf_counter()
+            embed_shards(engine, Repeated(faces, PHOTOS), writer, after)
+        ours[-1] += perf_counter() - began  # the last shard is written after it is told of
+
+    benchmark.pedantic(embed, rounds=1)
+    assert Shards(tmp_path / "made").block(PHOTOS - 1, PHOTOS).shape == (1, 512)
+    ratio = sum(bare) / sum(ours)
+    benchmark.extra_info["throughput_of_a_bare_loop"] = ratio
+    benchmark.extra_info["peak_mb_after_each_shard"] = peaks
+    each = ", ".join(f"{one / other:.3f}" for one, other in zip(bare, ours, strict=True))
+    print(f"\nshards: {ratio:.3f} of a bare loop over {PHOTOS} photos (by shard: {each})")
+    print(f"peak memory after each shard, MB: {', '.join(f'{one:.0f}' for one in peaks)}")
+    assert ratio >= 0.95

@@ -1,0 +1,32 @@
+"""What goes wrong on a worker of Ray: set up in each worker by name, told by variables."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+KILLED = "FACENET_TEST_KILLED"
+"""A folder: the first worker that embeds there leaves a file and is killed."""
+
+
+def kill_one_worker() -> None:
+    """Let the first worker that embeds its second batch be killed before it answers."""
+    from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
+
+    plain, runs = OnnxRuntimeEngine.run, 0
+
+    def run(self: OnnxRuntimeEngine, batch: Any) -> Any:
+        nonlocal runs
+        runs += 1
+        found = plain(self, batch)
+        if runs == 2:
+            try:
+                (Path(os.environ[KILLED]) / "killed").touch(exist_ok=False)
+            except FileExistsError:
+                return found
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    OnnxRuntimeEngine.run = run  # type: ignore[method-assign]
