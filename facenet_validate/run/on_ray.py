@@ -153,7 +153,6 @@ def _embedded(
             _Embedder,
             fn_constructor_args=(dict(workers.given), writer.manifest, max(1, int(cpus / count))),
             compute=ray.data.ActorPoolStrategy(size=count),
-            scheduling_strategy="SPREAD",
             **taken,
         )
         .iter_rows()

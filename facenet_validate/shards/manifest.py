@@ -30,8 +30,8 @@ _LONGEST = 1000
 class Manifest:
     """What a folder of shards holds.
 
-    Two folders with equal manifests have equal bytes. The number of threads is not part of it: it
-    does not change a sum.
+    Two folders with equal manifests have equal bytes. The number of threads is not part of it: on
+    ONNX Runtime's CPU provider 1, 2 and 3 threads gave the same bits, in FP32 and in INT8.
 
     Attributes
     ----------
