@@ -31,7 +31,8 @@ def sets(draw: st.DrawFn) -> Set:
     if draw(st.booleans()):  # distances that tie
         old = random.integers(0, 3, size=(len(identities), 2)).astype(np.float32)
     else:
-        old = random.normal(size=(len(identities), 3)).astype(np.float32)
+        # Multiples of 1/256: no rounding decides whether a distance is the threshold's.
+        old = (np.rint(256 * random.normal(size=(len(identities), 3))) / 256).astype(np.float32)
     return old, old + random.integers(0, 2, size=old.shape), identities
 
 
