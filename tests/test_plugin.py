@@ -289,7 +289,7 @@ def test_a_tensorrt_recipe_is_emulated_and_says_so(project: pytest.Pytester) -> 
         [
             "facenet: INT8 recipe tensorrt: symmetric S8*",
             "*performance.stored b64*not evaluated*see below",
-            "not evaluated: contract.timed_outputs, performance.stored: the recipe is for TensorRT*",
+            "not evaluated: contract.timed_outputs, performance.stored: the recipe is for*",
             "verdict: PARTIAL*",
         ]
     )
@@ -581,7 +581,7 @@ def test_timing_without_pytest_benchmark_is_not_evaluated(project: pytest.Pytest
     result.stdout.fnmatch_lines(
         [
             "*stored b64*not evaluated*see below",
-            "not evaluated: contract.timed_outputs, performance.stored: pytest-benchmark is disabled*",
+            "not evaluated: contract.timed_outputs, performance.stored: pytest-benchmark is*",
         ]
     )
     assert result.ret == pytest.ExitCode.OK
