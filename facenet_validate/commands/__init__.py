@@ -145,10 +145,22 @@ def _quantize(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _diagnose(parser: argparse.ArgumentParser) -> None:
+def _engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a command asks of an engine that was built elsewhere."""
     from facenet_validate.base.vocabulary import PRECISIONS
     from facenet_validate.engines.backends import BACKEND_NAMES
 
+    parser.add_argument(
+        "--backend",
+        choices=("auto", *BACKEND_NAMES),
+        help="what runs the engine; also FACENET_BACKEND; default: auto",
+    )
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="of a plan, which does not tell its own"
+    )
+
+
+def _diagnose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "engine", metavar="ENGINE", help="an ONNX graph, or a TensorRT plan you trust"
     )
@@ -162,14 +174,7 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
         "--faces", metavar="DIR", action=NamesPath, help="aligned face photos in this folder"
     )
     faces.add_argument("--lfw", metavar="DIR", help="a verification set; also FACENET_LFW")
-    parser.add_argument(
-        "--backend",
-        choices=("auto", *BACKEND_NAMES),
-        help="what runs the engine; also FACENET_BACKEND; default: auto",
-    )
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, help="of a plan, which does not tell its own"
-    )
+    _engine_options(parser)
     parser.add_argument(
         "--full", action="store_true", help="try more, also where the engine agrees with the model"
     )
@@ -178,9 +183,6 @@ def _diagnose(parser: argparse.ArgumentParser) -> None:
 
 
 def _embed(parser: argparse.ArgumentParser) -> None:
-    from facenet_validate.base.vocabulary import PRECISIONS
-    from facenet_validate.engines.backends import BACKEND_NAMES
-
     parser.add_argument(
         "set",
         metavar="SET",
@@ -208,14 +210,7 @@ def _embed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch", metavar="N", type=positive, default=64, help="photos that run at once: 64"
     )
-    parser.add_argument(
-        "--backend",
-        choices=("auto", *BACKEND_NAMES),
-        help="what runs the engine; also FACENET_BACKEND; default: auto",
-    )
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, help="of a plan, which does not tell its own"
-    )
+    _engine_options(parser)
     parser.add_argument(
         "--ray",
         action="store_true",

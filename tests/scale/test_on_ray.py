@@ -22,6 +22,7 @@ from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from tests.conftest import REPOSITORY
 from tests.scale import faults
+from tests.shards.folders import bytes_of
 
 pytest.importorskip("ray.data", reason="Ray is in the extra scale: tox -e scale")
 
@@ -77,15 +78,6 @@ def ray_here(embed: list[str]) -> RayHere:
             ray.shutdown()
 
     return started
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Return what a folder holds, without what begins with a dot."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
-    }
 
 
 def test_two_workers_give_the_bytes_of_one_process_and_resume(

@@ -26,6 +26,7 @@ from facenet_validate.shards import Shards
 from tests.conftest import REPOSITORY
 from tests.models.small_facenet import EMBEDDING, SIZE
 from tests.shards import killed_runs
+from tests.shards.folders import bytes_of
 
 PEOPLE, PHOTOS = 6, 3
 KILLS = 6
@@ -67,15 +68,6 @@ def embed(
     onnx.save(engine, "other.onnx")
     asked = ["people", "--model", str(small_model), "--engine", "engine.onnx"]
     return [*asked, "--shard-rows", "8", "--batch", "3"]
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    """Return what a folder holds; what begins with a dot is nobody's business."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
-    }
 
 
 def test_embeddings_are_those_of_the_engine_in_the_photos_order(

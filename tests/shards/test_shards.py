@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from facenet_validate.base.errors import ShardError
 from facenet_validate.shards import ListedPhotos, Manifest, Shards, read_manifest, writing
+from tests.shards.folders import manifest_of
 
 ROWS, DIMENSION, SHARD_ROWS = 10, 3, 4
 VALUES = np.arange(ROWS * DIMENSION, dtype=np.float32).reshape(ROWS, DIMENSION)
@@ -29,23 +30,7 @@ LISTED = ListedPhotos(
 
 
 def manifest(listed: ListedPhotos = LISTED, **changed: Any) -> Manifest:
-    made = Manifest(
-        rows=ROWS,
-        dimension=DIMENSION,
-        shard_rows=SHARD_ROWS,
-        batch=3,
-        model="a" * 64,
-        engine="b" * 64,
-        precision="int8",
-        runtime="onnxruntime 1.32.0",
-        device="a CPU",
-        cpu="a CPU, flags 1",
-        preprocessing="planes",
-        aligner="none",
-        set="c" * 64,
-        photos=sha256(listed.encoded()).hexdigest(),
-    )
-    return replace(made, **changed)
+    return manifest_of(listed, DIMENSION, **{"shard_rows": SHARD_ROWS, **changed})
 
 
 def write(folder: Path, listed: ListedPhotos = LISTED) -> dict[int, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from facenet_validate.metrics.identification import (
 )
 from facenet_validate.metrics.operating import ErrorRates
 from facenet_validate.metrics.points import AllPairsPoint
-from facenet_validate.shards import ListedPhotos, Manifest, writing
+from facenet_validate.shards import ListedPhotos, writing
+from tests.shards.folders import manifest_of
 
 IMAGES, PEOPLE, THRESHOLD = 500, 150, 1.1
 SHOWN = (1e-2, 1e-3)  # of 150 people: 11,175 pairs, 112 and 11 of which may be accepted
@@ -52,22 +52,7 @@ def write(folder: Path, rows: Embeddings, identities: NDArray[np.int64], digest:
         tuple(f"person {one:04d}" for one in identities),
         tuple(f"{row:064x}" for row in range(len(rows))),
     )
-    manifest = Manifest(
-        rows=len(rows),
-        dimension=rows.shape[1],
-        shard_rows=64,
-        batch=8,
-        model="a" * 64,
-        engine="b" * 64,
-        precision="int8",
-        runtime="a runtime",
-        device="a CPU",
-        cpu="a CPU",
-        preprocessing="none",
-        aligner="none",
-        set=digest * 64,
-        photos=sha256(listed.encoded()).hexdigest(),
-    )
+    manifest = manifest_of(listed, rows.shape[1], shard_rows=64, batch=8, set=digest * 64)
     with writing(folder, manifest, listed.encoded()) as writer:
         for shard in writer.missing:
             writer.write(shard, rows[slice(*manifest.span(shard))])
