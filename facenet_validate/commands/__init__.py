@@ -406,7 +406,10 @@ def _verify(parser: argparse.ArgumentParser) -> None:
         help="keep what was compared there: stopped and started again, it goes on",
     )
     parser.add_argument(
-        "--workers", metavar="N", type=positive, default=1, help="processes; needs --work"
+        "--ray", action="store_true", help="compare on Ray, here or on the cluster of RAY_ADDRESS"
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=positive, help="threads, or tasks of Ray, at a time"
     )
     parser.add_argument("--json", action="store_true", help="write JSON, with every digit")
 

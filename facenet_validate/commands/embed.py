@@ -20,8 +20,9 @@ from facenet_validate.datasets.photos import Photos, look_at
 from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.run.data import Data
 from facenet_validate.run.engines import prepared_model
-from facenet_validate.run.on_ray import Workers, check_ray, embed_on_ray
+from facenet_validate.run.on_ray import Actors, embed_on_ray
 from facenet_validate.run.one_engine import engines_of, precision_of, run_of
+from facenet_validate.run.ray_session import check_ray
 from facenet_validate.run.run import Run
 from facenet_validate.run.sharded import embed_shards, manifest_of
 from facenet_validate.shards import ListedPhotos, Manifest, ShardWriter, writing
@@ -67,10 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
         )
         writer = stack.enter_context(writing(out, manifest, listed))
         if arguments.ray and writer.missing:
-            workers = Workers(given, cache.root, arguments.workers, "device" in engine.scopes)
+            actors = Actors(given, cache.root, arguments.workers, "device" in engine.scopes)
             held.close()  # the actors hold engines of their own
             with running.progress.stage("embedding on Ray") as report:
-                embed_on_ray(photos, writer, workers, report)
+                embed_on_ray(photos, writer, actors, report)
         elif writer.missing:
             faces = _aligned(running, cache, photos)
             with running.progress.stage("embedding") as report:

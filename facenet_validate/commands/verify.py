@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.base.errors import ShardError
+from facenet_validate.base.machine import usable_processors
 from facenet_validate.base.wording import path_text
+from facenet_validate.base.workers import Threads, Workers
 from facenet_validate.commands import progress, table
 from facenet_validate.commands.output import as_utf8, say
 from facenet_validate.metrics.gallery_search import search_rows
@@ -34,6 +38,7 @@ from facenet_validate.reporting.large_set import (
     searches_rows,
     searches_values,
 )
+from facenet_validate.run.ray_session import RayWorkers, check_ray, ray_session
 from facenet_validate.shards import Shards
 
 _RANKS = (1, 5, 10)
@@ -41,18 +46,15 @@ _RANKS = (1, 5, 10)
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare, search, and say what was found."""
-    if arguments.workers > 1 and arguments.work is None:
-        raise ShardError(
-            "--workers needs --work FOLDER: the processes leave what they find in a folder."
-        )
     engine = Shards(arguments.folder)
     old = None if arguments.against is None else Shards(arguments.against)
     if old is not None:
         _check_same_photos(engine, old)
     people = engine.people
     try:
-        pairs = _pairs(engine, old, people, arguments)
-        searched, rows = _identification(engine, old, people)
+        with _workers(arguments) as workers:
+            pairs = _pairs(engine, old, people, arguments, workers)
+            searched, rows = _identification(engine, old, people, workers)
     except ValueError as error:
         raise ShardError(f"{path_text(arguments.folder)}: {error}") from None
     values = {"schema": 1, "threshold": arguments.threshold, **pairs_values(pairs), **searched}
@@ -76,15 +78,30 @@ def _check_same_photos(engine: Shards, old: Shards) -> None:
         )
 
 
+@contextmanager
+def _workers(arguments: argparse.Namespace) -> Iterator[Workers]:
+    """Give what compares and searches."""
+    if not arguments.ray:
+        yield Threads(arguments.workers or len(usable_processors()))
+        return
+    check_ray()
+    with ray_session() as ray:
+        yield RayWorkers(ray, arguments.workers)
+
+
 def _pairs(
-    engine: Shards, old: Shards | None, people: NDArray[np.intp], arguments: argparse.Namespace
+    engine: Shards,
+    old: Shards | None,
+    people: NDArray[np.intp],
+    arguments: argparse.Namespace,
+    workers: Workers,
 ) -> Beside:
     def compared(title: str, templates: Shards, probes: Shards | None = None) -> LargeSet:
         pairs = Comparisons.of(templates, people, probes=probes)
         with progress().stage(title) as report:
-            find: Find = InMemory(report)
+            find: Find = InMemory(workers, report)
             if arguments.work is not None:
-                find = StoredStripes(arguments.work, arguments.workers, report=report)
+                find = StoredStripes(arguments.work, workers, report=report)
             return large_set(pairs, TARGETS, arguments.threshold, find=find)
 
     if old is None:
@@ -97,7 +114,7 @@ def _pairs(
 
 
 def _identification(
-    engine: Shards, old: Shards | None, people: NDArray[np.intp]
+    engine: Shards, old: Shards | None, people: NDArray[np.intp], workers: Workers
 ) -> tuple[dict[str, Any], Rows]:
     """Return identification as JSON has it, and as rows; or why there is none."""
     try:
@@ -108,11 +125,11 @@ def _identification(
         return {"identification": {"not_shown": str(error)}}, [
             ("identification", f"not shown: {error}")
         ]
-    found, values = _search(engine, engine, enrolment)
+    found, values = _search(engine, engine, enrolment, workers)
     if old is None:
         return {"identification": values}, searches_rows(values)
-    reference, _ = _search(old, old, enrolment)
-    mixed, _ = _search(old, engine, enrolment)
+    reference, _ = _search(old, old, enrolment, workers)
+    mixed, _ = _search(old, engine, enrolment, workers)
     compared = {
         name: compare_searches(reference, one, enrolment)
         for name, one in (("engine", found), ("mixed", mixed))
@@ -123,10 +140,10 @@ def _identification(
 
 
 def _search(
-    templates: Shards, probes: Shards, enrolment: Enrolment
+    templates: Shards, probes: Shards, enrolment: Enrolment, workers: Workers
 ) -> tuple[Searches, dict[str, Any]]:
     with progress().stage("searching the gallery"):
-        found, close = search_rows(templates, probes, enrolment, most=max(_RANKS))
+        found, close = search_rows(templates, probes, enrolment, most=max(_RANKS), workers=workers)
     return found, searches_values(found, {rank: close.within(rank) for rank in _RANKS})
 
 

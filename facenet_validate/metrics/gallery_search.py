@@ -7,12 +7,15 @@ distances are measured in float64, as :mod:`~facenet_validate.metrics.identifica
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.workers import Threads, Workers
 from facenet_validate.metrics.identification import Enrolment, Searches
 from facenet_validate.metrics.rows import Rows
+from facenet_validate.metrics.stripes import stripes_of
 from facenet_validate.metrics.verification import cross_distances
 
 _AT_ONCE = 16_384  # probes for which the gallery is read once
@@ -61,6 +64,7 @@ def nearest(
     mates: NDArray[np.intp] | None,
     *,
     most: int = 1,
+    workers: Workers | None = None,
 ) -> Nearest:
     """Find the nearest templates of each probe.
 
@@ -76,6 +80,8 @@ def nearest(
         Position of each probe's own template in ``gallery``. Without it no template is its own.
     most : int
         How many are told, k, from 1 to 64.
+    workers : Workers, optional
+        By default this thread.
 
     Returns
     -------
@@ -99,13 +105,26 @@ def nearest(
     own = np.full(len(searched), np.inf)
     others = np.full((len(searched), most), np.inf)
     places = np.full((len(searched), most), -1, np.intp)
-    for start in range(0, len(searched), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        block = gather(probes, searched[part])
-        mate = None if mates is None else mates[part]
-        found = _search(templates, gallery, block, mate, most)
-        own[part], others[part], places[part] = found.own, found.others, found.places
+    search = partial(_search_part, templates, probes, gallery, searched, mates, most)
+    for part, found in (workers or Threads())(search, stripes_of(len(searched), _AT_ONCE)):
+        rows = slice(part.start, part.stop)
+        own[rows], others[rows], places[rows] = found.own, found.others, found.places
     return Nearest(own, others, places)
+
+
+def _search_part(
+    templates: Rows,
+    probes: Rows,
+    gallery: NDArray[np.intp],
+    searched: NDArray[np.intp],
+    mates: NDArray[np.intp] | None,
+    most: int,
+    part: range,
+) -> Nearest:
+    """Search the whole gallery for a part of the probes."""
+    rows = slice(part.start, part.stop)
+    mate = None if mates is None else mates[rows]
+    return _search(templates, gallery, gather(probes, searched[rows]), mate, most)
 
 
 def gather(rows: Rows, wanted: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -211,7 +230,12 @@ def _merged(
 
 
 def search_rows(
-    templates: Rows, probes: Rows, enrolment: Enrolment, *, most: int = 1
+    templates: Rows,
+    probes: Rows,
+    enrolment: Enrolment,
+    *,
+    most: int = 1,
+    workers: Workers | None = None,
 ) -> tuple[Searches, Nearest]:
     """Search a gallery as :func:`~facenet_validate.metrics.identification.search` does.
 
@@ -222,6 +246,8 @@ def search_rows(
     enrolment : Enrolment
     most : int
         How many nearest templates of others are told of each mated probe.
+    workers : Workers, optional
+        By default this thread.
 
     Returns
     -------
@@ -250,7 +276,7 @@ def search_rows(
         )
     if not len(enrolment.non_mated):
         raise ValueError("every person is enrolled: false positives need people who are not")
-    gallery = enrolment.templates
-    mated = nearest(templates, probes, gallery, enrolment.mated, enrolment.mates, most=most)
-    strangers = nearest(templates, probes, gallery, enrolment.non_mated, None)
+    find = partial(nearest, templates, probes, enrolment.templates, workers=workers)
+    mated = find(enrolment.mated, enrolment.mates, most=most)
+    strangers = find(enrolment.non_mated, None)
     return Searches(mated.own, mated.others[:, 0], strangers.others[:, 0]), mated

@@ -8,16 +8,19 @@ the other, or on several machines.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from facenet_validate.base.progress import Report, silent
+from facenet_validate.base.workers import Threads, Workers
 from facenet_validate.metrics.limits import MOST_KEPT, Limits, Pilot
 from facenet_validate.metrics.operating import ErrorRates
+from facenet_validate.metrics.partials import Measured, Partial, add
 from facenet_validate.metrics.points import SLOPE_REACH, AllPairsPoint, point_at
 from facenet_validate.metrics.rows import Comparisons
-from facenet_validate.metrics.stripes import STRIPE, Measured, Partial, add, stripe
+from facenet_validate.metrics.stripes import stripe, stripes_of
 from facenet_validate.metrics.tails import Tail, genuine_tally
 
 TARGETS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -88,10 +91,12 @@ class LargeSet:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Compares one stripe of rows after the other, and keeps nothing on a disk.
+    """Compares all stripes of rows, and keeps nothing on a disk.
 
     Attributes
     ----------
+    workers : Workers
+        By default this thread.
     report : callable
         Called with the number of stripes that are done, and of all.
 
@@ -104,15 +109,16 @@ class InMemory:
     1
     """
 
+    workers: Workers = field(default_factory=Threads)
     report: Report = silent
 
     def __call__(self, pairs: Comparisons, pilot: Pilot, limits: Limits) -> Iterator[Partial]:
         """Yield each stripe's result."""
         del pilot
-        starts = range(0, pairs.images, STRIPE)
-        for done, start in enumerate(starts, start=1):
-            yield stripe(pairs, start, start + STRIPE, limits)
-            self.report(done, len(starts))
+        stripes, compare = stripes_of(pairs.images), partial(stripe, pairs, limits)
+        for done, (_, found) in enumerate(self.workers(compare, stripes), start=1):
+            yield found
+            self.report(done, len(stripes))
 
 
 def large_set(

@@ -25,7 +25,7 @@ SLACK = 1.1
 _SAMPLE = 4096
 _SEED = 20180408
 _BLOCK = 4096
-_MARGINS = 32  # a bin is so many times as wide as the float32 distance may be wrong
+_MARGINS = 64  # a bin is so many times as wide as the float32 distance may be wrong
 _MOST_BINS = 2**14
 
 
@@ -37,13 +37,14 @@ class Surveyed:
     ----------
     digest : str
         SHA-256 of the embeddings, in hexadecimal digits.
-    most : float
-        The largest ‖x‖²/2.
+    least, most : float
+        The smallest and the largest ‖x‖²/2.
     sample : (S, D) float32 array
         The rows of the sample.
     """
 
     digest: str
+    least: float
     most: float
     sample: NDArray[np.float32]
 
@@ -70,13 +71,13 @@ def survey(rows: Rows, sampled: NDArray[np.intp]) -> Surveyed:
     --------
     >>> from facenet_validate.metrics.rows import ArrayRows
     >>> found = survey(ArrayRows(np.array([[0.0], [2.0], [4.0]])), np.array([0, 2]))
-    >>> found.most, found.sample.tolist()
-    (8.0, [[0.0], [4.0]])
+    >>> found.least, found.most, found.sample.tolist()
+    (0.0, 8.0, [[0.0], [4.0]])
     """
     count, dimensions = rows.shape
     digest = hashlib.sha256(f"{count} {dimensions}".encode())
     sample = np.empty((len(sampled), dimensions), np.float32)
-    most = 0.0
+    least, most = math.inf, 0.0
     for start in range(0, count, _BLOCK):
         block = np.ascontiguousarray(rows.block(start, min(start + _BLOCK, count)))
         halves = np.einsum("ij,ij->i", block, block, dtype=np.float64) / 2
@@ -84,11 +85,11 @@ def survey(rows: Rows, sampled: NDArray[np.intp]) -> Surveyed:
             raise ValueError(
                 f"embedding {start + int(np.argmin(np.isfinite(halves)))} holds NaN or infinity"
             )
-        most = max(most, float(halves.max()))
+        least, most = min(least, float(halves.min())), max(most, float(halves.max()))
         digest.update(block.data)
         first, last = np.searchsorted(sampled, [start, start + len(block)])
         sample[first:last] = block[sampled[first:last] - start]
-    return Surveyed(digest.hexdigest(), most, sample)
+    return Surveyed(digest.hexdigest(), least, most, sample)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,8 +114,11 @@ class Limits:
         Distance below which impostor pairs are counted by person.
     bits : int
         Weights are summed as whole multiples of 2^−bits, which add up in any order.
+    middle : float
+        Taken from every ‖x‖²/2 before a product, so that its rounding error is smaller. The product
+        is 2·middle − distance/2.
     margin : float
-        How far a float32 product is from −distance/2 at most.
+        How far a float32 product is from this at most.
     """
 
     width: float
@@ -125,6 +129,7 @@ class Limits:
     marks: tuple[int, ...]
     threshold: float | None
     bits: int
+    middle: float
     margin: float
 
     @property
@@ -140,8 +145,8 @@ class Pilot:
     Attributes
     ----------
     pairs : Comparisons
-    most : float
-        The largest ‖x‖²/2 of all images.
+    least, most : float
+        The smallest and the largest ‖x‖²/2 of all images.
     distances : (M,) float64 array
         Of the sample's impostor pairs, ascending.
     shares : (M,) float64 array
@@ -162,6 +167,7 @@ class Pilot:
     """
 
     pairs: Comparisons
+    least: float
     most: float
     distances: NDArray[np.float64]
     shares: NDArray[np.float64]
@@ -201,6 +207,7 @@ class Pilot:
             digest.update(side.digest.encode())
         return cls(
             pairs,
+            min(side.least for side in sides),
             max(side.most for side in sides),
             np.maximum(distances[order].astype(np.float64), 0.0),
             running / running[-1] if len(running) else running,
@@ -230,9 +237,10 @@ class Pilot:
             How many times further than usual the pass reaches.
         most_kept : int
         """
-        # Whatever the order of summation: see `Blocks.of`.
+        # Whatever the order of summation: see `Blocks.of`. The absolute values of the terms sum up
+        # to ‖x‖‖y‖ and what is left of both ‖x‖²/2 at most.
         terms = (self.pairs.templates.shape[1] + 6) * 2.0**-24
-        margin = terms / (1 - terms) * 4 * self.most
+        margin = terms / (1 - terms) * (2 * self.most + self.most - self.least)
         farthest = 8 * self.most  # (‖x‖ + ‖y‖)² at most
         share = SLACK * SLOPE_REACH * max(targets) * further
         top = self.distance(share) if share < 1 else math.inf
@@ -257,6 +265,7 @@ class Pilot:
             marks=tuple(marks),
             threshold=threshold,
             bits=min(40, 61 - max(pairs, 1).bit_length()),
+            middle=self.least / 2 + self.most / 2,
             margin=margin,
         )
 

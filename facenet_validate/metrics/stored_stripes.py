@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import multiprocessing
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +18,14 @@ import numpy as np
 from facenet_validate.base.digests import inputs_digest
 from facenet_validate.base.files import write_whole
 from facenet_validate.base.progress import Report, silent
+from facenet_validate.base.workers import Threads, Workers
 from facenet_validate.cache.locks import locked
 from facenet_validate.metrics.limits import Limits, Pilot
+from facenet_validate.metrics.partials import Measured, Partial
 from facenet_validate.metrics.rows import Comparisons
-from facenet_validate.metrics.stripes import STRIPE, Measured, Partial, stripe
+from facenet_validate.metrics.stripes import STRIPE, stripe, stripes_of
 
 _FORMAT = 1
-_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,8 @@ class StoredStripes:
     ----------
     folder : Path
         It may be removed when the figures are known.
-    workers : int
-        Processes that compare. More than one have one thread each, and get the rows pickled. One
-        is this process, with the threads that numpy's matrix product has.
+    workers : Workers
+        By default this thread.
     rows : int
         In a stripe.
     report : callable
@@ -65,7 +62,7 @@ class StoredStripes:
     """
 
     folder: Path
-    workers: int = 1
+    workers: Workers = field(default_factory=Threads)
     rows: int = STRIPE
     report: Report = silent
 
@@ -73,74 +70,47 @@ class StoredStripes:
         """Compare what is missing, then yield every stripe's result in order."""
         folder = self.folder / self._name(pilot, limits)
         folder.mkdir(parents=True, exist_ok=True)
-        starts = range(0, pairs.images, self.rows)
+        stripes = stripes_of(pairs.images, self.rows)
         with locked(folder):
             for left in folder.glob(".*"):  # by a process that was killed while it wrote
                 left.unlink(missing_ok=True)
-            missing = [start for start in starts if read(self._path(folder, start)) is None]
-            done = len(starts) - len(missing)
-            self.report(done, len(starts))
-            made = self._by_workers if self.workers > 1 and len(missing) > 1 else self._here
-            for _ in made(pairs, limits, folder, missing):
+            missing = [rows for rows in stripes if read(self._path(folder, rows)) is None]
+            done = len(stripes) - len(missing)
+            self.report(done, len(stripes))
+            compare = partial(stripe, pairs, limits)
+            for rows, found in self.workers(compare, missing):
+                write_whole(self._path(folder, rows), encoded(found))
                 done += 1
-                self.report(done, len(starts))
-            for start in starts:
-                partial = read(self._path(folder, start))
-                if partial is None:
-                    raise OSError(f"{self._path(folder, start)} was damaged or removed meanwhile")
-                yield partial
+                self.report(done, len(stripes))
+            for rows in stripes:
+                stored = read(self._path(folder, rows))
+                if stored is None:
+                    raise OSError(f"{self._path(folder, rows)} was damaged or removed meanwhile")
+                yield stored
 
     def _name(self, pilot: Pilot, limits: Limits) -> str:
         settled = {"format": _FORMAT, "set": pilot.digest, "rows": self.rows, **asdict(limits)}
         return inputs_digest(settled)[:24]
 
-    def _path(self, folder: Path, start: int) -> Path:
-        return folder / f"{start // self.rows:06d}.stripe"
-
-    def _here(
-        self, pairs: Comparisons, limits: Limits, folder: Path, missing: list[int]
-    ) -> Iterator[None]:
-        for start in missing:
-            make(pairs, start, start + self.rows, limits, self._path(folder, start))
-            yield
-
-    def _by_workers(
-        self, pairs: Comparisons, limits: Limits, folder: Path, missing: list[int]
-    ) -> Iterator[None]:
-        context = multiprocessing.get_context("spawn")
-        with (
-            _one_thread_each(),
-            ProcessPoolExecutor(min(self.workers, len(missing)), context) as pool,
-        ):
-            tasks = [
-                pool.submit(
-                    make, pairs, start, start + self.rows, limits, self._path(folder, start)
-                )
-                for start in missing
-            ]
-            try:
-                for task in as_completed(tasks):
-                    task.result()
-                    yield
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def _path(self, folder: Path, rows: range) -> Path:
+        return folder / f"{rows.start // self.rows:06d}.stripe"
 
 
-def make(pairs: Comparisons, start: int, stop: int, limits: Limits, path: Path) -> None:
-    """Compare a stripe, and write its result to a file in one step.
+def encoded(found: Partial) -> bytes:
+    """Return a stripe's result as a file holds it.
 
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
     >>> from facenet_validate.metrics.rows import ArrayRows
+    >>> from facenet_validate.metrics.stripes import stripe
     >>> pairs = Comparisons.of(ArrayRows(np.array([[0.0], [1.0], [4.0]])), np.array([0, 0, 1]))
+    >>> found = stripe(pairs, Pilot.of(pairs).limits((0.5,), None), range(3))
     >>> with TemporaryDirectory() as folder:
-    ...     limits = Pilot.of(pairs).limits((0.5,), None)
-    ...     make(pairs, 0, 3, limits, Path(folder, "0"))
+    ...     _ = Path(folder, "0").write_bytes(encoded(found))
     ...     read(Path(folder, "0")).kept.distances.tolist()
     [16.0, 9.0]
     """
-    found = stripe(pairs, start, stop, limits)
     file = io.BytesIO()
     np.savez(
         file,
@@ -154,7 +124,7 @@ def make(pairs: Comparisons, start: int, stop: int, limits: Limits, path: Path) 
         accepted=np.array(str(found.accepted)),
     )
     content = file.getvalue()
-    write_whole(path, hashlib.sha256(content).digest() + content)
+    return hashlib.sha256(content).digest() + content
 
 
 def read(path: Path) -> Partial | None:
@@ -191,18 +161,3 @@ def read(path: Path) -> Partial | None:
             accepts=stored["accepts"],
             accepted=int(str(stored["accepted"])),
         )
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that are started here multiply with one thread: libraries read it once."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -8,13 +8,11 @@ Counts are integers, and weights are whole multiples of a power of two: they add
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.metrics.limits import Limits
+from facenet_validate.metrics.partials import Measured, Partial, affordable
 from facenet_validate.metrics.rows import Comparisons
 from facenet_validate.metrics.verification import cross_distances
 
@@ -24,168 +22,27 @@ STRIPE = 8192
 _ROWS, _COLUMNS = 1024, 2048  # a block takes 8 MB and stays in a processor's cache
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """Comparisons one by one, in the order of template and probe.
-
-    Attributes
-    ----------
-    distances : (M,) float64 array
-        Squared L2.
-    left, right : (M,) int32 arrays
-        Rows of the template and of the probe.
+def stripes_of(images: int, rows: int = STRIPE) -> list[range]:
+    """Cut a set into stripes.
 
     Examples
     --------
-    >>> found = Measured.of(np.array([4.0, 1.0]), np.array([2, 0]), np.array([3, 1]))
-    >>> found.distances.tolist(), found.below(2.0).left.tolist()
-    ([1.0, 4.0], [0])
+    >>> stripes_of(5, rows=2)
+    [range(0, 2), range(2, 4), range(4, 5)]
     """
-
-    distances: NDArray[np.float64]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-
-    @classmethod
-    def of(
-        cls,
-        distances: NDArray[np.float64],
-        left: NDArray[np.integer],
-        right: NDArray[np.integer],
-    ) -> Measured:
-        """Put comparisons into order."""
-        key = (left.astype(np.int64) << 32) | right
-        if not (np.diff(key) > 0).all():
-            order = np.argsort(key)
-            distances, left, right = distances[order], left[order], right[order]
-        return cls(distances, left.astype(np.int32), right.astype(np.int32))
-
-    @classmethod
-    def joined(cls, parts: Iterable[Measured]) -> Measured:
-        """Put several together."""
-        parts = list(parts)
-        return cls.of(
-            np.concatenate([np.empty(0), *(part.distances for part in parts)]),
-            np.concatenate([np.empty(0, np.int32), *(part.left for part in parts)]),
-            np.concatenate([np.empty(0, np.int32), *(part.right for part in parts)]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.distances)
-
-    def below(self, limit: float) -> Measured:
-        """Return the comparisons below a distance."""
-        near = self.distances < limit
-        if near.all():
-            return self
-        return Measured(self.distances[near], self.left[near], self.right[near])
+    return [range(start, min(start + rows, images)) for start in range(0, images, rows)]
 
 
-@dataclass(frozen=True, eq=False)
-class Partial:
-    """What some stripes found.
-
-    Attributes
-    ----------
-    genuine : Measured
-        Every genuine comparison.
-    kept : Measured
-        Every impostor below ``kept_bins`` bins.
-    kept_bins : int
-    counts : (bins,) int64 array
-        Impostors in each bin.
-    weights : (bins,) int64 array
-        Their weight, in multiples of 2^−bits.
-    of_person : (marks, I) int64 array
-        Weight of each person's impostors below each mark, in multiples of 2^−bits.
-    accepts : (I,) int64 array
-        Impostors of each person below the threshold.
-    accepted : int
-        Their weight, in multiples of 2^−bits.
-    """
-
-    genuine: Measured
-    kept: Measured
-    kept_bins: int
-    counts: NDArray[np.int64]
-    weights: NDArray[np.int64]
-    of_person: NDArray[np.int64]
-    accepts: NDArray[np.int64]
-    accepted: int
-
-
-def add(partials: Iterable[Partial], limits: Limits) -> Partial:
-    """Add partial results. The sum does not depend on their order, nor on how they are grouped.
-
-    Of the pairs that are kept one by one, whole bins are dropped from the last one on until at most
-    ``limits.most_kept`` are left. Counts and weights of these bins stay.
-
-    Parameters
-    ----------
-    partials : iterable of Partial
-        At least one. They are taken one at a time.
-    limits : Limits
-        Under which all of them were found.
-
-    Returns
-    -------
-    Partial
-
-    Examples
-    --------
-    >>> from facenet_validate.metrics.limits import Pilot
-    >>> from facenet_validate.metrics.rows import ArrayRows
-    >>> rows = ArrayRows(np.array([[0.0], [1.0], [4.0], [6.0]]))
-    >>> pairs = Comparisons.of(rows, np.array([0, 1, 1, 2]))
-    >>> limits = Pilot.of(pairs).limits((0.5,), threshold=None)
-    >>> found = add((stripe(pairs, start, start + 2, limits) for start in (0, 2)), limits)
-    >>> found.kept.distances.tolist(), found.genuine.distances.tolist()
-    ([1.0, 16.0, 36.0, 25.0, 4.0], [9.0])
-    """
-    partials = iter(partials)
-    first = next(partials)
-    counts, weights = first.counts.copy(), first.weights.copy()
-    of_person, accepts = first.of_person.copy(), first.accepts.copy()
-    accepted, kept_bins = first.accepted, first.kept_bins
-    genuine, kept = [first.genuine], [first.kept]
-    for partial in partials:
-        counts += partial.counts
-        weights += partial.weights
-        of_person += partial.of_person
-        accepts += partial.accepts
-        accepted += partial.accepted
-        genuine.append(partial.genuine)
-        kept_bins = min(kept_bins, partial.kept_bins, _affordable(counts, limits))
-        kept.append(partial.kept)
-        if sum(map(len, kept)) > limits.most_kept:
-            kept = [part.below(kept_bins * limits.width) for part in kept]
-    return Partial(
-        Measured.joined(genuine),
-        Measured.joined(part.below(kept_bins * limits.width) for part in kept),
-        kept_bins,
-        counts,
-        weights,
-        of_person,
-        accepts,
-        accepted,
-    )
-
-
-def _affordable(counts: NDArray[np.int64], limits: Limits) -> int:
-    """Return in how many bins all pairs may be kept one by one."""
-    return int(np.searchsorted(np.cumsum(counts), limits.most_kept, side="right"))
-
-
-def stripe(pairs: Comparisons, start: int, stop: int, limits: Limits) -> Partial:
-    """Compare the templates ``start`` to ``stop`` with all probes; with one engine, each pair once.
+def stripe(pairs: Comparisons, limits: Limits, rows: range) -> Partial:
+    """Compare some templates with all probes; with one engine, each pair once.
 
     Parameters
     ----------
     pairs : Comparisons
-    start, stop : int
-        Rows of the templates.
     limits : Limits
         What is kept.
+    rows : range
+        Of the templates.
 
     Returns
     -------
@@ -198,24 +55,24 @@ def stripe(pairs: Comparisons, start: int, stop: int, limits: Limits) -> Partial
     >>> from facenet_validate.metrics.rows import ArrayRows
     >>> rows = ArrayRows(np.array([[0.0], [1.0], [4.0], [6.0]]))
     >>> pairs = Comparisons.of(rows, np.array([0, 1, 1, 2]))
-    >>> found = stripe(pairs, 0, 1, Pilot.of(pairs).limits((0.5,), threshold=20.0))
+    >>> found = stripe(pairs, Pilot.of(pairs).limits((0.5,), threshold=20.0), range(1))
     >>> found.kept.distances.tolist(), found.accepts.tolist()
     ([1.0, 16.0, 36.0], [2, 2, 0])
     """
-    stop = min(stop, pairs.images)
+    start, stop = rows.start, rows.stop
     sums = _Sums(pairs, limits)
-    rows = pairs.templates.block(start, stop)
-    factor = _factor(rows, probe=False)
+    templates = pairs.templates.block(start, stop)
+    factor = _factor(templates, limits.middle, probe=False)
     probes = pairs.templates if pairs.probes is None else pairs.probes
     left, right = pairs.genuine_of(start, stop)
     space = np.empty((_ROWS, _COLUMNS), np.float32)
     for begin in range(start if pairs.probes is None else 0, pairs.images, _COLUMNS):
         end = min(begin + _COLUMNS, pairs.images)
         columns = probes.block(begin, end)
-        other = _factor(columns, probe=True)
+        other = _factor(columns, limits.middle, probe=True)
         here = (right >= begin) & (right < end)
         sums.add_genuine(
-            cross_distances(rows, columns, left[here] - start, right[here] - begin),
+            cross_distances(templates, columns, left[here] - start, right[here] - begin),
             left[here],
             right[here],
         )
@@ -228,20 +85,34 @@ def stripe(pairs: Comparisons, start: int, stop: int, limits: Limits) -> Partial
             part = slice(top - start, bottom - start)
             block = space[: bottom - top, : end - first]
             np.matmul(factor[part], other[first - begin :].T, out=block)
-            sums.add(block, rows[part], columns[first - begin :], top, first)
+            sums.add(block, templates[part], columns[first - begin :], top, first)
         sums.trim()
     return sums.partial()
 
 
-def _factor(rows: NDArray[np.float32], *, probe: bool) -> NDArray[np.float32]:
-    """Return (x, −h, 1) or (x, 1, −h) with h = ‖x‖²/2: their product is −distance/2."""
+def _factor(rows: NDArray[np.float32], middle: float, *, probe: bool) -> NDArray[np.float32]:
+    """Return (x, −h, 1) or (x, 1, −h) with h = ‖x‖²/2 − middle.
+
+    Their product is 2·middle − distance/2.
+    """
     dimensions = rows.shape[1]
     factor = np.empty((len(rows), dimensions + 2), np.float32)
     factor[:, :dimensions] = rows
     factor[:, dimensions + (not probe)] = 1
     halves = np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2
-    factor[:, dimensions + probe] = -halves
+    factor[:, dimensions + probe] = middle - halves
     return factor
+
+
+def _places(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return what `numpy.flatnonzero` does, in half of its time where one in fifty is true."""
+    flat = mask.reshape(-1)
+    if flat.size % 8:
+        return np.flatnonzero(flat)
+    eights = flat.view(np.uint64)
+    some = np.flatnonzero(eights != 0)
+    place = np.flatnonzero(eights.take(some).view(np.bool_))
+    return (some.take(place >> 3) << 3) + (place & 7)
 
 
 class _Sums:
@@ -252,18 +123,21 @@ class _Sums:
         self.of = pairs.people.of_image
         self.images = pairs.people.images[self.of].astype(np.float64)
         people = len(pairs.people.images)
-        cut = np.float32(-limits.reach / 2 - limits.margin)
+        cut = np.float32(2 * limits.middle - limits.reach / 2 - limits.margin)
         self.cut = np.nextafter(cut, np.float32(-np.inf))
         self.kept_bins = limits.kept
-        self.counts = np.zeros(limits.bins, np.int64)
-        self.weights = np.zeros(limits.bins, np.int64)
-        self.of_person = np.zeros((len(limits.marks), people), np.int64)
+        self.unit = 2.0**limits.bits / pairs.ways
+        self.counts = np.zeros(limits.bins + 1, np.int64)
+        self.weights = np.zeros(limits.bins + 1, np.int64)
+        # Of a row a mark; the last is for pairs beyond all marks.
+        self.of_person = np.zeros((len(limits.marks) + 1, people), np.int64)
         self.accepts = np.zeros(people, np.int64)
         self.accepted = 0
         self.kept: list[Measured] = []
         self.genuine: list[Measured] = []
-        # The first mark below which a bin lies.
-        self.first_mark = np.searchsorted(limits.marks, np.arange(limits.bins), side="right")
+        # Where the row of the first mark begins below which a bin lies.
+        bins = np.arange(limits.bins + 1)
+        self.first_of_mark = np.searchsorted(limits.marks, bins, side="right") * people
 
     def add_genuine(
         self,
@@ -282,41 +156,42 @@ class _Sums:
         begin: int,
     ) -> None:
         """Add a block of the rows from ``top`` and the columns from ``begin``."""
-        limits = self.limits
-        flat = np.flatnonzero(block > self.cut)
-        left = flat // block.shape[1]
-        right = flat - left * block.shape[1]
-        impostor = self.of.take(left + top) != self.of.take(right + begin)
-        if self.pairs.probes is None and begin < top + len(block):
+        limits, (height, width) = self.limits, block.shape
+        flat = _places(block > self.cut)
+        left = flat // width
+        right = flat - left * width
+        lefts, rights = slice(top, top + height), slice(begin, begin + width)
+        people = self.of[lefts].take(left), self.of[rights].take(right)
+        impostor = people[0] != people[1]
+        if self.pairs.probes is None and begin < top + height:
             impostor &= right + begin > left + top
         if not impostor.all():
             flat, left, right = flat[impostor], left[impostor], right[impostor]
-        distances = -2.0 * block.take(flat).astype(np.float64)
+            people = people[0][impostor], people[1][impostor]
+        distances = 4 * limits.middle - 2 * block.take(flat).astype(np.float64)
         unsure = self._unsure(distances)
         distances[unsure] = cross_distances(rows, columns, left[unsure], right[unsure])
-        left, right = left + top, right + begin
-        weights = np.rint(
-            2.0**limits.bits / (self.pairs.ways * self.images.take(left) * self.images.take(right))
-        ).astype(np.int64)
+        weights = self.images[lefts].take(left)
+        weights *= self.images[rights].take(right)
+        weights = np.rint(np.divide(self.unit, weights, out=weights)).astype(np.int64)
         if limits.threshold is not None:
-            self._accept(distances < limits.threshold, left, right, weights)
-        bins = np.floor(distances / limits.width).astype(np.intp)
-        near = bins < limits.bins
-        if not near.all():
-            bins, weights, distances = bins[near], weights[near], distances[near]
-            left, right = left[near], right[near]
-        self.counts += np.bincount(bins, minlength=limits.bins)
+            self._accept(distances < limits.threshold, people, weights)
+        # Whatever lies beyond the bins goes into one more, which is dropped at the end.
+        bins = np.minimum(distances * (1 / limits.width), limits.bins).astype(np.intp)
+        self.counts += np.bincount(bins, minlength=limits.bins + 1)
         np.add.at(self.weights, bins, weights)
-        self._mark(self.first_mark.take(bins), left, right, weights)
-        close = bins < self.kept_bins
-        self.kept.append(Measured.of(distances[close], left[close], right[close]))
+        place = self.first_of_mark.take(bins)
+        for side in people:
+            np.add.at(self.of_person.reshape(-1), place + side, weights)
+        close = np.flatnonzero(bins < self.kept_bins)
+        self.kept.append(Measured.of(distances[close], left[close] + top, right[close] + begin))
 
     def _unsure(self, distances: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return where float32 does not decide, or the distance itself is wanted."""
         limits = self.limits
         error = 2 * limits.margin
-        edges = np.rint(distances / limits.width) * limits.width
-        unsure = np.abs(distances - edges) <= error
+        scaled = distances * (1 / limits.width)
+        unsure = np.abs(scaled - np.rint(scaled)) <= error / limits.width
         unsure |= distances <= self.kept_bins * limits.width + error
         if limits.threshold is not None:
             unsure |= np.abs(distances - limits.threshold) <= error
@@ -325,31 +200,17 @@ class _Sums:
     def _accept(
         self,
         accepted: NDArray[np.bool_],
-        left: NDArray[np.intp],
-        right: NDArray[np.intp],
+        people: tuple[NDArray[np.intp], NDArray[np.intp]],
         weights: NDArray[np.int64],
     ) -> None:
-        np.add.at(self.accepts, self.of[left[accepted]], 1)
-        np.add.at(self.accepts, self.of[right[accepted]], 1)
+        for side in people:
+            np.add.at(self.accepts, side[accepted], 1)
         self.accepted += int(weights[accepted].sum())
-
-    def _mark(
-        self,
-        mark: NDArray[np.intp],
-        left: NDArray[np.intp],
-        right: NDArray[np.intp],
-        weights: NDArray[np.int64],
-    ) -> None:
-        marked = mark < len(self.of_person)
-        place, weights = mark[marked] * self.of_person.shape[1], weights[marked]
-        flat = self.of_person.reshape(-1)
-        np.add.at(flat, place + self.of.take(left[marked]), weights)
-        np.add.at(flat, place + self.of.take(right[marked]), weights)
 
     def trim(self) -> None:
         """Drop whole bins of what is kept one by one, if it is too much."""
         if sum(map(len, self.kept)) > self.limits.most_kept:
-            self.kept_bins = min(self.kept_bins, _affordable(self.counts, self.limits))
+            self.kept_bins = min(self.kept_bins, affordable(self.counts, self.limits))
             limit = self.kept_bins * self.limits.width
             self.kept = [part.below(limit) for part in self.kept]
 
@@ -359,9 +220,9 @@ class _Sums:
             Measured.joined(self.genuine),
             Measured.joined(self.kept),
             self.kept_bins,
-            self.counts,
-            self.weights,
-            np.cumsum(self.of_person, axis=0),
+            self.counts[:-1],
+            self.weights[:-1],
+            np.cumsum(self.of_person[:-1], axis=0),
             self.accepts,
             self.accepted,
         )

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facenet_validate.metrics.limits import Limits
+from facenet_validate.metrics.partials import Measured, Partial
 from facenet_validate.metrics.rows import Comparisons
-from facenet_validate.metrics.stripes import Measured, Partial
 from facenet_validate.metrics.tally import ROUNDING, Accepted, Tally
 
 
@@ -70,7 +70,7 @@ class Tail:
     >>> rows = ArrayRows(np.array([[0.0], [1.0], [4.0], [6.0]]))
     >>> pairs = Comparisons.of(rows, np.array([0, 1, 1, 2]))
     >>> limits = Pilot.of(pairs).limits((0.5,), threshold=None, most_kept=2)
-    >>> tail = Tail.of(stripe(pairs, 0, 4, limits), pairs, limits)
+    >>> tail = Tail.of(stripe(pairs, limits, range(4)), pairs, limits)
     >>> tail.exact.distances.tolist(), tail.exact_below, tail.reaches(2.0)
     ([1.0, 4.0], 16.0, True)
     >>> tail.first_beyond(0.5), tail.first_beyond(1.5)

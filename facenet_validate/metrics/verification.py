@@ -112,11 +112,21 @@ def cross_distances(
     [25.0, 16.0]
     """
     distances = np.empty(len(left))
+    most = min(_CHUNK, len(left))
+    sides = [np.empty((most, side.shape[1]), side.dtype) for side in (lefts, rights)]
+    first, second = (np.empty(side.shape) for side in sides)
     for start in range(0, len(left), _CHUNK):
         part = slice(start, start + _CHUNK)
-        difference = lefts.take(left[part], axis=0).astype(np.float64)
-        difference -= rights.take(right[part], axis=0).astype(np.float64)
-        distances[part] = np.einsum("ij,ij->i", difference, difference)
+        count = len(left[part])
+        for rows, which, side, wide in (
+            (lefts, left[part], sides[0], first),
+            (rights, right[part], sides[1], second),
+        ):
+            # Into the same memory each time; numpy writes there directly where it clips.
+            rows.take(which, axis=0, out=side[:count], mode="clip")
+            wide[:count] = side[:count]
+        difference = np.subtract(first[:count], second[:count], out=first[:count])
+        np.einsum("ij,ij->i", difference, difference, out=distances[part])
     return distances
 
 

@@ -7,12 +7,9 @@ place of their own. A worker that dies is replaced, and its batch is done again.
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +20,6 @@ from facenet_validate.base.errors import (
     DatasetError,
     EngineError,
     FacenetValidateError,
-    SettingsError,
     ShardError,
 )
 from facenet_validate.base.preprocessing import standardize
@@ -35,18 +31,17 @@ from facenet_validate.datasets.synthetic import proof_faces
 from facenet_validate.run.data import Data
 from facenet_validate.run.engines import prepared_model
 from facenet_validate.run.one_engine import engines_of, precision_of, run_of
+from facenet_validate.run.ray_session import gave_up, ray_session
 from facenet_validate.run.settings import Given
 from facenet_validate.run.sharded import checked_batch
 from facenet_validate.shards import Manifest, ShardWriter
-
-INSTALL = "pip install 'facenet-validate[scale]'"
 
 _MOST_BLOCKS = 10_000
 """Into which the list of batches is cut: a task a block."""
 
 
 @dataclass(frozen=True)
-class Workers:
+class Actors:
     """What embeds on Ray.
 
     Attributes
@@ -67,22 +62,8 @@ class Workers:
     on_device: bool
 
 
-def check_ray() -> None:
-    """Check that Ray Data is installed.
-
-    Raises
-    ------
-    SettingsError
-        If it is not; it says what to install.
-    """
-    try:
-        import_module("ray.data")
-    except ImportError as error:
-        raise SettingsError(f"--ray: Ray Data is not installed ({error}). {INSTALL}") from None
-
-
 def embed_on_ray(
-    photos: Photos, writer: ShardWriter, workers: Workers, progress: Report = silent
+    photos: Photos, writer: ShardWriter, actors: Actors, progress: Report = silent
 ) -> None:
     """Embed the shards that are missing on Ray, and write each as soon as it is whole.
 
@@ -99,59 +80,29 @@ def embed_on_ray(
         If a photo cannot be read or a batch not be embedded: shard and photo are named. Or Ray
         gives up. What is whole stays.
     """
-    manifest = writer.manifest
-    with _ray() as ray:
+    with ray_session() as ray:
         try:
-            _collect(_embedded(ray, photos, writer, workers), writer, progress)
+            _collect(_embedded(ray, photos, writer, actors), writer, progress)
         except ray.exceptions.RayError as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise ShardError(
-                f"Ray gave up: {why}. What is whole of {manifest.shards} shards stays; run again."
-            ) from error
-
-
-@contextmanager
-def _ray() -> Iterator[Any]:
-    """Connect to the cluster of ``RAY_ADDRESS``, else start Ray here, and end it afterwards."""
-    # Nothing is reported to anybody unless the user wants it.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors reach us as exceptions
-    ray: Any = import_module("ray")
-    data: Any = import_module("ray.data")
-    started = not ray.is_initialized()
-    if started:
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS") or "local",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
-    context = data.DataContext.get_current()
-    bars, context.enable_progress_bars = context.enable_progress_bars, False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        yield ray
-    finally:
-        context.enable_progress_bars = bars
-        if started:
-            ray.shutdown()
+            raise gave_up(error) from error
 
 
 def _embedded(
-    ray: Any, photos: Photos, writer: ShardWriter, workers: Workers
+    ray: Any, photos: Photos, writer: ShardWriter, actors: Actors
 ) -> Iterator[dict[str, Any]]:
     """Yield a row a batch, in any order: its shard, its first row, and its embeddings' bytes."""
     items = list(_items(photos, writer))
     resources = ray.cluster_resources()
-    count = workers.count or _every_host(ray, resources, on_device=workers.on_device)
+    count = actors.count or _every_host(ray, resources, on_device=actors.on_device)
     cpus = resources.get("CPU", 1.0)
     # Half of the processors are left to the tasks that decode.
-    taken = {"num_gpus": 1, "num_cpus": 1} if workers.on_device else {"num_cpus": cpus / count / 2}
+    taken = {"num_gpus": 1, "num_cpus": 1} if actors.on_device else {"num_cpus": cpus / count / 2}
     return iter(
         ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
-        .map(_decoded, fn_args=(workers.cache,))
+        .map(_decoded, fn_args=(actors.cache,))
         .map(
             _Embedder,
-            fn_constructor_args=(dict(workers.given), writer.manifest, max(1, int(cpus / count))),
+            fn_constructor_args=(dict(actors.given), writer.manifest, max(1, int(cpus / count))),
             compute=ray.data.ActorPoolStrategy(size=count),
             **taken,
         )

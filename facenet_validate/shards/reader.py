@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,10 @@ class Shards:
             for path in (values_path(folder, shard), digest_path(folder, shard)):
                 if not path.exists():
                     raise self._unusable(shard, "is not there")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open the same folder, and check every digest itself."""
+        return _reopened, (self.folder.absolute(), self.manifest)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,3 +131,13 @@ class Shards:
             f"{path_text(self.folder)}: shard {shard:06d} of {self.manifest.shards} {why}. Run "
             "facenet-validate embed again: it makes what is missing."
         )
+
+
+def _reopened(folder: Path, manifest: Manifest) -> Shards:
+    found = Shards(folder)
+    if found.manifest != manifest:
+        raise ShardError(
+            f"{path_text(folder)} holds other embeddings on this host. Put the same folder in the "
+            "same place on every host."
+        )
+    return found

@@ -2,8 +2,9 @@
 
 ``FACENET_PAIRS_IMAGES`` sets how many images; 200000 is the size that the guide speaks of.
 ``FACENET_PAIRS_KEPT`` sets how many impostors are kept one by one: with 84000, 20,000 images keep
-the share that 200,000 keep. Rates are told by the clock, and by the processors' time for machines
-that do other work too.
+the share that 200,000 keep. Stripes are compared in a thread a processor; after as many of them the
+plain product has its turn, with as many threads of its own. Rates are told by the clock, and by the
+processors' time for machines that do other work too.
 """
 
 from __future__ import annotations
@@ -13,14 +14,18 @@ import resource
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facenet_validate.base.machine import usable_processors
+from facenet_validate.base.workers import Threads
 from facenet_validate.metrics.large_set import large_set
 from facenet_validate.metrics.limits import MOST_KEPT, Limits, Pilot
+from facenet_validate.metrics.partials import Partial
 from facenet_validate.metrics.rows import ArrayRows, Comparisons
-from facenet_validate.metrics.stripes import STRIPE, Partial, stripe
+from facenet_validate.metrics.stripes import stripe, stripes_of
 
 _IMAGES = int(os.environ.get("FACENET_PAIRS_IMAGES", "20000"))
 _KEPT = int(os.environ.get("FACENET_PAIRS_KEPT", MOST_KEPT))
@@ -48,11 +53,12 @@ def _times() -> NDArray[np.float64]:
 
 
 def _product(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return seconds, and processors' seconds, of a pair in plain products."""
+    """Return seconds, and processors' seconds, of a pair in plain products with all threads."""
     left, right = rows[:2048], rows[-2048:].T
     out = np.empty((2048, 2048), np.float32)
     spent = []
-    for _ in range(5):
+    np.matmul(left, right, out=out)  # wakes its threads
+    for _ in range(15):
         start = _times()
         np.matmul(left, right, out=out)
         spent.append(_times() - start)
@@ -62,15 +68,17 @@ def _product(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_all_pairs_of_a_large_set() -> None:
     rows, identities = _set()
     pairs = Comparisons.of(ArrayRows(rows), identities)
-    products, spent = [], []
+    products, spent, threads = [], [], len(usable_processors())
 
     def find(pairs: Comparisons, pilot: Pilot, limits: Limits) -> Iterable[Partial]:
-        for start in range(0, pairs.images, STRIPE):
+        stripes = stripes_of(pairs.images)
+        for first in range(0, len(stripes), threads):
+            part = stripes[first : first + threads]
             products.append(_product(rows))
             began = _times()
-            found = stripe(pairs, start, start + STRIPE, limits)
+            found = list(Threads(threads)(partial(stripe, pairs, limits), part))
             spent.append(_times() - began)
-            yield found
+            yield from (one for _, one in found)
 
     began = time.perf_counter()
     found = large_set(pairs, find=find, most_kept=_KEPT)

@@ -19,9 +19,10 @@ from facenet_validate.metrics.gallery_rates import gallery_rates
 from facenet_validate.metrics.large_set import LargeSet, large_set
 from facenet_validate.metrics.limits import Limits, Pilot
 from facenet_validate.metrics.operating import ErrorRates
+from facenet_validate.metrics.partials import Measured, Partial, add
 from facenet_validate.metrics.points import AllPairsPoint
 from facenet_validate.metrics.rows import ArrayRows, Comparisons
-from facenet_validate.metrics.stripes import Partial, add, stripe
+from facenet_validate.metrics.stripes import stripe, stripes_of
 from facenet_validate.metrics.verification import pair_distances
 
 Embeddings = NDArray[np.float32]
@@ -189,7 +190,7 @@ def test_a_rate_from_bins_is_exact_at_its_edge(most_kept: int) -> None:
 
 
 def pieces(pairs: Comparisons, limits: Limits, rows: int) -> list[Partial]:
-    return [stripe(pairs, start, start + rows, limits) for start in range(0, pairs.images, rows)]
+    return [stripe(pairs, limits, part) for part in stripes_of(pairs.images, rows)]
 
 
 def summed(most_kept: int, rows: int, seed: int | None = None, *, mixed: bool = False) -> Partial:
@@ -207,7 +208,7 @@ def summed(most_kept: int, rows: int, seed: int | None = None, *, mixed: bool = 
 
 def assert_same_partial(found: Partial, expected: Partial) -> None:
     for name in ("genuine", "kept"):
-        assert_same(getattr(found, name), getattr(expected, name), stripes.Measured)
+        assert_same(getattr(found, name), getattr(expected, name), Measured)
     for name in ("kept_bins", "counts", "weights", "of_person", "accepts", "accepted"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
 
@@ -240,11 +241,11 @@ def test_float32_alone_would_put_pairs_into_the_wrong_bin(
     distances = pair_distances(embeddings, left[different], right[different])
     bins = np.floor(distances / limits.width).astype(np.intp)
     expected = np.bincount(bins, minlength=limits.bins)[: limits.bins]
-    np.testing.assert_array_equal(stripe(pairs, 0, 1500, limits).counts, expected)
+    np.testing.assert_array_equal(stripe(pairs, limits, range(1500)).counts, expected)
     monkeypatch.setattr(
         stripes._Sums, "_unsure", lambda self, distances: np.flatnonzero(distances < 1e-3)
     )
-    assert (stripe(pairs, 0, 1500, limits).counts != expected).any()
+    assert (stripe(pairs, limits, range(1500)).counts != expected).any()
 
 
 def test_too_short_a_pilot_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +314,7 @@ def test_rows_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings, identities = faces(9000, 3000)
     rows = Counting(embeddings)
     pairs = Comparisons.of(rows, identities)
-    stripe(pairs, 8000, 9000, Pilot.of(pairs).limits((1e-3,), None))
+    stripe(pairs, Pilot.of(pairs).limits((1e-3,), None), range(8000, 9000))
     assert rows.most <= 4096
 
 

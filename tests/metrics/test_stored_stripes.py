@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facenet_validate.base.workers import Threads
 from facenet_validate.metrics import stored_stripes
-from facenet_validate.metrics.large_set import LargeSet, large_set
+from facenet_validate.metrics.large_set import InMemory, LargeSet, large_set
 from facenet_validate.metrics.operating import ErrorRates
 from facenet_validate.metrics.points import AllPairsPoint
 from facenet_validate.metrics.rows import ArrayRows, Comparisons
@@ -153,12 +154,7 @@ def test_other_embeddings_people_or_limits_are_kept_apart(tmp_path: Path) -> Non
             assert kept.setdefault(path, path.read_bytes()) == path.read_bytes()
 
 
-def test_two_processes_give_the_digits_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    found = scored(tmp_path / "two", workers=2)
+def test_two_threads_give_the_digits_of_one(tmp_path: Path) -> None:
+    found = scored(tmp_path / "two", workers=Threads(2))
     assert digits(found) == digits(scored(tmp_path / "one"))
-    assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert "MKL_NUM_THREADS" not in os.environ
+    assert digits(large_set(pairs(), TARGETS, 0.9, find=InMemory(Threads(2)))) == digits(found)

@@ -172,7 +172,6 @@ def test_a_set_without_unknown_people_has_no_identification(
     [
         ("set", "holds embeddings of other photos"),
         ("dimension", "holds embeddings of 8 values"),
-        ("workers", "--workers needs --work"),
         ("people", "the jackknife leaves one out"),
         ("infinite", "embedding 77 holds NaN or infinity"),
         ("threshold", "the threshold must be a number"),
@@ -189,7 +188,6 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     asked: dict[str, list[str | Path]] = {
         "set": [folder, "--against", write(tmp_path / "1", rows, identities, "d")],
         "dimension": [folder, "--against", write(tmp_path / "2", rows[:, :8].copy(), identities)],
-        "workers": [folder, "--workers", "2"],
         "people": [write(tmp_path / "3", rows, identities % 2)],
         "infinite": [write(tmp_path / "4", broken, identities)],
         "threshold": [folder, "--threshold", "nan"],

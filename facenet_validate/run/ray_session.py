@@ -1,0 +1,121 @@
+"""A connection to Ray: to a cluster, or to workers that are started on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import islice
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from facenet_validate.base.errors import FacenetValidateError, SettingsError, ShardError
+
+Piece = TypeVar("Piece")
+Found = TypeVar("Found")
+
+_INSTALL = "pip install 'facenet-validate[scale]'"
+
+
+def check_ray() -> None:
+    """Check that Ray Data is installed.
+
+    Raises
+    ------
+    SettingsError
+        If it is not; it says what to install.
+    """
+    try:
+        import_module("ray.data")
+    except ImportError as error:
+        raise SettingsError(f"--ray: Ray Data is not installed ({error}). {_INSTALL}") from None
+
+
+@contextmanager
+def ray_session() -> Iterator[Any]:
+    """Connect to the cluster of ``RAY_ADDRESS``, else start Ray here, and end it afterwards."""
+    # Nothing is reported to anybody unless the user wants it.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors reach us as exceptions
+    ray: Any = import_module("ray")
+    data: Any = import_module("ray.data")
+    started = not ray.is_initialized()
+    if started:
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS") or "local",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    context = data.DataContext.get_current()
+    bars, context.enable_progress_bars = context.enable_progress_bars, False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield ray
+    finally:
+        context.enable_progress_bars = bars
+        if started:
+            ray.shutdown()
+
+
+@dataclass(frozen=True)
+class RayWorkers:
+    """Tasks of Ray, each on one processor. A task whose worker dies is done again.
+
+    Attributes
+    ----------
+    ray : module
+        Of a :func:`ray_session`.
+    count : int, optional
+        Tasks at a time. By default, as many as the cluster takes.
+    """
+
+    ray: Any
+    count: int | None = None
+
+    def __call__(
+        self, work: Callable[[Piece], Found], pieces: Sequence[Piece]
+    ) -> Iterator[tuple[Piece, Found]]:
+        """Yield each piece with what was found. ``work`` is pickled once.
+
+        Raises
+        ------
+        ShardError
+            If a task fails, or Ray gives up.
+        """
+        ray = self.ray
+        task, held = ray.remote(num_cpus=1)(_alone), ray.put(work)
+        # Twice as many as processors: none is idle, and results do not pile up.
+        most = self.count or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        left = iter(pieces)
+        running = {task.remote(held, piece): piece for piece in islice(left, most)}
+        try:
+            while running:
+                (done,), _ = ray.wait(list(running))
+                found = ray.get(done)
+                piece = running.pop(done)
+                del done  # Ray keeps what somebody refers to
+                running |= {task.remote(held, piece): piece for piece in islice(left, 1)}
+                yield piece, found
+        except ray.exceptions.RayError as error:
+            raise gave_up(error) from error
+        finally:
+            for one in running:
+                ray.cancel(one, force=True)
+
+
+def _alone(work: Callable[[Piece], Found], piece: Piece) -> Found:
+    with threadpool_limits(1, user_api="blas"):
+        return work(piece)
+
+
+def gave_up(error: Exception) -> ShardError:
+    """Return what Ray's error means to the user: the worker's own words, if there are any."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, FacenetValidateError):
+        return ShardError(f"on a worker of Ray: {cause}")
+    why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return ShardError(f"Ray gave up: {why}. What is whole stays; run again.")

@@ -1,0 +1,68 @@
+"""Pieces of a work, done by threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from threading import Barrier, Event
+
+import pytest
+from threadpoolctl import threadpool_info
+
+from facenet_validate.base.workers import Threads
+
+
+def blas_threads() -> list[int]:
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_piece_is_done_once(count: int) -> None:
+    found = sorted(Threads(count)(lambda piece: piece * piece, range(20)))
+    assert found == [(piece, piece * piece) for piece in range(20)]
+    assert list(Threads(count)(len, [])) == []
+
+
+def test_threads_work_at_the_same_time_and_multiply_with_one_each() -> None:
+    before, both = blas_threads(), Barrier(2, timeout=60)
+
+    def work(piece: int) -> list[int]:
+        both.wait()
+        return blas_threads()
+
+    assert [found for _, found in Threads(2)(work, range(2))] == [[1] * len(before)] * 2
+    assert blas_threads() == before
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_fails_is_raised_and_the_rest_is_left(count: int) -> None:
+    begun, raised = [], Event()
+
+    def work(piece: int) -> int:
+        begun.append(piece)
+        if piece == 1:
+            raise ZeroDivisionError("piece 1")
+        if piece > 1:
+            raised.wait(60)
+        return piece
+
+    with pytest.raises(ZeroDivisionError, match="piece 1"):
+        list(Threads(count)(work, range(1000)))
+    raised.set()
+    assert len(begun) <= 4
+
+
+def test_a_command_that_is_stopped_does_not_wait_for_its_threads() -> None:
+    code = (
+        "import time\n"
+        "from facenet_validate.base.workers import Threads\n"
+        "def work(piece):\n"
+        "    if piece: time.sleep(3600)\n"
+        "try:\n"
+        "    for _ in Threads(2)(work, range(4)): raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt: print('stopped')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout == "stopped\n"
