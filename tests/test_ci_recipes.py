@@ -46,7 +46,7 @@ def test_the_verdict_is_of_every_run_of_a_matrix(
     """The recipe's own command; then the same where a machine left no report."""
     text = " ".join((RECIPES / name).read_text().split())
     runs = re.findall(r"\b(?:run|RUN): ([a-z][a-z0-9]*-[\w-]+)", text)
-    (merge,) = re.findall(r"facenet-validate (report merge .*? --expect(?: [a-z0-9]+-[\w-]+)+)", text)
+    (merge,) = re.findall(r"-validate (report merge .*? --expect(?: [a-z0-9]+-[\w-]+)+)", text)
     monkeypatch.chdir(tmp_path)
     for run in runs:
         write(Path("reports", run), report(gate("parity.cosine_min", "pass")))

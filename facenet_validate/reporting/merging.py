@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from facenet_validate.gates import catalogue
@@ -105,14 +105,13 @@ def merged_lines(merged: Document) -> list[str]:
         facts = [names[place], environment.get("device"), backend.strip(), dataset.get("title")]
         about = ", ".join(str(one) for one in facts if one)
         lines.append(f"run {about}: {str(run.get('verdict')).upper()}: {run.get('sentence', '')}")
-        of_run = {
-            name: [one for one in merged[name] if one["run"] == place]
+        gates, measured, broken = (
+            [one for one in merged[name] if one["run"] == place]
             for name in ("gates", "measurements", "errors")
-        }
-        told = [
-            *cause_lines(of_run["measurements"]),
-            *failure_lines(of_run["gates"]),
-            *(f"broke: {one.get('test') or one.get('phase')}: {one.get('reason')}" for one in of_run["errors"]),
+        )
+        told = [*cause_lines(measured), *failure_lines(gates)]
+        told += [
+            f"broke: {one.get('test') or one.get('phase')}: {one.get('reason')}" for one in broken
         ]
         lines += [f"{names[place]}: {line}" for line in told]
     lines += [f"run {name}: there is no report" for name in merged["missing_runs"]]
@@ -127,44 +126,46 @@ def conflicts(reports: Sequence[tuple[str, Document]]) -> list[dict[str, Any]]:
     That is: other models, other pairs of a set, other limits for the same gate, and other verdicts
     of the same gate on the same engine. Verdicts on speed may differ between machines.
     """
-    found = []
-    models: dict[str, list[int]] = {}
-    pairs: dict[str, dict[str, list[int]]] = {}
-    limits: dict[tuple[Any, ...], dict[Any, list[int]]] = {}
-    verdicts: dict[tuple[Any, ...], dict[str, list[int]]] = {}
+    runs: dict[tuple[str, tuple[Any, ...]], dict[Any, list[int]]] = {}
     for run, (_, document) in enumerate(reports):
-        model = document.get("model", {}).get("source_sha256")
-        if model:
-            models.setdefault(model, []).append(run)
-        for one in (document.get("dataset") or {}, *document.get("sets", {}).values()):
-            if one.get("pairs_sha256"):
-                of_set = pairs.setdefault(str(one.get("name")), {})
-                of_set.setdefault(one["pairs_sha256"], []).append(run)
-        for gate in document.get("gates", []):
-            about = (gate["gate"], gate["precision"], gate["dataset"], gate.get("batch"))
-            bound = (*about, gate.get("target"))
-            if gate["limit"] is not None:
-                limits.setdefault(bound, {}).setdefault(gate["limit"], []).append(run)
-            engine = document.get("engines", {}).get(gate["precision"], {}).get("sha256")
-            if engine and gate["verdict"] not in UNJUDGED and not _is_speed(gate):
-                verdicts.setdefault((*about, engine), {}).setdefault(gate["verdict"], []).append(
-                    run
-                )
-    if len(models) > 1:
-        found.append(_conflict("model", "they are of other models", models.values()))
-    for name, by_pairs in pairs.items():
-        if _of_several_runs(by_pairs.values()):
-            found.append(_conflict("set", f"{name} has other pairs", by_pairs.values()))
-    for (gate, precision, dataset, *_), by_limit in limits.items():
-        if _of_several_runs(by_limit.values()):
-            text = f"{gate}, {precision} on {dataset}, has other limits"
-            found.append(_conflict("limit", text, by_limit.values()))
-    for (gate, precision, dataset, *_), by_verdict in verdicts.items():
-        if _of_several_runs(by_verdict.values()):
-            said = " and ".join(by_verdict)
-            text = f"{gate}, {precision} on {dataset}, is {said} of one engine"
-            found.append(_conflict("verdict", text, by_verdict.values()))
-    return found
+        for kind, subject, value in (*_identities(document), *_judgements(document)):
+            runs.setdefault((kind, subject), {}).setdefault(value, []).append(run)
+    found = []
+    for (kind, subject), by_value in runs.items():
+        if _of_several_runs(by_value.values()):
+            text = _TEXTS[kind].format(*subject, values=" and ".join(map(str, by_value)))
+            found.append(_conflict(kind, text, by_value.values()))
+    return sorted(found, key=lambda one: list(_TEXTS).index(one["kind"]))
+
+
+_TEXTS = {
+    "model": "they are of other models",
+    "set": "{0} has other pairs",
+    "limit": "{0}, {1} on {2}, has other limits",
+    "verdict": "{0}, {1} on {2}, is {values} of one engine",
+}
+"""Kind of a conflict → how it is told, of its subject and the values that contradict."""
+
+
+def _identities(document: Document) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """Yield which model and which pairs a run has: kind, subject and value."""
+    model = document.get("model", {}).get("source_sha256")
+    if model:
+        yield "model", (), model
+    for one in (document.get("dataset") or {}, *document.get("sets", {}).values()):
+        if one.get("pairs_sha256"):
+            yield "set", (one.get("name"),), one["pairs_sha256"]
+
+
+def _judgements(document: Document) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """Yield the limits and the verdicts of a run's gates: kind, subject and value."""
+    for gate in document.get("gates", []):
+        about = (gate["gate"], gate["precision"], gate["dataset"], gate.get("batch"))
+        if gate["limit"] is not None:
+            yield "limit", (*about, gate.get("target")), gate["limit"]
+        engine = document.get("engines", {}).get(gate["precision"], {}).get("sha256")
+        if engine and gate["verdict"] not in UNJUDGED and not _is_speed(gate):
+            yield "verdict", (*about, engine), gate["verdict"]
 
 
 def _of_several_runs(runs: Any) -> bool:
