@@ -63,7 +63,7 @@ def test_the_verdict_is_of_every_run_of_a_matrix(
     assert len(runs) == 3
     assert merged(*runs) == 0
     assert merged(*runs[1:]) == 1
-    assert f"run {runs[0]}: there is no report" in capsys.readouterr().out
+    assert f"{runs[0]}: there is no report" in capsys.readouterr().out
 
 
 def test_init_writes_the_workflow_beside_suites_that_stay(

@@ -159,11 +159,17 @@ def test_other_sets_are_no_conflict(say: Say, tmp_path: Path) -> None:
     assert "conflict" not in say("merge", "a", "b", "--out", "all")
 
 
-def test_other_engines_may_have_other_verdicts(say: Say, tmp_path: Path) -> None:
+def test_other_engines_and_machines_may_have_other_verdicts(say: Say, tmp_path: Path) -> None:
     write(tmp_path / "a", report(gate(COSINE, "pass")))
-    other = report(gate(COSINE, "inconclusive"), engines={"int8": {"sha256": "e2"}})
-    write(tmp_path / "b", other)
-    assert "conflict" not in say("merge", "a", "b", "--out", "all")
+    for place, other in enumerate(
+        (
+            {"engines": {"int8": {"sha256": "e2"}}},
+            {"environment": {"device": "a CPU", "backend": "openvino"}},
+            {"environment": {"device": "another CPU"}},
+        )
+    ):
+        write(tmp_path / "b", report(gate(COSINE, "inconclusive"), **other))
+        assert "conflict" not in say("merge", "a", "b", "--out", str(place))
 
 
 def test_speed_is_of_a_machine(say: Say, tmp_path: Path) -> None:
@@ -193,7 +199,7 @@ def test_a_run_without_a_report_fails_the_whole(say: Say, tmp_path: Path) -> Non
     assert "verdict: PASS" in say("merge", *both, "--out", "two", "--expect", "gpu", "cpu")
     expected = ("--expect", "cpu", "gpu", "arm")
     said = say("merge", *both, "--out", "all", *expected, code=1)
-    assert "run arm: there is no report" in said
+    assert "\narm: there is no report" in said
     assert "verdict: FAIL" in said
     merged = json.loads((tmp_path / "all" / "results.json").read_text())
     assert merged["missing_runs"] == ["arm"]
@@ -214,6 +220,7 @@ def test_the_step_summary_says_which_run_failed(
     said = say("merge", "a", "b", "--out", "all", code=1)
     summary = (tmp_path / "summary.md").read_text()
     assert "## FaceNet validation of several runs: fail" in summary
+    assert "b (a CPU): FAIL: It may not.\n" in said
     failed = "b: fail: accuracy.acc, int8 on lfw: 0.9 observed, limit 0.98"
     assert failed in said
     assert f"- {failed}" in summary

@@ -83,8 +83,9 @@ def _merge(reports: Sequence[str], out: Path | None, expected: Sequence[str]) ->
         raise SettingsError(
             f"report merge: {', '.join(other)}: not expected. Add it to --expect, or leave it out."
         )
+    told = names if len(set(names)) == len(names) else reports
     merged = merge_reports(
-        [(name, one) for name, (_, one) in zip(reports, read, strict=True)],
+        [(name, one) for name, (_, one) in zip(told, read, strict=True)],
         [name for name in expected if name not in names],
     )
     if (out / FILENAME).exists():

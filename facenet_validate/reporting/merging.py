@@ -102,9 +102,10 @@ def merged_lines(merged: Document) -> list[str]:
     for place, run in enumerate(merged["runs"]):
         environment, dataset = run.get("environment") or {}, run.get("dataset") or {}
         backend = f"{environment.get('backend', '')} {environment.get('backend_version', '')}"
-        facts = [names[place], environment.get("device"), backend.strip(), dataset.get("title")]
+        facts = [environment.get("device"), backend.strip(), dataset.get("name")]
         about = ", ".join(str(one) for one in facts if one)
-        lines.append(f"run {about}: {str(run.get('verdict')).upper()}: {run.get('sentence', '')}")
+        verdict = f"{str(run.get('verdict')).upper()}: {run.get('sentence', '')}"
+        lines.append(f"{names[place]} ({about}): {verdict}")
         gates, measured, broken = (
             [one for one in merged[name] if one["run"] == place]
             for name in ("gates", "measurements", "errors")
@@ -114,7 +115,7 @@ def merged_lines(merged: Document) -> list[str]:
             f"broke: {one.get('test') or one.get('phase')}: {one.get('reason')}" for one in broken
         ]
         lines += [f"{names[place]}: {line}" for line in told]
-    lines += [f"run {name}: there is no report" for name in merged["missing_runs"]]
+    lines += [f"{name}: there is no report" for name in merged["missing_runs"]]
     for one in merged["conflicts"]:
         lines.append(f"conflict: {one['text']}: {', '.join(names[run] for run in one['runs'])}")
     return lines
@@ -124,7 +125,7 @@ def conflicts(reports: Sequence[tuple[str, Document]]) -> list[dict[str, Any]]:
     """Return where runs contradict each other, each with the runs that do.
 
     That is: other models, other pairs of a set, other limits for the same gate, and other verdicts
-    of the same gate on the same engine. Verdicts on speed may differ between machines.
+    of the same gate on the same engine, backend and kind of machine. Verdicts on speed may differ.
     """
     runs: dict[tuple[str, tuple[Any, ...]], dict[Any, list[int]]] = {}
     for run, (_, document) in enumerate(reports):
@@ -142,7 +143,7 @@ _TEXTS = {
     "model": "they are of other models",
     "set": "{0} has other pairs",
     "limit": "{0}, {1} on {2}, has other limits",
-    "verdict": "{0}, {1} on {2}, is {values} of one engine",
+    "verdict": "{0}, {1} on {2}, is {values} of one engine on one kind of machine",
 }
 """Kind of a conflict → how it is told, of its subject and the values that contradict."""
 
@@ -159,13 +160,17 @@ def _identities(document: Document) -> Iterator[tuple[str, tuple[Any, ...], Any]
 
 def _judgements(document: Document) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
     """Yield the limits and the verdicts of a run's gates: kind, subject and value."""
+    environment = document.get("environment") or {}
+    where = tuple(
+        environment.get(name) for name in ("device", "cpu_details", "backend", "backend_version")
+    )
     for gate in document.get("gates", []):
         about = (gate["gate"], gate["precision"], gate["dataset"], gate.get("batch"))
         if gate["limit"] is not None:
             yield "limit", (*about, gate.get("target")), gate["limit"]
         engine = document.get("engines", {}).get(gate["precision"], {}).get("sha256")
         if engine and gate["verdict"] not in UNJUDGED and not _is_speed(gate):
-            yield "verdict", (*about, engine), gate["verdict"]
+            yield "verdict", (*about, engine, where), gate["verdict"]
 
 
 def _of_several_runs(runs: Any) -> bool:
