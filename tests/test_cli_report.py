@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,9 @@ def test_the_step_summary_says_which_run_failed(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a", report(gate(COSINE, "pass")))
-    write(tmp_path / "b", report(gate(ACC, "fail", 0.9), verdict="fail", sentence="It may not."))
+    cause = {"name": "diagnosis", "precision": "int8", "text": "grey faces", "explains": True}
+    failing = report(gate(ACC, "fail", 0.9), verdict="fail", sentence="It may not.")
+    write(tmp_path / "b", {**failing, "measurements": [cause]})
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     said = say("merge", "a", "b", "--out", "all", code=1)
     summary = (tmp_path / "summary.md").read_text()
@@ -224,6 +227,9 @@ def test_the_step_summary_says_which_run_failed(
     failed = "b: fail: accuracy.acc, int8 on lfw: 0.9 observed, limit 0.98"
     assert failed in said
     assert f"- {failed}" in summary
+    assert "- b: why INT8 differs: grey faces" in summary
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert re.search(r"Why .*int8.* of run .*b.* differs", page)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
     assert "was not written" in say("merge", "a", "b", "--out", "again", code=1)
 
