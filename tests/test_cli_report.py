@@ -162,13 +162,12 @@ def test_other_sets_are_no_conflict(say: Say, tmp_path: Path) -> None:
 
 def test_other_engines_and_machines_may_have_other_verdicts(say: Say, tmp_path: Path) -> None:
     write(tmp_path / "a", report(gate(COSINE, "pass")))
-    for place, other in enumerate(
-        (
-            {"engines": {"int8": {"sha256": "e2"}}},
-            {"environment": {"device": "a CPU", "backend": "openvino"}},
-            {"environment": {"device": "another CPU"}},
-        )
-    ):
+    others: list[dict[str, Any]] = [
+        {"engines": {"int8": {"sha256": "e2"}}},
+        {"environment": {"device": "a CPU", "backend": "openvino"}},
+        {"environment": {"device": "another CPU"}},
+    ]
+    for place, other in enumerate(others):
         write(tmp_path / "b", report(gate(COSINE, "inconclusive"), **other))
         assert "conflict" not in say("merge", "a", "b", "--out", str(place))
 
