@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 from facenet_validate.cli import main
 from facenet_validate.models.prepared import PreparedModel
 from facenet_validate.run.options import OPTIONS
+from tests.reporting.small_reports import gate, report, write
 
 RECIPES = Path(__file__).parents[1] / "docs" / "guide" / "ci"
 WORKFLOW = Path(".github", "workflows", "facenet.yml")
@@ -22,14 +24,46 @@ _FLAG = re.compile(r"--(?:facenet-[\w-]+|precision)\b")
 _VARIABLE = re.compile(r"\bFACENET_[A-Z0-9_]+\b")
 
 
-@pytest.mark.parametrize("name", ["github.yml", "github-gpu.yml", "gitlab-ci.yml", "Jenkinsfile"])
+ONE_MACHINE = ["github.yml", "github-gpu.yml", "gitlab-ci.yml", "Jenkinsfile"]
+SEVERAL_MACHINES = ["github-matrix.yml", "gitlab-matrix.yml"]
+
+
+@pytest.mark.parametrize("name", [*ONE_MACHINE, *SEVERAL_MACHINES])
 def test_every_option_of_a_recipe_is_one(name: str) -> None:
     text = (RECIPES / name).read_text()
     flags = {option.flag for option in OPTIONS} | {option.alias for option in OPTIONS}
     variables = {option.variable for option in OPTIONS}
     assert set(_FLAG.findall(text)) <= flags
     assert set(_VARIABLE.findall(text)) <= variables
-    assert "--facenet-report report --junitxml report/junit.xml" in " ".join(text.split())
+    plain = re.sub(r"reports/(\$RUN|\$\{\{ matrix\.run \}\})", "report", " ".join(text.split()))
+    assert "--facenet-report report --junitxml report/junit.xml" in plain
+
+
+@pytest.mark.parametrize("name", SEVERAL_MACHINES)
+def test_the_verdict_is_of_every_run_of_a_matrix(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The recipe's own command; then the same where a machine left no report."""
+    text = " ".join((RECIPES / name).read_text().split())
+    runs = re.findall(r"\b(?:run|RUN): ([a-z][a-z0-9]*-[\w-]+)", text)
+    (merge,) = re.findall(r"-validate (report merge .*? --expect(?: [a-z0-9]+-[\w-]+)+)", text)
+    monkeypatch.chdir(tmp_path)
+    for run in runs:
+        write(Path("reports", run), report(gate("parity.cosine_min", "pass")))
+
+    def merged(*present: str) -> int:
+        folders = " ".join(f"reports/{run}" for run in present)
+        try:
+            return main(shlex.split(merge.replace("reports/*", folders)))
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        finally:
+            shutil.rmtree("report")
+
+    assert len(runs) == 3
+    assert merged(*runs) == 0
+    assert merged(*runs[1:]) == 1
+    assert f"{runs[0]}: there is no report" in capsys.readouterr().out
 
 
 def test_init_writes_the_workflow_beside_suites_that_stay(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,32 +135,102 @@ def test_a_recipe_gives_way_to_the_engine(say: Say, tmp_path: Path) -> None:
         ({"gates": [gate(COSINE, "pass", limit=0.9)]}, "INCONCLUSIVE", "has other limits"),
         ({"gates": [gate(COSINE, "inconclusive")]}, "INCONCLUSIVE", "is pass and inconclusive of"),
         ({"gates": [gate(COSINE, "fail")]}, "FAIL", "is pass and fail of one engine"),
+        ({"dataset": {"name": "lfw", "pairs_sha256": "p2"}}, "INCONCLUSIVE", "lfw has other pairs"),
     ],
-    ids=["model", "limit", "verdict", "fail"],
+    ids=["model", "limit", "verdict", "fail", "pairs"],
 )
 def test_conflicts_are_named(
     say: Say, tmp_path: Path, other: dict[str, Any], verdict: str, named: str
 ) -> None:
-    write(tmp_path / "a", report(gate(COSINE, "pass")))
-    write(tmp_path / "b", {**report(gate(COSINE, "pass")), **other})
-    said = say("merge", "a", "b", "--out", "all")
+    pairs = {"name": "lfw", "pairs_sha256": "p1"}
+    write(tmp_path / "a", report(gate(COSINE, "pass"), dataset=pairs))
+    write(tmp_path / "b", {**report(gate(COSINE, "pass"), dataset=pairs), **other})
+    said = say("merge", "a", "b", "--out", "all", code=1)
     assert f"verdict: {verdict}" in said
+    assert "  " not in said
     (line,) = [line for line in said.splitlines() if line.startswith("conflict: ")]
     assert named in line
     assert line.endswith(": a, b")
 
 
-def test_other_engines_may_have_other_verdicts(say: Say, tmp_path: Path) -> None:
-    write(tmp_path / "a", report(gate(COSINE, "pass")))
-    other = report(gate(COSINE, "inconclusive"), engines={"int8": {"sha256": "e2"}})
-    write(tmp_path / "b", other)
+def test_other_sets_are_no_conflict(say: Say, tmp_path: Path) -> None:
+    lfw, orl = ({"name": name, "pairs_sha256": name} for name in ("lfw", "orl"))
+    write(tmp_path / "a", report(gate(COSINE, "pass"), dataset=lfw))
+    write(tmp_path / "b", report(gate(COSINE, "pass", dataset="orl"), dataset=orl))
     assert "conflict" not in say("merge", "a", "b", "--out", "all")
+
+
+def test_other_engines_and_machines_may_have_other_verdicts(say: Say, tmp_path: Path) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    others: list[dict[str, Any]] = [
+        {"engines": {"int8": {"sha256": "e2"}}},
+        {"environment": {"device": "a CPU", "backend": "openvino"}},
+        {"environment": {"device": "another CPU"}},
+    ]
+    for place, other in enumerate(others):
+        write(tmp_path / "b", report(gate(COSINE, "inconclusive"), **other))
+        assert "conflict" not in say("merge", "a", "b", "--out", str(place))
+
+
+def test_speed_is_of_a_machine(say: Say, tmp_path: Path) -> None:
+    """What one machine judged of its speed does not speak for another that timed the engine."""
+    ratio = gate("performance.fp32_ratio", "pass")
+    write(tmp_path / "a", report(ratio, gate(SPEED, "pass")))
+    write(tmp_path / "new", report(ratio, gate(SPEED, "not evaluated")))
+    assert "verdict: PARTIAL" in say("merge", "a", "new", "--out", "all")
+    write(tmp_path / "new", report({**ratio, "verdict": "inconclusive"}, gate(SPEED, "pass")))
+    said = say("merge", "a", "new", "--out", "noisy")
+    assert "verdict: INCONCLUSIVE" in said
+    assert "conflict" not in said
 
 
 def test_a_run_that_did_not_end_fails_the_whole(say: Say, tmp_path: Path) -> None:
     write(tmp_path / "a", report(gate(COSINE, "pass")))
     write(tmp_path / "b", report(verdict="unfinished", finished_at=None, exit_status=None))
-    assert "verdict: FAIL" in say("merge", "a", "b", "--out", "all")
+    said = say("merge", "a", "b", "--out", "all", code=1)
+    assert "verdict: FAIL" in said
+    assert "Not come to its end: b." in said
+
+
+def test_a_run_without_a_report_fails_the_whole(say: Say, tmp_path: Path) -> None:
+    for name in ("cpu", "gpu"):
+        write(tmp_path / "reports" / name, report(gate(COSINE, "pass")))
+    both = ("reports/cpu", "reports/gpu")
+    assert "verdict: PASS" in say("merge", *both, "--out", "two", "--expect", "gpu", "cpu")
+    expected = ("--expect", "cpu", "gpu", "arm")
+    said = say("merge", *both, "--out", "all", *expected, code=1)
+    assert "\narm: there is no report" in said
+    assert "verdict: FAIL" in said
+    merged = json.loads((tmp_path / "all" / "results.json").read_text())
+    assert merged["missing_runs"] == ["arm"]
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert [one for one in read(page).values if not same(merged, one)] == []
+    assert "There is no report of arm." in page
+    say("merge", "reports/cpu", "--out", "one", *expected, code=1)
+    assert "gpu: not expected" in say("merge", *both, "--out", "x", "--expect", "cpu", code=2)
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_step_summary_says_which_run_failed(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a", report(gate(COSINE, "pass")))
+    cause = {"name": "diagnosis", "precision": "int8", "text": "grey faces", "explains": True}
+    failing = report(gate(ACC, "fail", 0.9), verdict="fail", sentence="It may not.")
+    write(tmp_path / "b", {**failing, "measurements": [cause]})
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    said = say("merge", "a", "b", "--out", "all", code=1)
+    summary = (tmp_path / "summary.md").read_text()
+    assert "## FaceNet validation of several runs: fail" in summary
+    assert "b (a CPU): FAIL: It may not.\n" in said
+    failed = "b: fail: accuracy.acc, int8 on lfw: 0.9 observed, limit 0.98"
+    assert failed in said
+    assert f"- {failed}" in summary
+    assert "- b: why INT8 differs: grey faces" in summary
+    page = (tmp_path / "all" / "report.html").read_text()
+    assert re.search(r"Why .*int8.* of run .*b.* differs", page)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    assert "was not written" in say("merge", "a", "b", "--out", "again", code=1)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +241,7 @@ def test_a_run_that_did_not_end_fails_the_whole(say: Say, tmp_path: Path) -> Non
         ("merge", "a", "--out", "x"),
         ("merge", "a", "a"),
         ("a", "--out", "x"),
+        ("compare", "a", "a", "--expect", "a"),
     ],
 )
 def test_arguments_that_do_not_go_together(

@@ -31,7 +31,8 @@ EXIT_CODES = {
     1: (
         "the verdict is *fail*: a gate failed in any try, or something broke before a verdict",
         "`cache verify` found a damaged entry; `history compare` found a regression; `diagnose` "
-        "found that the engine is not its model",
+        "found that the engine is not its model; `report compare` found a gate that is worse; the "
+        "verdict of `report merge` is a fail, or its reports contradict each other",
     ),
     2: (
         "interrupted; `results.json` is written, and its verdict is *fail*",

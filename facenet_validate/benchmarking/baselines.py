@@ -28,6 +28,10 @@ CONFLICT = (
     "this is a merge conflict; keep the lines of both sides, delete the marker lines and order the "
     "rest by recorded_at"
 )
+_ATTRIBUTES = ".gitattributes"
+_KEEP_BOTH_SIDES = b"*.jsonl merge=union\n"
+"""For git: lines that two branches added are both kept. `BaselineStore.load` puts them in order."""
+
 _NAME_PART = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE)
 
 
@@ -120,7 +124,8 @@ class BaselineStore:
 
         The file is replaced in one step under a lock (``.<name>.lock`` beside it, which stays), so
         a process that is killed leaves either the old file or the new one, and two that append
-        lose nothing.
+        lose nothing. ``.gitattributes`` is written beside the folders of devices where there is
+        none, so that two branches that record into one file are merged without a conflict.
 
         Raises
         ------
@@ -131,6 +136,8 @@ class BaselineStore:
         added = _Line(to_line(session), session)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if not (self.root / _ATTRIBUTES).exists():
+                write_whole(self.root / _ATTRIBUTES, _KEEP_BOTH_SIDES)
             with FileLock(path.with_name(f".{path.name}.lock"), timeout=self._lock_timeout):
                 lines = [line for line in _read(path) if line.text != added.text]
                 kept = _trimmed(_ordered([*lines, added]), added)

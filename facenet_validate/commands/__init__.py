@@ -346,20 +346,28 @@ def _report(parser: argparse.ArgumentParser) -> None:
     parser.usage = (
         "facenet-validate report DIR\n"
         "       facenet-validate report compare A B [--out FILE.html]\n"
-        "       facenet-validate report merge A B ... --out DIR"
+        "       facenet-validate report merge A B ... --out DIR [--expect NAME ...]"
     )
     parser.add_argument(
         "what",
         metavar="DIR",
         nargs="+",
         help="write report.html of a report again; compare: exits with 1 where a gate is worse in "
-        "B; merge: the runs of several machines into one verdict",
+        "B; merge: the runs of several machines into one verdict; exits with 1 where it is a fail, "
+        "or where they contradict each other",
     )
     parser.add_argument(
         "--out",
         metavar="PATH",
         action=NamesPath,
         help="of compare: a page to write too; of merge: a new folder",
+    )
+    parser.add_argument(
+        "--expect",
+        metavar="NAME",
+        nargs="+",
+        default=[],
+        help="of merge: the names of all folders that must be there; one that is not is a fail",
     )
 
 

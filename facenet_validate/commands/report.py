@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,13 +19,17 @@ from facenet_validate.gates.verdicts import format_number
 from facenet_validate.history.text import printable
 from facenet_validate.reporting.comparing import GateChange, ReportComparison, compare_reports
 from facenet_validate.reporting.folder import FILENAME, PREVIOUS
-from facenet_validate.reporting.merging import merge_reports
+from facenet_validate.reporting.merging import merge_reports, merged_lines
 from facenet_validate.reporting.page.writing import write_page
 from facenet_validate.reporting.picture_files import FOLDER
 from facenet_validate.reporting.saved import read_report
+from facenet_validate.reporting.step_summary import VARIABLE, append_step_summary, merged_summary
 
 WORSE = 1
 """Exit code of a comparison where a gate became worse."""
+
+FAILED = 1
+"""Exit code of a merge whose verdict is a fail, or whose reports contradict each other."""
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,10 +41,12 @@ def run(arguments: argparse.Namespace) -> None:
         If a report cannot be read, a file not be written, or arguments do not go together.
     """
     action, *rest = arguments.what
+    if arguments.expect and action != "merge":
+        raise SettingsError("report --expect: expected with merge alone.")
     if action == "compare":
         _compare(rest, arguments.out)
     elif action == "merge":
-        _merge(rest, arguments.out)
+        _merge(rest, arguments.out, arguments.expect)
     elif rest or arguments.out:
         found = " ".join(arguments.what)
         raise SettingsError(
@@ -67,11 +74,20 @@ def _compare(reports: Sequence[str], out: Path | None) -> None:
         sys.exit(WORSE)
 
 
-def _merge(reports: Sequence[str], out: Path | None) -> None:
-    if len(reports) < 2 or out is None:
+def _merge(reports: Sequence[str], out: Path | None, expected: Sequence[str]) -> None:
+    if len(reports) < (1 if expected else 2) or out is None:
         raise SettingsError("report merge: expected two or more reports, and --out DIR.")
     read = [read_report(named_path(one, "DIR")) for one in reports]
-    merged = merge_reports([(name, one) for name, (_, one) in zip(reports, read, strict=True)])
+    names = [folder.resolve().name for folder, _ in read]
+    if expected and (other := [name for name in names if name not in expected]):
+        raise SettingsError(
+            f"report merge: {', '.join(other)}: not expected. Add it to --expect, or leave it out."
+        )
+    told = names if len(set(names)) == len(names) else reports
+    merged = merge_reports(
+        [(name, one) for name, (_, one) in zip(told, read, strict=True)],
+        [name for name in expected if name not in names],
+    )
     if (out / FILENAME).exists():
         raise SettingsError(f"{out / FILENAME} exists; name a new folder with --out.")
     try:
@@ -82,10 +98,16 @@ def _merge(reports: Sequence[str], out: Path | None) -> None:
         raise SettingsError(f"{out}: cannot be written ({error.strerror}).") from None
     _write(out / FILENAME, (json.dumps(merged, indent=1, allow_nan=False) + "\n").encode())
     say(f"wrote {out / FILENAME}\nwrote {_page(out, merged)}\n")
-    for one in merged["conflicts"]:
-        named = ", ".join(reports[place] for place in one["runs"])
-        say(printable(f"conflict: {one['text']}: {named}") + "\n")
-    say(printable(f"verdict: {merged['verdict'].upper()}: {merged['sentence']}") + "\n")
+    verdict = f"verdict: {merged['verdict'].upper()}: {merged['sentence']}"
+    lines = [*merged_lines(merged), verdict]
+    say("".join(f"{printable(line)}\n" for line in lines))
+    if summary := os.environ.get(VARIABLE):
+        try:
+            append_step_summary(Path(summary), merged_summary(merged))
+        except OSError as error:
+            say(f"{VARIABLE}: {summary} was not written: {error.strerror}\n")
+    if merged["exit_status"]:
+        sys.exit(FAILED)
 
 
 def comparison_lines(

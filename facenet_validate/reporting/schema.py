@@ -55,10 +55,11 @@ def results_schema() -> dict[str, Any]:
         "errors": {"type": "array", "items": {"$ref": "#/$defs/error"}},
         "required_and_not_judged": {"type": "array", "items": _TEXT},
         "runs": {"type": "array", "items": {"type": "object", "required": ["run"]}},
+        "missing_runs": {"type": "array", "items": _TEXT},
         "conflicts": {
             "type": "array",
             "items": _object(
-                kind={"enum": ["model", "limit", "verdict"]},
+                kind={"enum": ["model", "set", "limit", "verdict"]},
                 text=_TEXT,
                 runs={"type": "array", "items": _WHOLE},
             ),

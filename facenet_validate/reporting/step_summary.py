@@ -8,6 +8,7 @@ from typing import Any
 
 from facenet_validate.gates.verdicts import format_number
 from facenet_validate.reporting.diagnosis import cause_lines
+from facenet_validate.reporting.merging import merged_lines
 from facenet_validate.reporting.results import Ending, severity
 from facenet_validate.reporting.words import failure_lines, unjudged_lines
 
@@ -47,6 +48,18 @@ def step_summary(ending: Ending, sentence: str) -> str:
     table = [f"| {' | '.join(row)} |" for row in rows]
     title = f"<details><summary>All {len(gates)} gates</summary>"
     return "\n".join([*lines, title, "", *table, "", "</details>", ""])
+
+
+def merged_summary(merged: Mapping[str, Any]) -> str:
+    """Return the verdict of several runs as Markdown, with a line for each run.
+
+    Parameters
+    ----------
+    merged : mapping
+        The joined report, as `merge_reports` returns it.
+    """
+    lines = [f"## FaceNet validation of several runs: {merged['verdict']}", ""]
+    return "\n".join([*lines, _escaped(merged["sentence"]), "", *_bullets(merged_lines(merged))])
 
 
 def append_step_summary(path: Path, text: str) -> None:

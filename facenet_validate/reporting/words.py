@@ -48,11 +48,15 @@ def verdict_sentence(
     failed = _names(gate for gate in gates if gate["fails"])
     open_ = _names(gate for gate in gates if gate["verdict"] == Verdict.INCONCLUSIVE)
     if verdict == "fail":
-        told = [f"{engine} may not replace {other}: {_are(failed, 'fails', 'fail')}."]
-        told = [*(told if failed else [f"{engine} was not judged."]), *([broken] if broken else [])]
+        told = [f"{engine} was not judged."]
+        if failed:
+            told = [f"{engine} may not replace {other}: {_are(failed, 'fails', 'fail')}."]
+        elif judged:
+            told = [f"It was not shown that {engine} may replace {other}."]
+        told += [broken] if broken else []
     elif verdict == "inconclusive":
-        reason = _are(open_, "is inconclusive", "are inconclusive")
-        told = [f"It was not shown that {engine} may replace {other}: {reason}."]
+        reason = f": {_are(open_, 'is inconclusive', 'are inconclusive')}" if open_ else ""
+        told = [f"It was not shown that {engine} may replace {other}{reason}."]
         told += [f"What holds: {', '.join(judged)}."] if judged else []
     elif not judged:
         told = [f"Nothing was judged of {engine}."]

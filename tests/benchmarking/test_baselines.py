@@ -145,6 +145,38 @@ def test_a_session_just_added_is_never_the_one_dropped(
     assert len(kept) == MAXIMUM_SESSIONS
 
 
+def test_branches_that_record_are_merged(
+    store: BaselineStore, make_session: Make, identity: Identity
+) -> None:
+    """Of machines of other names; and of one name, with other details and with the same ones."""
+    others = (
+        replace(identity, device="Another CPU"),
+        replace(identity, device_details="8 cores"),
+        identity,
+    )
+    folder = store.root.parent
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+    git("init", "--initial-branch", "main")
+    git("commit", "--allow-empty", "-m", "nothing is recorded")
+    for place, other in enumerate(others):
+        sessions = make_session(2 * place), make_session(2 * place + 1, identity=other)
+        for session, branch in zip(sessions, ("here", "there"), strict=True):
+            git("checkout", "-B", branch, "main")
+            store.append(session)
+            git("add", ".")
+            git("commit", "-m", branch)
+        git("checkout", "main")
+        git("merge", "here", "-m", "here")
+        git("merge", "there", "-m", "there")
+        assert sessions[0] in store.load(identity)
+        assert sessions[1] in store.load(other)
+    assert len(store.load(identity)) == 5
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from facenet_validate.reporting.page.gates import run_of
 from facenet_validate.reporting.page.model import Diagnosis, Table
 from facenet_validate.reporting.page.parts import Line, Part, percent
 from facenet_validate.reporting.page.pictures.walk import walk_figure
@@ -10,10 +11,13 @@ from facenet_validate.reporting.page.pictures.walk import walk_figure
 def diagnoses(document: Part) -> tuple[Diagnosis, ...]:
     """Return every diagnosis of a run."""
     found = [one for one in document["measurements"] if one["name"].value == "diagnosis"]
-    return tuple(_diagnosis(f"diagnosis-{place}", one) for place, one in enumerate(found))
+    return tuple(
+        _diagnosis(f"diagnosis-{place}", one, run_of(document, one))
+        for place, one in enumerate(found)
+    )
 
 
-def _diagnosis(name: str, found: Part) -> Diagnosis:
+def _diagnosis(name: str, found: Part, run: Line) -> Diagnosis:
     cause = next((one for one in found["tried"] if one["named"].value), None)
     walk = found["walk"]
     tables = []
@@ -23,7 +27,7 @@ def _diagnosis(name: str, found: Part) -> Diagnosis:
         rows = tuple((one["cause"].line(), one["reason"].line()) for one in found["not_tried"])
         tables.append(Table("Not tried", ("cause", "why"), rows))
     return Diagnosis(
-        about=found["precision"].line(),
+        about=(*found["precision"].line(), *((" of run ", *run) if run else ())),
         cause=found["text"].line(),
         evidence=() if cause is None else _evidence(cause, found["faces"]),
         advice=found["advice"].line(),

@@ -38,6 +38,7 @@ def page_of(values: Mapping[str, Any]) -> Page:
         finished=document["finished_at"].cell(),
         counts=_counts(document),
         unfinished=document["verdict"].value == UNFINISHED,
+        runs=_runs(document),
         failures=tuple(gate_row(gate, document) for gate in failing(document)),
         diagnoses=diagnoses(document),
         errors=tuple(
@@ -61,6 +62,16 @@ def _counts(document: Part) -> tuple[Line, ...]:
     counts = document["counts"]
     found = [verdict for verdict in reversed(SEVERITY) if counts[verdict]]
     return tuple((counts[verdict].cell(), f" {verdict}") for verdict in found)
+
+
+def _runs(document: Part) -> tuple[Line, ...]:
+    """Return a line for each run of a joined report, and for each that left none."""
+    runs = [
+        (run["run"].cell(), ": ", run["verdict"].cell(), ". ", *run["sentence"].line())
+        for run in document["runs"]
+    ]
+    missing = [(name.cell(), ": there is no report.") for name in document["missing_runs"]]
+    return (*runs, *missing)
 
 
 def _unjudged(document: Part) -> tuple[Line, ...]:

@@ -205,6 +205,8 @@ class Page:
         How many gates have which verdict.
     unfinished : bool
         Whether the run has not come to its end.
+    runs : tuple of Line
+        The runs of a joined report, each with its own verdict.
     failures : tuple of GateRow
         Gates that failed or were not decided, the worst first.
     diagnoses : tuple of Diagnosis
@@ -232,6 +234,7 @@ class Page:
     finished: Cell
     counts: tuple[Line, ...]
     unfinished: bool
+    runs: tuple[Line, ...]
     failures: tuple[GateRow, ...]
     diagnoses: tuple[Diagnosis, ...]
     errors: tuple[tuple[Line, Line], ...]
