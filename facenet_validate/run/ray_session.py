@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
@@ -53,12 +54,14 @@ def ray_session() -> Iterator[Any]:
     context = data.DataContext.get_current()
     bars, context.enable_progress_bars = context.enable_progress_bars, False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    try:
-        yield ray
-    finally:
-        context.enable_progress_bars = bars
-        if started:
-            ray.shutdown()
+    # Ray prints that a worker died to standard output, where our figures go.
+    with redirect_stdout(sys.stderr):
+        try:
+            yield ray
+        finally:
+            context.enable_progress_bars = bars
+            if started:
+                ray.shutdown()
 
 
 @dataclass(frozen=True)

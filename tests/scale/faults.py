@@ -30,3 +30,36 @@ def kill_one_worker() -> None:
         return found
 
     OnnxRuntimeEngine.run = run  # type: ignore[method-assign]
+
+
+def kill_one_worker_that_compares() -> None:
+    """Let the first worker that has compared a stripe be killed before it answers."""
+    from facenet_validate.metrics import stripes
+
+    plain = stripes.stripe
+
+    def stripe(*given: Any) -> Any:
+        found = plain(*given)
+        try:
+            (Path(os.environ[KILLED]) / "killed").touch(exist_ok=False)
+        except FileExistsError:
+            return found
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+    stripes.stripe = stripe  # type: ignore[assignment]
+
+
+def other_embeddings() -> None:
+    """Let a worker find the embeddings of another set where those of the command lie."""
+    from dataclasses import replace
+
+    from facenet_validate.shards import Shards
+
+    plain = Shards.__init__
+
+    def opened(self: Shards, folder: Path) -> None:
+        plain(self, folder)
+        self.manifest = replace(self.manifest, set="d" * 64)
+
+    Shards.__init__ = opened  # type: ignore[method-assign]

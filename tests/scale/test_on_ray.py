@@ -6,11 +6,7 @@ Run with ``tox -e scale``.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
@@ -22,14 +18,10 @@ from facenet_validate.datasets.synthetic import render_photo
 from facenet_validate.models.prepared import PreparedModel, load_onnx
 from tests.conftest import REPOSITORY
 from tests.scale import faults
+from tests.scale.conftest import RayHere
 from tests.shards.folders import bytes_of
 
 pytest.importorskip("ray.data", reason="Ray is in the extra scale: tox -e scale")
-
-MEMORY = 200 * 2**20
-"""Bytes of the object store."""
-
-RayHere = Callable[..., AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -52,32 +44,6 @@ def embed(
     onnx.save(load_onnx(prepared_small.entry.path), "engine.onnx")
     asked = ["people", "--model", str(small_model), "--engine", "engine.onnx"]
     return ["embed", *asked, "--shard-rows", "8", "--batch", "3"]
-
-
-@pytest.fixture
-def ray_here(embed: list[str]) -> RayHere:
-    """Start Ray with two processors; a function of `faults` is called in every worker."""
-    ray: Any = import_module("ray")
-
-    @contextmanager
-    def started(fault: str = "", **variables: str) -> Iterator[None]:
-        environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": str(REPOSITORY), **variables}}
-        if fault:
-            environment["worker_process_setup_hook"] = f"{faults.__name__}.{fault}"
-        ray.init(
-            address="local",
-            num_cpus=2,
-            object_store_memory=MEMORY,
-            include_dashboard=False,
-            log_to_driver=False,
-            runtime_env=environment,
-        )
-        try:
-            yield
-        finally:
-            ray.shutdown()
-
-    return started
 
 
 def test_two_workers_give_the_bytes_of_one_process_and_resume(

@@ -46,13 +46,20 @@ def damaged() -> Embeddings:
     return rows
 
 
-def write(folder: Path, rows: Embeddings, identities: NDArray[np.int64], digest: str = "c") -> Path:
+def write(
+    folder: Path,
+    rows: Embeddings,
+    identities: NDArray[np.int64],
+    digest: str = "c",
+    shard_rows: int = 64,
+) -> Path:
     listed = ListedPhotos(
         tuple(f"{row}.jpg" for row in range(len(rows))),
         tuple(f"person {one:04d}" for one in identities),
         tuple(f"{row:064x}" for row in range(len(rows))),
     )
-    manifest = manifest_of(listed, rows.shape[1], shard_rows=64, batch=8, set=digest * 64)
+    more = {"shard_rows": shard_rows, "batch": 8, "set": digest * 64}
+    manifest = manifest_of(listed, rows.shape[1], **more)
     with writing(folder, manifest, listed.encoded()) as writer:
         for shard in writer.missing:
             writer.write(shard, rows[slice(*manifest.span(shard))])
