@@ -2,7 +2,7 @@
 
 ``FACENET_PAIRS_IMAGES`` sets how many images; 200000 is the size that the guide speaks of.
 ``FACENET_PAIRS_KEPT`` sets how many impostors are kept one by one: with 84000, 20,000 images keep
-the share that 200,000 keep. Stripes are compared in a thread a processor; after as many of them the
+the share that 200,000 keep. Stripes are compared in a thread a processor; after six a thread the
 plain product has its turn, with as many threads of its own. Rates are told by the clock, and by the
 processors' time for machines that do other work too.
 """
@@ -58,7 +58,7 @@ def _product(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     out = np.empty((2048, 2048), np.float32)
     spent = []
     np.matmul(left, right, out=out)  # wakes its threads
-    for _ in range(15):
+    for _ in range(40):
         start = _times()
         np.matmul(left, right, out=out)
         spent.append(_times() - start)
@@ -72,8 +72,8 @@ def test_all_pairs_of_a_large_set() -> None:
 
     def find(pairs: Comparisons, pilot: Pilot, limits: Limits) -> Iterable[Partial]:
         stripes = stripes_of(pairs.images)
-        for first in range(0, len(stripes), threads):
-            part = stripes[first : first + threads]
+        for first in range(0, len(stripes), 6 * threads):
+            part = stripes[first : first + 6 * threads]
             products.append(_product(rows))
             began = _times()
             found = list(Threads(threads)(partial(stripe, pairs, limits), part))
