@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -90,7 +91,7 @@ class RayWorkers:
             If a task fails, or Ray gives up.
         """
         ray = self.ray
-        task, held = ray.remote(num_cpus=1)(_alone), ray.put(work)
+        task, held = ray.remote(num_cpus=1)(_alone), ray.put(pickle.dumps(work))
         # Twice as many as processors: none is idle, and results do not pile up.
         most = self.count or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
         left = iter(pieces)
@@ -110,7 +111,9 @@ class RayWorkers:
                 ray.cancel(one, force=True)
 
 
-def _alone(work: Callable[[Piece], Found], piece: Piece) -> Found:
+def _alone(pickled: bytes, piece: Any) -> Any:
+    # Not by Ray: what fails while a folder is opened here is then an error of ours.
+    work = pickle.loads(pickled)  # noqa: S301 - pickled by `RayWorkers`
     with threadpool_limits(1, user_api="blas"):
         return work(piece)
 
