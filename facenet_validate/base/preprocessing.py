@@ -10,7 +10,9 @@ PREPROCESSING = "rgb, (x - 127.5) / 128, planes"
 """What `standardize` does; part of every cache key that depends on it."""
 
 
-def standardize(faces: NDArray[np.uint8], size: int = 160) -> NDArray[np.float32]:
+def standardize(
+    faces: NDArray[np.uint8], size: int = 160, *, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
     """Turn aligned faces into a FaceNet input batch by (x − 127.5) / 128, exactly.
 
     Parameters
@@ -20,19 +22,24 @@ def standardize(faces: NDArray[np.uint8], size: int = 160) -> NDArray[np.float32
     size : int
         Side the model reads. Faces of another size are resized: by area where they shrink, else
         bilinearly.
+    out : numpy.ndarray, shape (N, 3, size, size), float32, optional
+        Where to; C-contiguous.
 
     Returns
     -------
     numpy.ndarray, shape (N, 3, size, size), float32
         C-contiguous, about −1..1.
     """
-    batch = np.empty((len(faces), 3, size, size), dtype=np.float32)
-    # Measured on 64 faces: 2.4 ms by table and split, 3.5 ms by NumPy's transposed arithmetic,
-    # 4.1 ms by OpenCV's blobFromImages; bit for bit the same.
+    batch = np.empty((len(faces), 3, size, size), dtype=np.float32) if out is None else out
+    # Measured, a face: 62 µs by split and table, 114 by a NumPy table, 76 by NumPy's arithmetic;
+    # bit for bit the same. Into memory that is there: fresh memory costs more than arithmetic.
     table = ((np.arange(256) - 127.5) / 128).astype(np.float32)
+    colours = list(np.empty((3, size, size), np.uint8))
     for face, planes in zip(faces, batch, strict=True):
         if face.shape[:2] != (size, size):
             way = cv2.INTER_AREA if face.shape[0] > size else cv2.INTER_LINEAR
             face = cv2.resize(face, (size, size), interpolation=way)  # noqa: PLW2901
-        cv2.split(cv2.LUT(face, table), list(planes))
+        cv2.split(face, colours)
+        for colour, plane in zip(colours, planes, strict=True):
+            cv2.LUT(colour, table, plane)
     return batch

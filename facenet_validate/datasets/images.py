@@ -44,12 +44,12 @@ def decode_image(data: bytes, *, name: str) -> NDArray[np.uint8]:
     """
     kind = check_image(data, name=name)
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise _undecodable(name, kind, len(data), f": {error.err}") from error
     if decoded is None:
         raise _undecodable(name, kind, len(data), "")
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded).astype(np.uint8, copy=False)
+    return decoded.astype(np.uint8, copy=False)
 
 
 def check_image(data: bytes, *, name: str) -> str:
@@ -117,10 +117,10 @@ def _undecodable(name: str, kind: str, size: int, reason: str) -> DatasetError:
 
 
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """Encode a picture as PNG, without loss and without compression.
+    """Encode a picture as PNG, without loss, compression and filters.
 
     Faces are decoded for every embedding. Decompression would take 0.35 ms a face, an eighth of the
-    time of an INT8 engine. Without compression the file has 77 kB instead of 46.
+    time of an INT8 engine, and OpenCV's filters 0.27 ms. So the file has 77 kB instead of 46.
 
     Parameters
     ----------
@@ -128,5 +128,9 @@ def encode_png(picture: NDArray[np.uint8]) -> bytes:
         RGB, uint8.
     """
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".png", bgr, (cv2.IMWRITE_PNG_COMPRESSION, 0))
+    plain = (
+        *(cv2.IMWRITE_PNG_COMPRESSION, 0),
+        *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
+    )
+    _, encoded = cv2.imencode(".png", bgr, plain)
     return encoded.tobytes()
