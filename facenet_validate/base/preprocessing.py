@@ -31,15 +31,15 @@ def standardize(
         C-contiguous, about −1..1.
     """
     batch = np.empty((len(faces), 3, size, size), dtype=np.float32) if out is None else out
-    # Measured, a face: 62 µs by split and table, 114 by a NumPy table, 76 by NumPy's arithmetic;
-    # bit for bit the same. Into memory that is there: fresh memory costs more than arithmetic.
+    # NumPy's table takes 1.8 times as long, its arithmetic 1.2 times; bit for bit the same. Into
+    # memory that is there: fresh memory costs more than arithmetic.
     table = ((np.arange(256) - 127.5) / 128).astype(np.float32)
-    colours = list(np.empty((3, size, size), np.uint8))
+    colours = np.empty((3, size, size), np.uint8)
+    flat = colours.reshape(1, -1)
     for face, planes in zip(faces, batch, strict=True):
         if face.shape[:2] != (size, size):
             way = cv2.INTER_AREA if face.shape[0] > size else cv2.INTER_LINEAR
             face = cv2.resize(face, (size, size), interpolation=way)  # noqa: PLW2901
-        cv2.split(face, colours)
-        for colour, plane in zip(colours, planes, strict=True):
-            cv2.LUT(colour, table, plane)
+        cv2.split(face, list(colours))
+        cv2.LUT(flat, table, planes.reshape(1, -1))
     return batch
