@@ -10,6 +10,9 @@ many random moments and started again; its figures are compared with those of a 
 This script writes the tables between the markers in docs/evidence/large-sets.md. A line is replaced
 where the same number of images is measured again.
 
+With ``--lfw DIR`` real embeddings of LFW's View 2 photos, by FP32 and by INT8, are compared in
+stripes and as the suites compare all pairs, and every bit of the figures beside each other.
+
 What was compared is kept in FOLDER: a measurement that was itself stopped goes on, and the times of
 its parts are added.
 """
@@ -23,15 +26,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from measure_gates import say, write_table
+from measure_gates import embeddings_of_lfw, say, write_table
 
 from facenet_validate.base.machine import cpu_identity
+from facenet_validate.base.workers import Threads
+from facenet_validate.cache import Cache
+from facenet_validate.metrics.all_pairs import all_pairs
+from facenet_validate.metrics.large_set import InMemory, large_set
+from facenet_validate.metrics.rows import ArrayRows, Comparisons
 from facenet_validate.shards import ListedPhotos, Manifest, writing
 
 PAGE = Path(__file__).with_name("large-sets.md")
@@ -177,6 +185,22 @@ def killed(work: Path, images: int, kills: int) -> list[str]:
     return [f"{images:,}", str(kills), str(same)]
 
 
+def lfw_rows(lfw: Path, work: Path) -> Iterator[list[str]]:
+    """Yield a row an engine and rate: TAR, and whether all figures have the bits of the suites."""
+    dataset, fp32, (int8,) = embeddings_of_lfw(lfw, Cache(work), 1)
+    targets = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    for name, rows in (("FP32", fp32), ("INT8", int8.astype(np.float32))):
+        suites = all_pairs(rows, dataset.identities, targets)
+        pairs = Comparisons.of(ArrayRows(rows), dataset.identities)
+        stripes = large_set(pairs, targets, find=InMemory(Threads(2)))
+        for one, rate in zip(suites.points, stripes.rates, strict=True):
+            same = all(
+                np.array_equal(getattr(one, field.name), getattr(rate.point, field.name))
+                for field in fields(one)
+            )
+            yield [name, f"{one.target:g}", repr(one.tar), "the same" if same else "other bits"]
+
+
 def earlier_rows(page: Path) -> dict[str, Sequence[str]]:
     """Return the rows of the page's first table by their number of images."""
     lines = page.read_text().split("<!-- pairs: begin -->")[1].split("<!-- pairs: end -->")[0]
@@ -189,10 +213,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--images", type=int, nargs="+", default=[20_000, 200_000], metavar="N")
+    parser.add_argument("--lfw", type=Path, metavar="DIR")
     parser.add_argument("--kills", type=int, default=0, metavar="N")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     say(cpu_identity().name)
+    if arguments.lfw:
+        head = ["engine", "FAR", "TAR", "figures"]
+        write_table(PAGE, "lfw", head, list(lfw_rows(arguments.lfw, arguments.work)))
+        return
     if arguments.kills:
         row = killed(arguments.work, min(arguments.images), arguments.kills)
         write_table(PAGE, "kills", ["images", "runs killed", "the same bytes at the end"], [row])
