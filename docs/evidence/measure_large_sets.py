@@ -12,22 +12,19 @@ where the same number of images is measured again.
 
 With ``--lfw DIR`` real embeddings of LFW's View 2 photos, by FP32 and by INT8, are compared in
 stripes and as the suites compare all pairs, and every bit of the figures beside each other.
-
-What was compared is kept in FOLDER: a measurement that was itself stopped goes on, and the times of
-its parts are added.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -59,14 +56,9 @@ class Spent:
         Most memory at a time, in bytes.
     """
 
-    clock: float = 0.0
-    processors: float = 0.0
-    peak: int = 0
-
-    def and_then(self, other: Spent) -> Spent:
-        """Return what two commands took, one after the other."""
-        clock, processors = self.clock + other.clock, self.processors + other.processors
-        return Spent(clock, processors, max(self.peak, other.peak))
+    clock: float
+    processors: float
+    peak: int
 
 
 def draw(folder: Path, images: int) -> Path:
@@ -147,12 +139,10 @@ def measured(work: Path, images: int) -> list[str]:
     """Return a row of the table: a set's size, and what its comparison took."""
     folder = draw(work / f"{images}.embeddings", images)
     before = product()
-    log = work / f"{images}.spent"
-    earlier = Spent(**json.loads(log.read_text())) if log.exists() else Spent()
-    spent = verify(folder, work / f"{images}.work", work / f"{images}.json")
+    stripes = work / f"{images}.work"
+    shutil.rmtree(stripes, ignore_errors=True)
+    spent = verify(folder, stripes, work / f"{images}.json")
     assert spent is not None
-    spent = earlier.and_then(spent)
-    log.write_text(json.dumps(asdict(spent)))
     plain = (before + product()) / 2
     pairs = images * (images - 1) // 2
     rate = plain * pairs / spent.processors
@@ -169,6 +159,7 @@ def killed(work: Path, images: int, kills: int) -> list[str]:
     """Kill runs at random moments, start them again, and compare the bytes of their figures."""
     folder = draw(work / f"{images}.embeddings", images)
     expected = work / f"{images}.expected.json"
+    shutil.rmtree(work / "whole", ignore_errors=True)
     whole = verify(folder, work / "whole", expected)
     assert whole is not None
     random = np.random.default_rng(int(time.time()))
@@ -181,6 +172,7 @@ def killed(work: Path, images: int, kills: int) -> list[str]:
         found = len(list(stripes.glob("*/*.stripe")))
         verify(folder, stripes, out)
         same += out.read_bytes() == expected.read_bytes()
+        shutil.rmtree(stripes)
         say(f"killed {hit} of {kills}, with {found} stripes compared; the same so far: {same}")
     return [f"{images:,}", str(kills), str(same)]
 

@@ -29,8 +29,20 @@ def standardize(
     -------
     numpy.ndarray, shape (N, 3, size, size), float32
         C-contiguous, about −1..1.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape or dtype.
     """
-    batch = np.empty((len(faces), 3, size, size), dtype=np.float32) if out is None else out
+    if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[3] != 3:
+        raise ValueError(f"faces are {faces.dtype} {faces.shape}: expected uint8 (N, H, H, 3)")
+    shape = len(faces), 3, size, size
+    if out is not None and not (
+        out.dtype == np.float32 and out.shape == shape and out.flags.c_contiguous
+    ):
+        raise ValueError(f"out is {out.dtype} {out.shape}: expected C-contiguous float32 {shape}")
+    batch = np.empty(shape, dtype=np.float32) if out is None else out
     # NumPy's table takes 1.8 times as long, its arithmetic 1.2 times; bit for bit the same. Into
     # memory that is there: fresh memory costs more than arithmetic.
     table = ((np.arange(256) - 127.5) / 128).astype(np.float32)

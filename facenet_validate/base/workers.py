@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Semaphore, Thread
 from typing import Any, Protocol, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -44,7 +44,8 @@ class Threads:
     Attributes
     ----------
     count : int
-        With 1, matrix products have the threads that the environment gives them.
+        At most. With one thread or piece, matrix products have the threads that the environment
+        gives them. Do not use two at a time: the limit on products is the process's.
 
     Examples
     --------
@@ -58,16 +59,16 @@ class Threads:
         self, work: Callable[[Piece], Found], pieces: Sequence[Piece]
     ) -> Iterator[tuple[Piece, Found]]:
         """Yield each piece with what was found."""
-        if self.count == 1:
+        count = min(self.count, len(pieces))
+        if count <= 1:
             yield from ((piece, work(piece)) for piece in pieces)
             return
-        pool = _Pool(work, pieces)
-        # Daemons: who stops the command does not wait for the pieces that are under way.
-        threads = [Thread(target=pool.work_on, daemon=True) for _ in range(self.count)]
+        pool = _Pool(work, pieces, most=2 * count)
         with threadpool_limits(1, user_api="blas"):
-            for thread in threads:
-                thread.start()
             try:
+                for _ in range(count):
+                    # A daemon: who stops the command does not wait for what is under way.
+                    Thread(target=pool.work_on, daemon=True).start()
                 for _ in pieces:
                     yield pool.take()
             finally:
@@ -75,19 +76,22 @@ class Threads:
 
 
 class _Pool:
-    """Pieces that wait, and what was found."""
+    """Pieces that wait, and what was found: at most so many begun and not taken."""
 
-    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any]) -> None:
+    def __init__(self, work: Callable[[Any], Any], pieces: Sequence[Any], most: int) -> None:
         self._work = work
         self._left = iter(pieces)
+        self._room = Semaphore(most)
         self._lock = Lock()
         self._found: SimpleQueue[tuple[Any, Any, BaseException | None]] = SimpleQueue()
 
     def work_on(self) -> None:
         while True:
+            self._room.acquire()
             with self._lock:
                 piece = next(self._left, self)
             if piece is self:
+                self._room.release()  # for the next thread that waits
                 return
             try:
                 self._found.put((piece, self._work(piece), None))
@@ -96,6 +100,7 @@ class _Pool:
 
     def take(self) -> tuple[Any, Any]:
         piece, found, error = self._found.get()
+        self._room.release()
         if error is not None:
             raise error
         return piece, found
@@ -103,3 +108,4 @@ class _Pool:
     def stop(self) -> None:
         with self._lock:
             self._left = iter(())
+        self._room.release()

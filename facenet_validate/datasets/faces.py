@@ -316,7 +316,7 @@ def _align(todo: dict[str, Path], workers: int) -> Iterator[tuple[str, StoredFac
     by_name = {str(path): digest for digest, path in todo.items()}
     photos = ((str(path), read_photo(path)) for path in todo.values())
     for name, face in align_all(photos, installed_networks(), workers):
-        yield by_name[name], StoredFace(encode_png(face.pixels), face.framing)
+        yield by_name[name], StoredFace(encode_png(face.pixels, filtered=False), face.framing)
 
 
 def check_disjoint(calibration: AlignedFaces, evaluation: AlignedFaces) -> None:

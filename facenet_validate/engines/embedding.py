@@ -135,7 +135,7 @@ def _batches(
     with ThreadPoolExecutor(threads, "decode") as pool:
         for chunk in chunks:
             batch = np.empty((len(chunk), 3, size, size), np.float32)
-            size_of_task = -(-len(chunk) // threads)
+            size_of_task = max(1, -(-len(chunk) // threads))
             starts = range(0, len(chunk), size_of_task)
             parts = [slice(start, start + size_of_task) for start in starts]
             list(pool.map(partial(_load, faces, chunk, batch), parts))

@@ -106,7 +106,7 @@ def nearest(
     others = np.full((len(searched), most), np.inf)
     places = np.full((len(searched), most), -1, np.intp)
     search = partial(_search_part, templates, probes, gallery, searched, mates, most)
-    for part, found in (workers or Threads())(search, stripes_of(len(searched), _AT_ONCE)):
+    for part, found in (workers or Threads())(search, stripes_of(len(searched), most=_AT_ONCE)):
         rows = slice(part.start, part.stop)
         own[rows], others[rows], places[rows] = found.own, found.others, found.places
     return Nearest(own, others, places)

@@ -27,6 +27,7 @@ _SEED = 20180408
 _BLOCK = 4096
 _MARGINS = 64  # a bin is so many times as wide as the float32 distance may be wrong
 _MOST_BINS = 2**14
+_MOST = 2.0**120
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +66,7 @@ def survey(rows: Rows, sampled: NDArray[np.intp]) -> Surveyed:
     Raises
     ------
     ValueError
-        If an embedding is NaN or infinite.
+        If an embedding is NaN or infinite, or so long that float32 cannot hold its square.
 
     Examples
     --------
@@ -89,6 +90,11 @@ def survey(rows: Rows, sampled: NDArray[np.intp]) -> Surveyed:
         digest.update(block.data)
         first, last = np.searchsorted(sampled, [start, start + len(block)])
         sample[first:last] = block[sampled[first:last] - start]
+    if most > _MOST:
+        raise ValueError(
+            f"an embedding is {math.sqrt(2 * most):.3g} long: expected at most "
+            f"{math.sqrt(2 * _MOST):.3g}, since products are made in float32"
+        )
     return Surveyed(digest.hexdigest(), least, most, sample)
 
 

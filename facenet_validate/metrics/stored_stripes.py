@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from facenet_validate.cache.locks import locked
 from facenet_validate.metrics.limits import Limits, Pilot
 from facenet_validate.metrics.partials import Measured, Partial
 from facenet_validate.metrics.rows import Comparisons
-from facenet_validate.metrics.stripes import STRIPE, stripe, stripes_of
+from facenet_validate.metrics.stripes import stripe, stripes_of
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class StoredStripes:
         It may be removed when the figures are known.
     workers : Workers
         By default this thread.
-    rows : int
-        In a stripe.
+    cut : callable
+        Cuts so many images into stripes.
     report : callable
         Called with the number of stripes that are done, and of all.
 
@@ -54,23 +54,23 @@ class StoredStripes:
     >>> rows = ArrayRows(np.array([[0.0], [1.0], [4.0], [6.0], [9.0]]))
     >>> pairs = Comparisons.of(rows, np.array([0, 0, 1, 1, 2]))
     >>> with TemporaryDirectory() as folder:
-    ...     found = large_set(pairs, (0.3,), find=StoredStripes(Path(folder), rows=2))
-    ...     len(list(Path(folder).glob("*/*.stripe")))
-    3
+    ...     found = large_set(pairs, (0.3,), find=StoredStripes(Path(folder)))
+    ...     [path.name for path in Path(folder).glob("*/*.stripe")]
+    ['000000000-000000005.stripe']
     >>> found.rates[0].point.far
     0.25
     """
 
     folder: Path
     workers: Workers = field(default_factory=Threads)
-    rows: int = STRIPE
+    cut: Callable[[int], Sequence[range]] = stripes_of
     report: Report = silent
 
     def __call__(self, pairs: Comparisons, pilot: Pilot, limits: Limits) -> Iterator[Partial]:
         """Compare what is missing, then yield every stripe's result in order."""
         folder = self.folder / self._name(pilot, limits)
         folder.mkdir(parents=True, exist_ok=True)
-        stripes = stripes_of(pairs.images, self.rows)
+        stripes = self.cut(pairs.images)
         with locked(folder):
             for left in folder.glob(".*"):  # by a process that was killed while it wrote
                 left.unlink(missing_ok=True)
@@ -89,11 +89,12 @@ class StoredStripes:
                 yield stored
 
     def _name(self, pilot: Pilot, limits: Limits) -> str:
-        settled = {"format": _FORMAT, "set": pilot.digest, "rows": self.rows, **asdict(limits)}
+        settled = {"format": _FORMAT, "set": pilot.digest, **asdict(limits)}
         return inputs_digest(settled)[:24]
 
-    def _path(self, folder: Path, rows: range) -> Path:
-        return folder / f"{rows.start // self.rows:06d}.stripe"
+    @staticmethod
+    def _path(folder: Path, rows: range) -> Path:
+        return folder / f"{rows.start:09d}-{rows.stop:09d}.stripe"
 
 
 def encoded(found: Partial) -> bytes:

@@ -16,21 +16,30 @@ from facenet_validate.metrics.partials import Measured, Partial, affordable
 from facenet_validate.metrics.rows import Comparisons
 from facenet_validate.metrics.verification import cross_distances
 
-STRIPE = 8192
-"""Rows in a stripe. Each stripe reads all rows once."""
+_STRIPE = 8192  # rows at most; each stripe reads all rows once
+_PIECES = 32
 
 _ROWS, _COLUMNS = 1024, 2048  # a block takes 8 MB and stays in a processor's cache
 
 
-def stripes_of(images: int, rows: int = STRIPE) -> list[range]:
-    """Cut a set into stripes.
+def stripes_of(images: int, *, most: int = _STRIPE) -> list[range]:
+    """Cut a set into stripes: about 32 where that leaves 1,024 rows or more, to share them.
+
+    Parameters
+    ----------
+    images : int
+    most : int
+        Rows of a stripe at most. A larger set has more stripes.
 
     Examples
     --------
-    >>> stripes_of(5, rows=2)
+    >>> [len(stripes_of(images)) for images in (900, 20_000, 100_000, 1_000_000)]
+    [1, 20, 25, 123]
+    >>> stripes_of(5, most=2)
     [range(0, 2), range(2, 4), range(4, 5)]
     """
-    return [range(start, min(start + rows, images)) for start in range(0, images, rows)]
+    rows = min(most, -(-images // (_PIECES * _ROWS)) * _ROWS)
+    return [range(start, min(start + rows, images)) for start in range(0, images, max(rows, 1))]
 
 
 def stripe(pairs: Comparisons, limits: Limits, rows: range) -> Partial:
@@ -123,7 +132,8 @@ class _Sums:
         self.of = pairs.people.of_image
         self.images = pairs.people.images[self.of].astype(np.float64)
         people = len(pairs.people.images)
-        cut = np.float32(2 * limits.middle - limits.reach / 2 - limits.margin)
+        lowest = float(np.finfo(np.float32).min)
+        cut = np.float32(max(2 * limits.middle - limits.reach / 2 - limits.margin, lowest))
         self.cut = np.nextafter(cut, np.float32(-np.inf))
         self.kept_bins = limits.kept
         self.unit = 2.0**limits.bits / pairs.ways

@@ -84,7 +84,10 @@ def embed_on_ray(
         try:
             _collect(_embedded(ray, photos, writer, actors), writer, progress)
         except ray.exceptions.RayError as error:
-            raise gave_up(error) from error
+            shards = writer.manifest.shards
+            raise ShardError(
+                f"{gave_up(error)}. What is whole of {shards} shards stays; run again."
+            ) from error
 
 
 def _embedded(

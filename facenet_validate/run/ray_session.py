@@ -39,7 +39,13 @@ def check_ray() -> None:
 
 @contextmanager
 def ray_session() -> Iterator[Any]:
-    """Connect to the cluster of ``RAY_ADDRESS``, else start Ray here, and end it afterwards."""
+    """Connect to the cluster of ``RAY_ADDRESS``, else start Ray here, and end it afterwards.
+
+    Raises
+    ------
+    SettingsError
+        If there is no cluster at that address, or Ray does not start.
+    """
     # Nothing is reported to anybody unless the user wants it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors reach us as exceptions
@@ -47,11 +53,11 @@ def ray_session() -> Iterator[Any]:
     data: Any = import_module("ray.data")
     started = not ray.is_initialized()
     if started:
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS") or "local",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SettingsError(f"RAY_ADDRESS={address}: Ray did not start: {error}") from error
     context = data.DataContext.get_current()
     bars, context.enable_progress_bars = context.enable_progress_bars, False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -107,8 +113,8 @@ class RayWorkers:
         except ray.exceptions.RayError as error:
             raise gave_up(error) from error
         finally:
-            for one in running:
-                ray.cancel(one, force=True)
+            for one in running:  # without force, which Ray does not bear where a task just ends
+                ray.cancel(one)
 
 
 def _alone(pickled: bytes, piece: Any) -> Any:
@@ -124,4 +130,4 @@ def gave_up(error: Exception) -> ShardError:
     if isinstance(cause, FacenetValidateError):
         return ShardError(f"on a worker of Ray: {cause}")
     why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-    return ShardError(f"Ray gave up: {why}. What is whole stays; run again.")
+    return ShardError(f"Ray gave up: {why}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from threading import Barrier, Event
 
 import pytest
@@ -50,6 +52,31 @@ def test_what_fails_is_raised_and_the_rest_is_left(count: int) -> None:
         list(Threads(count)(work, range(1000)))
     raised.set()
     assert len(begun) <= 4
+
+
+def test_results_do_not_pile_up_where_nobody_takes_them() -> None:
+    begun: list[int] = []
+    found = Threads(2)(begun.append, range(1000))
+    next(found)
+    time.sleep(0.2)
+    assert len(begun) <= 5  # four that were not taken, and the one that was
+    del found
+    time.sleep(0.2)
+    assert len(begun) <= 7  # what each thread had at hand
+
+
+def test_no_more_threads_than_pieces() -> None:
+    before, alive = threading.active_count(), []
+    both = Barrier(2, timeout=60)
+
+    def work(piece: int) -> None:
+        both.wait()
+        alive.append(threading.active_count() - before)
+        both.wait()
+
+    list(Threads(1000)(work, range(2)))
+    assert max(alive) <= 2
+    assert list(Threads(1000)(work, [])) == []
 
 
 def test_a_command_that_is_stopped_does_not_wait_for_its_threads() -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from facenet_validate.base.machine import cpu_identity
 from facenet_validate.base.preprocessing import PREPROCESSING, standardize
 from facenet_validate.datasets.faces import AlignedFaces, already_aligned
+from facenet_validate.datasets.images import encode_png
 from facenet_validate.datasets.layout import find_layout
 from facenet_validate.datasets.lfw import load_set
 from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
@@ -58,9 +59,15 @@ class Repeated:
 
 
 @pytest.fixture(scope="module")
-def faces(small_set: Path) -> AlignedFaces:
+def faces(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> AlignedFaces:
+    """Return drawn faces, encoded as the cache keeps aligned ones."""
     found = load_set(find_layout(small_set), name="lfw", title="")
-    return already_aligned(found.names, found.paths)
+    drawn = already_aligned(found.names, found.paths)
+    folder = tmp_path_factory.mktemp("faces")
+    paths = [folder / f"{row}.png" for row in range(len(found.names))]
+    for path, face in zip(paths, drawn.load(np.arange(len(paths))), strict=True):
+        path.write_bytes(encode_png(face, filtered=False))
+    return already_aligned(found.names, paths)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -113,6 +114,22 @@ def test_standardize_is_exact_and_contiguous(count: int) -> None:
     assert batch.shape == (count, 3, 160, 160)
     assert batch.flags.c_contiguous
     np.testing.assert_array_equal(batch, (faces.transpose(0, 3, 1, 2) - 127.5) / 128)
+
+
+@pytest.mark.parametrize(
+    ("faces", "out"),
+    [
+        (np.zeros((2, 16, 16, 3), np.float32), None),
+        (np.zeros((2, 16, 16), np.uint8), None),
+        (np.zeros((2, 16, 16, 4), np.uint8), None),
+        (np.zeros((2, 16, 16, 3), np.uint8), np.empty((2, 3, 16, 16))),
+        (np.zeros((2, 16, 16, 3), np.uint8), np.empty((1, 3, 16, 16), np.float32)),
+        (np.zeros((2, 16, 16, 3), np.uint8), np.empty((2, 16, 16, 3), np.float32).T),
+    ],
+)
+def test_standardize_refuses_other_arrays(faces: Any, out: Any) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        standardize(faces, 16, out=out)
 
 
 def test_standardize_takes_flipped_views() -> None:

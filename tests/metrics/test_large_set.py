@@ -190,7 +190,7 @@ def test_a_rate_from_bins_is_exact_at_its_edge(most_kept: int) -> None:
 
 
 def pieces(pairs: Comparisons, limits: Limits, rows: int) -> list[Partial]:
-    return [stripe(pairs, limits, part) for part in stripes_of(pairs.images, rows)]
+    return [stripe(pairs, limits, part) for part in stripes_of(pairs.images, most=rows)]
 
 
 def summed(most_kept: int, rows: int, seed: int | None = None, *, mixed: bool = False) -> Partial:
@@ -328,6 +328,8 @@ def test_what_cannot_be_scored_is_refused() -> None:
     pairs = Comparisons.of(rows, identities)
     with pytest.raises(ValueError, match="between 0 and 1"):
         large_set(pairs, (1.0,))
+    with pytest.raises(ValueError, match="products are made in float32"):
+        large_set(Comparisons.of(ArrayRows(embeddings * np.float32(1e19)), identities), (0.1,))
     with pytest.raises(ValueError, match="must be a number"):
         large_set(pairs, (0.1,), math.nan)
     with pytest.raises(ValueError, match="the jackknife leaves one out"):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from facenet_validate.metrics.operating import ErrorRates
 from facenet_validate.metrics.points import AllPairsPoint
 from facenet_validate.metrics.rows import ArrayRows, Comparisons
 from facenet_validate.metrics.stored_stripes import StoredStripes
+from facenet_validate.metrics.stripes import stripes_of
 
 TARGETS = (1e-2, 1e-3)
+CUT = partial(stripes_of, most=64)
 _WORK = """
 import os, signal, sys
 from pathlib import Path
@@ -65,7 +68,7 @@ def pairs() -> Comparisons:
 
 
 def scored(folder: Path, **more: Any) -> LargeSet:
-    return large_set(pairs(), TARGETS, 0.9, find=StoredStripes(folder, rows=64, **more))
+    return large_set(pairs(), TARGETS, 0.9, find=StoredStripes(folder, cut=CUT, **more))
 
 
 def digits(found: LargeSet) -> str:
@@ -117,7 +120,7 @@ def test_a_run_killed_at_any_moment_goes_on_with_the_same_digits(tmp_path: Path)
     assert digits(scored(tmp_path / "work")) == expected
     (folder,) = [path for path in (tmp_path / "work").iterdir() if path.is_dir()]
     left = sorted(path.name for path in folder.iterdir())
-    assert left == [f"{number:06d}.stripe" for number in range(5)]
+    assert left == [f"{rows.start:09d}-{rows.stop:09d}.stripe" for rows in CUT(260)]
 
 
 def test_a_damaged_stripe_is_made_again(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_a_damaged_stripe_is_made_again(tmp_path: Path) -> None:
 
 
 def test_other_embeddings_people_or_limits_are_kept_apart(tmp_path: Path) -> None:
-    find = StoredStripes(tmp_path, rows=128)
+    find = StoredStripes(tmp_path, cut=CUT)
     one = pairs()
     rows = one.templates.block(0, 260)
     swapped = np.roll(one.people.of_image, 1)
@@ -149,7 +152,7 @@ def test_other_embeddings_people_or_limits_are_kept_apart(tmp_path: Path) -> Non
         ]
     ):
         large_set(case, TARGETS, threshold, find=find)
-        assert len(list(tmp_path.glob("*/000000.stripe"))) == number + 1
+        assert len(list(tmp_path.glob("*/000000000-*.stripe"))) == number + 1
         for path in tmp_path.rglob("*.stripe"):
             assert kept.setdefault(path, path.read_bytes()) == path.read_bytes()
 

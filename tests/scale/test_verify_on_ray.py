@@ -79,3 +79,13 @@ def test_other_embeddings_on_a_worker_are_named(
     assert said.startswith("facenet-validate: on a worker of Ray: ")
     assert "new holds other embeddings on this host" in said
     assert said.count("\n") == 1
+
+
+def test_an_address_without_a_cluster_is_named(
+    folders: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    assert main(["verify", str(folders[0]), "--ray"]) == 2
+    assert capsys.readouterr().err.startswith("facenet-validate: RAY_ADDRESS=nonsense: Ray did not")
