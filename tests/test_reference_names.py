@@ -22,6 +22,7 @@ from facenet_validate.run.options import OPTIONS
 from tests.test_docs import CHANGELOG, PAGES, REPOSITORY
 
 PACKAGE = REPOSITORY / "facenet_validate"
+BENCHMARKS = REPOSITORY / "tests" / "benchmarks"
 OPTIONS_PAGE = REPOSITORY / "docs" / "reference" / "options.md"
 
 MARKS = {"facenet_judges", "facenet_needs", "facenet_fps"}
@@ -43,8 +44,8 @@ def options_not_there(text: str) -> set[str]:
 
 
 def variables_not_there(text: str) -> set[str]:
-    """Return the variables of ours that a text names and nothing reads."""
-    read = {option.variable for option in OPTIONS} | variables_read()
+    """Return the variables of ours that a text names and nothing reads, benchmarks included."""
+    read = {option.variable for option in OPTIONS} | variables_read() | variables_read(BENCHMARKS)
     return set(_VARIABLE.findall(text)) - read
 
 
@@ -61,9 +62,9 @@ def gates_not_there(text: str) -> set[str]:
 
 
 @cache
-def variables_read() -> frozenset[str]:
-    """Return the environment variables that the package reads by name."""
-    sources = {path: path.read_text("utf-8") for path in PACKAGE.rglob("*.py")}
+def variables_read(folder: Path = PACKAGE) -> frozenset[str]:
+    """Return the environment variables that code in a folder reads by name."""
+    sources = {path: path.read_text("utf-8") for path in folder.rglob("*.py")}
     return frozenset(
         name
         for path, text in sources.items()
