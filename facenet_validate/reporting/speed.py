@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def _speed(speed: Mapping[str, Any]) -> str:
     if "ratio" in speed:
         low, high = (float(value) for value in speed["ratio_interval"])
         beside = _BESIDE[speed["beside"]]
-        text += f", {speed['ratio']:.3f} × {beside}'s ({low:.3f} to {high:.3f})"
+        interval = f"{low:.3f} to {high:.3f}" if isfinite(high) else "too few quads for an interval"
+        text += f", {speed['ratio']:.3f} × {beside}'s ({interval})"
     if again := len(speed["measured_again"]):
         causes = ", ".join(dict.fromkeys(speed["measured_again"]))
         text += f"; {again} disturbed quads measured again ({causes})"

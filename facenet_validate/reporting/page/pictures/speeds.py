@@ -74,16 +74,17 @@ def quads_figure(name: str, measured: Part, beside: str, limit: Part) -> Figure:
         axes.set_xlabel("quad, in the order measured")
         axes.set_ylabel(f"speed, × {beside}'s")
         drawing.legend(columns=3)
+    interval: Line = (" Too few quads for an interval.",)
+    if np.isfinite(high):
+        ends = [end.cell() for end in measured["ratio_interval"]]
+        interval = (" Interval ", ends[0], " to ", ends[1], " (shaded).")
     words: Line = (
         "Median of ",
         measured["quads"].cell(),
         " quads: ",
         measured["ratio"].cell(),
-        f" × {beside}'s speed, interval ",
-        measured["ratio_interval"][0].cell(),
-        " to ",
-        measured["ratio_interval"][1].cell(),
-        " (shaded).",
+        f" × {beside}'s speed.",
+        *interval,
     )
     return Figure(name, f"Quads beside {beside}", words, drawing.svg)
 
