@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 
 from facenet_validate.cli import main
+from facenet_validate.metrics.stripes import stripes_of
 from tests.scale import faults
 from tests.scale.conftest import RayHere
 from tests.shards.test_verify import told, write
 
 pytest.importorskip("ray.data", reason="Ray is in the extra scale: tox -e scale")
 
-IMAGES, PEOPLE = 16_500, 5_000  # three stripes
+IMAGES, PEOPLE = 9_000, 3_500  # nine stripes
 
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Embeddings of the same photos by a new and an old engine."""
     random = np.random.default_rng(8)
-    identities = np.concatenate([np.arange(PEOPLE), random.integers(3000, size=IMAGES - PEOPLE)])
+    identities = np.concatenate([np.arange(PEOPLE), random.integers(1500, size=IMAGES - PEOPLE)])
     rows = random.normal(size=(PEOPLE, 16))[identities] + 0.7 * random.normal(size=(IMAGES, 16))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     new = rows.astype(np.float32)
@@ -50,7 +51,7 @@ def test_two_workers_give_the_digits_of_one_process(
         assert told(capsys, *asked, "--ray", "--work", tmp_path / "work") == expected
     # What Ray compared is not compared again without it.
     stored = {path: path.read_bytes() for path in (tmp_path / "work").glob("*/*.stripe")}
-    assert len(stored) == 3 * 3
+    assert len(stored) == 3 * len(stripes_of(IMAGES))
     assert told(capsys, *asked, "--work", tmp_path / "work") == expected
     assert {path: path.read_bytes() for path in stored} == stored
 
