@@ -100,7 +100,8 @@ def point_at(
     pairs, pairs_without = people * (people - 1) / 2, (people - 1) * (people - 2) / 2
     limit = impostor.first_beyond(target * pairs)
     hits, misses = genuine.accepted(limit, people), impostor.accepted(limit, people)
-    far, tar = misses.weight / pairs, float(hits.weight / photographed)
+    # Millions of weights that add up to all of them may add up to a little more.
+    far, tar = misses.weight / pairs, min(float(hits.weight / photographed), 1.0)
 
     # Slope of TAR against log FAR; TAR is close to straight in it.
     ends = min(target * SLOPE_REACH, 1.0), target / SLOPE_REACH
