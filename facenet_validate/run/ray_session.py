@@ -11,14 +11,12 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from facenet_validate.base.errors import FacenetValidateError, SettingsError, ShardError
-
-Piece = TypeVar("Piece")
-Found = TypeVar("Found")
+from facenet_validate.base.workers import Found, Piece
 
 _INSTALL = "pip install 'facenet-validate[scale]'"
 

@@ -11,6 +11,15 @@ KILLED = "FACENET_TEST_KILLED"
 """A folder: the first worker that embeds there leaves a file and is killed."""
 
 
+def _die_if_first() -> None:
+    """Kill this worker, unless one was killed before; leave a file that says so."""
+    try:
+        (Path(os.environ[KILLED]) / "killed").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def kill_one_worker() -> None:
     """Let the first worker that embeds its second batch be killed before it answers."""
     from facenet_validate.engines.onnxruntime.engine import OnnxRuntimeEngine
@@ -22,11 +31,7 @@ def kill_one_worker() -> None:
         runs += 1
         found = plain(self, batch)
         if runs == 2:
-            try:
-                (Path(os.environ[KILLED]) / "killed").touch(exist_ok=False)
-            except FileExistsError:
-                return found
-            os.kill(os.getpid(), signal.SIGKILL)
+            _die_if_first()
         return found
 
     OnnxRuntimeEngine.run = run  # type: ignore[method-assign]
@@ -40,12 +45,8 @@ def kill_one_worker_that_compares() -> None:
 
     def stripe(*given: Any) -> Any:
         found = plain(*given)
-        try:
-            (Path(os.environ[KILLED]) / "killed").touch(exist_ok=False)
-        except FileExistsError:
-            return found
-        os.kill(os.getpid(), signal.SIGKILL)
-        return None
+        _die_if_first()
+        return found
 
     stripes.stripe = stripe  # type: ignore[assignment]
 
